@@ -1,0 +1,1 @@
+"""The HTTP API: one package per API family; controllers only translate."""

@@ -1,0 +1,1 @@
+"""The Video Ingestion Service API."""

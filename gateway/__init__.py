@@ -1,0 +1,1 @@
+"""The domain: GB/T 28181, devices, streams, storage; everything that decides."""

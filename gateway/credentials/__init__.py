@@ -1,0 +1,1 @@
+"""GB28181 credentials: what devices authenticate with."""

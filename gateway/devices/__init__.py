@@ -1,0 +1,1 @@
+"""Devices and channels: values and state machines."""

@@ -1,0 +1,171 @@
+"""Devices and channels as values. The API's vocabulary is the state's vocabulary."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+DeviceId = NewType("DeviceId", str)
+"""What a device registers as: 20 digits by the standard, 1 to 32 letters and digits in the field."""
+
+ChannelId = NewType("ChannelId", str)
+"""A video channel of a device; an IPC is often its own only channel."""
+
+
+class DeviceType(StrEnum):
+    """How the device was provisioned; its id's type digits are advice only."""
+
+    IPC = "IPC"
+    NVR = "NVR"
+
+
+class DeviceState(StrEnum):
+    """Whether a device is registered and alive (GB/T 28181-2016 §9.1, §9.6)."""
+
+    UNREGISTERED = "UNREGISTERED"
+    ONLINE = "ONLINE"
+    OFFLINE = "OFFLINE"
+
+
+class InvitationStatus(StrEnum):
+    """Where a channel's invitation stands."""
+
+    UNREGISTERED = "UNREGISTERED"
+    ONLINE = "ONLINE"
+    INVITING = "INVITING"
+    INVITE_SUCCESS = "INVITE_SUCCESS"
+    CANCELING = "CANCELING"
+    TEMPORARY_OFFLINE = "TEMPORARY_OFFLINE"
+    OFFLINE = "OFFLINE"
+
+
+class CatalogueStatus(StrEnum):
+    """`channels_query` of the VIS API; IDEL is its spelling."""
+
+    IDEL = "IDEL"
+    QUERYING = "QUERYING"
+    QUERIED = "QUERIED"
+
+
+class MediaTransport(StrEnum):
+    """How a channel's RTP comes; named from our side (RFC 4145): passive means the device connects."""
+
+    UDP = "UDP"
+    TCP_PASSIVE = "TCP_PASSIVE"
+    TCP_ACTIVE = "TCP_ACTIVE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A provisioned device; what it told about itself is None until it did."""
+
+    device_id: DeviceId
+    project_id: str
+    type: DeviceType
+    credential: str
+    """User name of its GB28181 credential."""
+    state: DeviceState
+    catalogue: CatalogueStatus
+    suffix: str
+    description: str
+    created_at: datetime
+    updated_at: datetime
+    registered_at: datetime | None = None
+    """Of the first registration ever."""
+    last_seen_at: datetime | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+    firmware: str | None = None
+    user_agent: str | None = None
+    gb_version: str | None = None
+    """X-GB-ver as sent: a hint, never a gate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """A video channel and where its invitation stands."""
+
+    device_id: DeviceId
+    channel_id: ChannelId
+    project_id: str
+    stream_id: str
+    stream_name: str
+    name: str
+    suffix: str
+    status: InvitationStatus
+    tcp_priority: bool
+    tcp_support: bool
+    wanted: bool
+    """Somebody asked for its video and has not taken that back; survives restarts."""
+    reported_on: bool
+    """Status of the catalogue item; a channel reported OFF may not be invited."""
+    parent_id: str | None
+    manufacturer: str | None
+    model: str | None
+    ptz_type: int | None
+    longitude: float | None
+    latitude: float | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What a device proved at REGISTER; the truth after a restart."""
+
+    device_id: DeviceId
+    contact: str
+    transport: str
+    """UDP or TCP."""
+    remote_host: str
+    remote_port: int
+    local_host: str
+    local_port: int
+    call_id: str
+    cseq: int
+    registered_at: datetime
+    expires_at: datetime
+    last_seen_at: datetime
+    keepalive_interval: float | None
+    """Learnt, in seconds."""
+
+
+class StateCause(StrEnum):
+    """Why a state changed, kept in the append-only history."""
+
+    PROVISION = "PROVISION"
+    REGISTER = "REGISTER"
+    UNREGISTER = "UNREGISTER"
+    KEEPALIVE = "KEEPALIVE"
+    KEEPALIVE_LOST = "KEEPALIVE_LOST"
+    REGISTRATION_EXPIRED = "REGISTRATION_EXPIRED"
+    CONNECTION_LOST = "CONNECTION_LOST"
+    CATALOGUE = "CATALOGUE"
+    INVITE = "INVITE"
+    ANSWERED = "ANSWERED"
+    MEDIA = "MEDIA"
+    CANCEL = "CANCEL"
+    ENDED = "ENDED"
+    FAILED = "FAILED"
+    MEDIA_LOST = "MEDIA_LOST"
+    DEVICE_BYE = "DEVICE_BYE"
+    DEVICE_OFFLINE = "DEVICE_OFFLINE"
+    DEVICE_ONLINE = "DEVICE_ONLINE"
+    RETRY = "RETRY"
+    GIVEN_UP = "GIVEN_UP"
+    RESTART = "RESTART"
+    DELETED = "DELETED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateEvent:
+    """One line of the append-only history of a device (channel_id None) or channel."""
+
+    at: datetime
+    project_id: str
+    device_id: DeviceId
+    channel_id: ChannelId | None
+    before: str
+    after: str
+    cause: StateCause
+    detail: str

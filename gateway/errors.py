@@ -1,0 +1,38 @@
+"""Errors of the domain. One table maps them to HTTP (`api/`), one to SIP (`gateway/gb28181/`)."""
+
+from enum import Enum
+
+
+class GatewayError(Exception):
+    """Root of what the domain refuses or fails to do; the text is for the one who asked."""
+
+
+class IllegalTransitionError(GatewayError):
+    """A state machine got a cause that may not come in its state."""
+
+    def __init__(self, state: Enum, cause: Enum) -> None:
+        super().__init__(f"{cause.name} may not come in state {state.name}")
+        self.state = state
+        self.cause = cause
+
+
+class NotFoundError(GatewayError):
+    """Nothing of that kind has this id in this project."""
+
+    def __init__(self, kind: str, identity: str) -> None:
+        super().__init__(f"no {kind} {identity}")
+        self.kind = kind
+        self.identity = identity
+
+
+class ConflictError(GatewayError):
+    """The name is taken, or the thing is in use."""
+
+
+class QuotaError(GatewayError):
+    """The project may not have more of these."""
+
+    def __init__(self, resource: str, total: int) -> None:
+        super().__init__(f"the quota of {total} for {resource} is used up")
+        self.resource = resource
+        self.total = total

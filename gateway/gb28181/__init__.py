@@ -1,0 +1,1 @@
+"""GB/T 28181: messages, registrar, catalogue, invitations; the pure machines and the services that drive them."""

@@ -1,0 +1,1 @@
+"""A fleet of simulated devices that speaks real SIP and sends real video."""

@@ -1,0 +1,1 @@
+"""Streams as the API shows them, and their play addresses."""

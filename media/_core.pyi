@@ -1,0 +1,243 @@
+"""What the relay's core offers (crate `media/core/python`); a test compares this file with the built module.
+
+Every call is per stream or rarer, returns at once, and releases the GIL where it may wait. Media bytes never
+pass through here. Times in events are milliseconds of the UNIX epoch.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal, final
+
+__version__: Final[str]
+
+Transport = Literal["udp", "tcp_passive", "tcp_active"]
+
+class CoreError(Exception):
+    """The world failed (no free port, address in use); the message says what and where."""
+
+class UnknownReceiverError(CoreError):
+    """No receiver has this id: it was closed."""
+
+@final
+class Core:
+    """The relay: threads that own sockets and streams. One per process; `close` joins the threads."""
+
+    def __new__(
+        cls,
+        *,
+        rtp_host: str = "::",
+        rtp_port_min: int = 30000,
+        rtp_port_max: int = 39999,
+        rtp_shared_port: int = 0,
+        threads: int = 0,
+        play_key: bytes,
+        silence_ms: int = 5000,
+        no_viewer_ms: int = 0,
+        gop_bytes_max: int = 16_777_216,
+    ) -> Core:
+        """Starts the threads; `threads` 0 means one a core. `rtp_shared_port` 0 means none.
+
+        `play_key` signs play addresses (see `sign`). `silence_ms`: a receiver without a packet for so long raises
+        `silent`. `no_viewer_ms`: a stream nobody watched for so long raises `no_viewers`; 0 means never.
+        CoreError if the shared port cannot be opened.
+        """
+
+    def close(self) -> None:
+        """Closes every receiver, viewer and listener, then joins the threads; further calls raise CoreError."""
+
+    def listen_http(self, host: str, port: int, upstream: str) -> int:
+        """Opens the front door and returns its port. Media routes are served here; every other request goes to the
+        HTTP/1.1 server on the Unix socket `upstream`, with X-Forwarded-For and X-Forwarded-Proto set by us."""
+
+    def event_fd(self) -> int:
+        """A descriptor that is readable while events wait; it stays ours, do not close it."""
+
+    def poll_events(self, limit: int = 1000) -> list[Event]:
+        """Takes up to `limit` events, oldest first. The queue holds 65,536; what is lost beyond that is told by one
+        `overflow` event with the number."""
+
+    def open_receiver(
+        self,
+        app: str,
+        name: str,
+        *,
+        transport: Transport,
+        shared: bool = False,
+        ssrc: int | None = None,
+        peer: str | None = None,
+        any_peer: bool = False,
+        hold_ms: int = 200,
+        private: bool = True,
+    ) -> Receiver:
+        """Opens a receive port for the stream `app`/`name` (replaces no other: CoreError if it has a receiver).
+
+        `ssrc`: the one that was asked for; `peer`: the address the media should come from; a dedicated port accepts
+        any SSRC from that peer, and with `any_peer` any source that shows the right SSRC. `shared`: use the shared
+        port, where `ssrc` is the key. `tcp_active`: nothing is opened until `connect`. `private`: play addresses
+        must be signed. `hold_ms`: longest wait for a packet that is missing.
+        """
+
+    def connect(self, receiver: int, host: str, port: int) -> None:
+        """Lets a `tcp_active` receiver connect (three tries, a second apart); events tell how it went."""
+
+    def expect(
+        self,
+        receiver: int,
+        *,
+        ssrc: int | None = None,
+        peer: str | None = None,
+        payloads: Sequence[tuple[int, str]] = (),
+    ) -> None:
+        """Tells a receiver what the answer's SDP said: its own SSRC, its address, payload types with encoding names
+        such as (96, "PS") or (98, "H264")."""
+
+    def close_receiver(self, receiver: int) -> None:
+        """Frees the port (quarantined for some seconds) and ends the stream; unknown ids are ignored."""
+
+    def set_private(self, app: str, name: str, private: bool) -> None:
+        """Sets whether play addresses of the stream must be signed; future viewers only."""
+
+    def sign(self, app: str, name: str, expires: int) -> str:
+        """The query (`expires=…&sign=…`) that lets its bearer play the stream until `expires` (UNIX seconds):
+        base64url without padding of HMAC-SHA256(play_key, "app/name:expires")."""
+
+    def streams(self) -> list[Stream]:
+        """A snapshot of all streams."""
+
+    def stream(self, app: str, name: str) -> Stream | None:
+        """A snapshot of one stream."""
+
+    def stream_count(self) -> int: ...
+    def tap(self, receiver: int, *, packets: int = 4096) -> Tap:
+        """Copies of the packets that arrive from now on, at most `packets` waiting, newest dropped."""
+
+    def metrics(self) -> dict[str, float]:
+        """Counters of the whole core by Prometheus name."""
+
+@final
+class Receiver:
+    """What `open_receiver` made."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def port(self) -> int:
+        """The local RTP port; 0 for `tcp_active`."""
+
+@final
+class Event:
+    """Something happened to a receiver or stream.
+
+    Kinds: `connected` (TCP; detail peer) · `connect_failed` (tcp_active; detail reason) · `first_packet` (detail peer, ssrc,
+    payload_type, payload) · `ssrc_mismatch` (detail expected, got; adopted) · `wrong_payload` (detail payload, first bytes in hex) ·
+    `tracks` (codec, size; again on change) · `first_key_frame` · `silent` (nothing for silence_ms) · `resumed` ·
+    `disconnected` (TCP; detail reason) · `no_viewers` · `rejected` (detail peer, why: packets from a stranger, once a second
+    at most) · `overflow` (detail lost).
+    """
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def receiver(self) -> int: ...
+    @property
+    def app(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def at_ms(self) -> int: ...
+    @property
+    def detail(self) -> dict[str, str]: ...
+
+@final
+class Stream:
+    """A stream at one moment."""
+
+    @property
+    def app(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def receiver(self) -> int: ...
+    @property
+    def transport(self) -> Transport: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def peer(self) -> str | None: ...
+    @property
+    def ssrc(self) -> int | None: ...
+    @property
+    def payload(self) -> str | None:
+        """ps, h264, h265, g711a, g711u, aac, ts; None before the first packet."""
+    @property
+    def private(self) -> bool: ...
+    @property
+    def opened_ms(self) -> int: ...
+    @property
+    def first_packet_ms(self) -> int | None: ...
+    @property
+    def first_key_frame_ms(self) -> int | None: ...
+    @property
+    def video_codec(self) -> str | None:
+        """H264, H265."""
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def fps(self) -> float:
+        """Measured over the last seconds."""
+    @property
+    def gop(self) -> int:
+        """Pictures from key frame to key frame, the last full one."""
+    @property
+    def audio_codec(self) -> str | None:
+        """PCMA, PCMU, AAC, OPUS."""
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def expected(self) -> int:
+        """RTP packets that should have come (RFC 3550 §A.3)."""
+    @property
+    def received(self) -> int:
+        """RTP packets that came, duplicates not counted."""
+    @property
+    def lost(self) -> int: ...
+    @property
+    def reordered(self) -> int: ...
+    @property
+    def duplicates(self) -> int: ...
+    @property
+    def rejected(self) -> int:
+        """Packets from strangers or with a foreign SSRC."""
+    @property
+    def jitter_ms(self) -> float: ...
+    @property
+    def bytes_in(self) -> int: ...
+    @property
+    def bytes_out(self) -> int: ...
+    @property
+    def rate_in_bps(self) -> int: ...
+    @property
+    def rate_out_bps(self) -> int: ...
+    @property
+    def rate_video_bps(self) -> int: ...
+    @property
+    def rate_audio_bps(self) -> int: ...
+    @property
+    def viewers(self) -> dict[str, int]:
+        """Viewers by protocol: http-flv, ws-flv, hls."""
+    @property
+    def faults(self) -> dict[str, int]:
+        """Deviations counted by name (see docs/media.md): pes_truncated, psm_contradicts, resync …"""
+
+@final
+class Tap:
+    """A copy of one receiver's packets; closed when dropped."""
+
+    def read(self, limit: int = 256) -> list[tuple[int, str, bytes]]:
+        """(arrival in µs of the UNIX epoch, "udp" or "tcp", packet) in order of arrival; empty if none wait."""
+    @property
+    def dropped(self) -> int: ...
+    def close(self) -> None: ...

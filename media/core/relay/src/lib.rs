@@ -1,0 +1,1 @@
+//! The media relay: receivers, hub, servers. Knows nothing of SIP, devices or Python.

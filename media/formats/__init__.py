@@ -1,0 +1,1 @@
+"""Binary formats declared once with construct: RTP, RTCP, PS, PES, PTZ."""
