@@ -128,9 +128,10 @@ class Event:
     """Something happened to a receiver or stream.
 
     Kinds: `connected` (TCP; detail peer) · `connect_failed` (tcp_active; detail reason) · `first_packet` (detail peer, ssrc,
-    payload_type, payload) · `ssrc_mismatch` (detail expected, got; adopted) · `wrong_payload` (detail payload, first bytes in hex) ·
-    `tracks` (codec, size; again on change) · `first_key_frame` · `silent` (nothing for silence_ms) · `resumed` ·
-    `disconnected` (TCP; detail reason) · `no_viewers` · `rejected` (detail peer, why: packets from a stranger, once a second
+    payload_type, payload) · `ssrc_mismatch` (detail expected, got; adopted) · `wrong_payload` (payload, first bytes) ·
+    `tracks` (codec, size; again on change) · `first_key_frame` · `silent` (nothing for silence_ms) ·
+    `resumed` ·
+    `disconnected` (TCP; detail reason) · `no_viewers` · `rejected` (packets from a stranger, once a second
     at most) · `overflow` (detail lost).
     """
 
