@@ -127,7 +127,7 @@ class Receiver:
 class Event:
     """Something happened to a receiver or stream.
 
-    Kinds: `connected` (TCP; detail peer) · `connect_failed` (tcp_active; detail reason) · `first_packet` (detail peer, ssrc,
+    Kinds: `connected` (TCP; detail peer) · `connect_failed` (tcp_active; reason) · `first_packet` (peer, ssrc,
     payload_type, payload) · `ssrc_mismatch` (detail expected, got; adopted) · `wrong_payload` (payload, first bytes) ·
     `tracks` (codec, size; again on change) · `first_key_frame` · `silent` (nothing for silence_ms) ·
     `resumed` ·
