@@ -256,6 +256,7 @@ class Call:
         self._limits = limits or Limits()
         self._due: float | None = None
         self._dialog = False  # an INVITE is out, and neither refused nor ended
+        self._opening = True  # a receiver was asked for, and the relay has not said yes or no
         self._receiver = False
         self._early: list[Input] = []
         self._failure: Failure | None = None
@@ -268,10 +269,9 @@ class Call:
             case ReceiverOpened():
                 self._receiver_opened(now)
             case ReceiverRefused(detail):
-                if self.state is CallState.OPENING:
-                    self._end(now, FailureCause.NO_PORT, detail=detail)
-                elif self.state is CallState.ENDING:
-                    self._finish()
+                self._opening = False
+                self._end(now, FailureCause.NO_PORT, detail=detail)
+                self._finish()
             case Answered():
                 self._answered(now)
             case BadAnswer(detail):
@@ -322,6 +322,7 @@ class Call:
     # ------------------------------------------------------------ steps
 
     def _receiver_opened(self, now: float) -> None:
+        self._opening = False
         if self.state is CallState.ENDING:  # given up while the port was being opened
             self._outputs.append(CloseReceiver())
             self._finish()
@@ -387,7 +388,6 @@ class Call:
                 self._dialog = False
                 self._finish()
             return
-        opening = self.state is CallState.OPENING and cause is not FailureCause.NO_PORT
         self._failure = Failure(_STAGES[self.state], cause, status, detail)
         if not go_on:
             self._further.clear()
@@ -398,17 +398,17 @@ class Call:
             self._outputs.append(CloseReceiver())
         if cause is FailureCause.DEVICE_OFFLINE:
             self._dialog = False  # the BYE goes out, but nobody will answer it
-        self._enter(CallState.ENDING, None if opening else now + self._limits.bye)
-        if not opening:
-            self._finish()
+        self._enter(CallState.ENDING, now + self._limits.bye if self._dialog else None)
+        self._finish()
 
     def _finish(self) -> None:
-        if self.state is not CallState.ENDING or self._dialog:
+        if self.state is not CallState.ENDING or self._dialog or self._opening:
             return
         self._early.clear()
         if self._further:
             self.attempt = self._further.popleft()
             self._enter(CallState.OPENING, None)
+            self._opening = True
             self._outputs.append(OpenReceiver(self.attempt))
             return
         self._enter(CallState.OVER, None)
