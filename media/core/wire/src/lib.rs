@@ -7,4 +7,14 @@
 //! nothing, `next_timeout()` says when to call `handle_timeout(now)`.
 #![forbid(unsafe_code)]
 
+pub mod amf;
+pub mod avc;
+mod bits;
+pub mod chunk;
+pub mod flv;
+pub mod hevc;
 pub mod media;
+mod sample;
+#[cfg(test)]
+mod testing;
+pub mod websocket;

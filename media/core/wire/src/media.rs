@@ -97,7 +97,7 @@ pub struct AudioTrack {
     pub sample_rate: u32,
     /// Number of channels.
     pub channels: u8,
-    /// AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1) for AAC, OpusHead for Opus, else empty.
+    /// `AudioSpecificConfig` (ISO/IEC 14496-3 §1.6.2.1) for AAC, `OpusHead` for Opus, else empty.
     pub config: Bytes,
 }
 

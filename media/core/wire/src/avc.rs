@@ -1,0 +1,81 @@
+//! `AVCDecoderConfigurationRecord`: H.264's parameter sets as FLV and MP4 announce them (ISO/IEC 14496-15 §5.3.3.1).
+
+use bytes::{BufMut, Bytes};
+
+use crate::{bits, media::VideoTrack};
+
+/// The record of `track`, for NAL units behind 4-byte lengths; `None` without a usable parameter set of each kind.
+pub fn configuration_record(track: &VideoTrack) -> Option<Vec<u8>> {
+    let &[_, profile, compatibility, level, ..] = track.sps.first()?.as_ref() else { return None };
+    track.pps.first()?;
+    let mut out = vec![1, profile, compatibility, level, 0xFC | 3];
+    put_sets(&mut out, 0xE0, 31, &track.sps);
+    put_sets(&mut out, 0, 255, &track.pps);
+    if !matches!(profile, 66 | 77 | 88) {
+        let [chroma, luma_depth, chroma_depth] = sample_format(&track.sps[0]).unwrap_or([1, 0, 0]);
+        out.extend_from_slice(&[0xFC | chroma, 0xF8 | luma_depth, 0xF8 | chroma_depth, 0]);
+    }
+    Some(out)
+}
+
+/// The codec parameter of RFC 6381 §3.3, such as `avc1.64001f`; `None` if the set is too short.
+pub fn codec_parameter(sps: &[u8]) -> Option<String> {
+    let &[_, profile, compatibility, level, ..] = sps else { return None };
+    Some(format!("avc1.{profile:02x}{compatibility:02x}{level:02x}"))
+}
+
+/// A count over `flags`, then each set behind its length in two bytes.
+fn put_sets(out: &mut Vec<u8>, flags: u8, limit: usize, sets: &[Bytes]) {
+    let sets: Vec<_> = sets.iter().filter(|set| u16::try_from(set.len()).is_ok()).take(limit).collect();
+    out.put_u8(flags | sets.len() as u8);
+    for set in sets {
+        out.put_u16(set.len() as u16);
+        out.put_slice(set);
+    }
+}
+
+/// `chroma_format_idc` and both bit depths minus 8 of a High profile's set (ITU-T H.264 §7.3.2.1.1).
+fn sample_format(sps: &[u8]) -> Option<[u8; 3]> {
+    let payload = bits::unescape(sps.get(4..)?, 32);
+    let mut bits = bits::Bits::new(&payload);
+    bits.ue()?; // seq_parameter_set_id
+    let chroma = bits.ue()?;
+    if chroma == 3 {
+        bits.read(1)?; // separate_colour_plane_flag
+    }
+    let depths = [bits.ue()?, bits.ue()?];
+    (chroma <= 3 && depths.iter().all(|depth| *depth <= 6)).then_some([
+        chroma as u8,
+        depths[0] as u8,
+        depths[1] as u8,
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{media::VideoCodec, testing};
+
+    #[test]
+    fn a_high_profile_record_ends_with_the_sample_format() {
+        let mut track = testing::tracks(VideoCodec::H264, None).video.expect("video");
+        let record = configuration_record(&track).expect("sets are complete");
+        assert_eq!(record[..8], [1, 0x64, 0, 0x0D, 0xFF, 0xE1, 0, 25]);
+        assert_eq!(record[8..33], *testing::H264_SPS);
+        assert_eq!(record[33..], [&[1, 0, 4], testing::H264_PPS, &[0xFD, 0xF8, 0xF8, 0]].concat());
+        assert_eq!(codec_parameter(&track.sps[0]).as_deref(), Some("avc1.64000d"));
+
+        track.sps = vec![Bytes::from_static(&[0x67, 0x42, 0xC0, 0x1E, 0xDA])];
+        let record = configuration_record(&track).expect("sets are complete");
+        assert_eq!(record[record.len() - 4..], *testing::H264_PPS, "Baseline has no such end");
+    }
+
+    #[test]
+    fn without_sets_there_is_no_record() {
+        let mut track = testing::tracks(VideoCodec::H264, None).video.expect("video");
+        track.sps = vec![Bytes::from_static(&[0x67, 0x42])];
+        assert_eq!(configuration_record(&track), None);
+        track.sps.clear();
+        assert_eq!(configuration_record(&track), None);
+    }
+}

@@ -1,0 +1,333 @@
+//! FLV as a live stream (Adobe, "Video File Format Specification", version 10.1, annex E), with H.265 in the form of
+//! Enhanced RTMP (Veovera, v2, "Enhanced Video") or under codec id 12, as older players expect it.
+//!
+//! Opus is not carried. Timestamps are the stream's own, in milliseconds, and wrap with 32 bits as FLV's do.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    amf::Value,
+    avc,
+    chunk::Chunk,
+    hevc,
+    media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
+    sample,
+};
+
+/// How H.265 is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum H265 {
+    /// FourCC `hvc1` in the extended tag header: what ffmpeg, VLC, OBS and mpegts.js read.
+    #[default]
+    Enhanced,
+    /// Codec id 12 in the plain tag header, agreed among older players and never standardised.
+    Codec12,
+}
+
+/// What a viewer asked for; viewers with equal options share a muxer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FlvOptions {
+    /// The form of H.265.
+    pub h265: H265,
+    /// Whether the sound is carried.
+    pub audio: bool,
+}
+
+impl Default for FlvOptions {
+    fn default() -> Self {
+        Self { h265: H265::Enhanced, audio: true }
+    }
+}
+
+const AUDIO_TAG: u8 = 8;
+const VIDEO_TAG: u8 = 9;
+const SCRIPT_TAG: u8 = 18;
+const TAG_HEADER_SIZE: usize = 11;
+const AAC: u8 = 0xAF; // sound format 10; the other bits are fixed for AAC (§E.4.2.1)
+const HVC1: [u8; 4] = *b"hvc1";
+
+/// Writes one stream as FLV. It remembers only which tracks it announced, so that a change is announced in time.
+#[derive(Debug)]
+pub struct FlvMuxer {
+    options: FlvOptions,
+    announced: Option<Arc<Tracks>>,
+}
+
+impl FlvMuxer {
+    /// A muxer for viewers with these options.
+    pub fn new(options: FlvOptions) -> Self {
+        Self { options, announced: None }
+    }
+
+    /// What a viewer gets first, whenever it joins: file header, onMetaData and sequence headers. What follows should
+    /// be the chunk of a key frame.
+    pub fn head(&self, tracks: &Tracks) -> Bytes {
+        let has_video = tracks.video.is_some();
+        let has_audio = self.sound(tracks).is_some();
+        let mut out = Vec::with_capacity(512);
+        out.extend_from_slice(b"FLV\x01");
+        out.push(u8::from(has_audio) << 2 | u8::from(has_video));
+        out.extend_from_slice(&[0, 0, 0, 9, 0, 0, 0, 0]); // size of this header, PreviousTagSize0
+        put_tag(&mut out, SCRIPT_TAG, 0, &self.metadata(tracks));
+        self.put_sequence_headers(&mut out, tracks, 0);
+        out.into()
+    }
+
+    /// The chunk of one unit: its tag, after new sequence headers if its tracks differ from those of the unit before.
+    /// `None` if its track is not carried.
+    pub fn write(&mut self, unit: &AccessUnit) -> Option<Chunk> {
+        let millis = timestamp(unit.dts);
+        let mut head = Vec::with_capacity(32);
+        if self.is_news(&unit.tracks) {
+            self.put_sequence_headers(&mut head, &unit.tracks, millis);
+        }
+        let (kind, prefix, body) = match unit.kind {
+            Kind::Video => {
+                let track = unit.tracks.video.as_ref()?;
+                (VIDEO_TAG, self.video_prefix(unit, track), sample::without_announced_sets(unit, track))
+            }
+            Kind::Audio => {
+                let track = self.sound(&unit.tracks)?;
+                (AUDIO_TAG, Prefix::new(&audio_prefix(track)?), unit.data.clone())
+            }
+        };
+        let prefix = prefix.bytes();
+        let size = prefix.len() + body.len();
+        put_tag_header(&mut head, kind, millis, u32::try_from(size).ok().filter(|size| *size < 1 << 24)?);
+        head.extend_from_slice(prefix);
+        let tail = Some(((TAG_HEADER_SIZE + size) as u32).to_be_bytes());
+        Some(Chunk { head: head.into(), body, tail })
+    }
+
+    /// Whether `tracks` must be announced before going on; nothing was announced means that `head` does it.
+    fn is_news(&mut self, tracks: &Arc<Tracks>) -> bool {
+        match &self.announced {
+            Some(known) if Arc::ptr_eq(known, tracks) => false,
+            known => {
+                let news = known.as_ref().is_some_and(|known| known != tracks);
+                self.announced = Some(Arc::clone(tracks));
+                news
+            }
+        }
+    }
+
+    fn sound<'a>(&self, tracks: &'a Tracks) -> Option<&'a AudioTrack> {
+        tracks.audio.as_ref().filter(|track| self.options.audio && audio_prefix(track).is_some())
+    }
+
+    fn metadata(&self, tracks: &Tracks) -> Vec<u8> {
+        let mut entries = Vec::new();
+        if let Some(track) = &tracks.video {
+            entries.push(("width", Value::Number(track.width.into())));
+            entries.push(("height", Value::Number(track.height.into())));
+            if let Some((numerator, denominator)) = track.rate.filter(|rate| rate.1 > 0) {
+                entries.push(("framerate", Value::Number(f64::from(numerator) / f64::from(denominator))));
+            }
+            entries.push(("videocodecid", Value::Number(self.codec_id(track.codec))));
+        }
+        if let Some(track) = self.sound(tracks) {
+            let format = audio_prefix(track).map_or(0, |prefix| prefix[0] >> 4);
+            entries.push(("audiocodecid", Value::Number(format.into())));
+            entries.push(("audiosamplerate", Value::Number(track.sample_rate.into())));
+            entries.push(("audiosamplesize", Value::Number(16.0)));
+            entries.push(("stereo", Value::Boolean(track.channels > 1)));
+        }
+        let mut out = Vec::with_capacity(256);
+        Value::String("onMetaData".into()).write(&mut out);
+        Value::EcmaArray(entries).write(&mut out);
+        out
+    }
+
+    fn codec_id(&self, codec: VideoCodec) -> f64 {
+        match (codec, self.options.h265) {
+            (VideoCodec::H264, _) => 7.0,
+            (VideoCodec::H265, H265::Codec12) => 12.0,
+            (VideoCodec::H265, H265::Enhanced) => u32::from_be_bytes(HVC1).into(),
+        }
+    }
+
+    fn put_sequence_headers(&self, out: &mut Vec<u8>, tracks: &Tracks, millis: u32) {
+        if let Some(track) = &tracks.video {
+            let (prefix, record) = match (track.codec, self.options.h265) {
+                (VideoCodec::H264, _) => (Prefix::new(&[0x17, 0, 0, 0, 0]), avc::configuration_record(track)),
+                (VideoCodec::H265, H265::Codec12) => {
+                    (Prefix::new(&[0x1C, 0, 0, 0, 0]), hevc::configuration_record(track))
+                }
+                (VideoCodec::H265, H265::Enhanced) => {
+                    (Prefix::new(&[&[0x90], &HVC1[..]].concat()), hevc::configuration_record(track))
+                }
+            };
+            if let Some(record) = record {
+                put_tag(out, VIDEO_TAG, millis, &[prefix.bytes(), &record].concat());
+            }
+        }
+        if let Some(track) = self.sound(tracks).filter(|track| track.codec == AudioCodec::Aac) {
+            put_tag(out, AUDIO_TAG, millis, &[&[AAC, 0], &track.config[..]].concat());
+        }
+    }
+
+    /// `VideoTagHeader` (§E.4.3.1) or `ExVideoTagHeader` of a coded picture.
+    fn video_prefix(&self, unit: &AccessUnit, track: &VideoTrack) -> Prefix {
+        let frame_type: u8 = if unit.key { 1 } else { 2 };
+        let offset = unit.pts.as_millis() - unit.dts.as_millis();
+        let offset = offset.clamp(0, 0x7F_FFFF).cast_unsigned() as u32;
+        let [_, offset @ ..] = offset.to_be_bytes();
+        match (track.codec, self.options.h265) {
+            (VideoCodec::H265, H265::Enhanced) if offset == [0; 3] => {
+                Prefix::new(&[0x80 | frame_type << 4 | 3]).and(&HVC1) // CodedFramesX: no composition time
+            }
+            (VideoCodec::H265, H265::Enhanced) => {
+                Prefix::new(&[0x80 | frame_type << 4 | 1]).and(&HVC1).and(&offset)
+            }
+            (codec, _) => {
+                let id = if codec == VideoCodec::H264 { 7 } else { 12 };
+                Prefix::new(&[frame_type << 4 | id, 1]).and(&offset)
+            }
+        }
+    }
+}
+
+/// The few bytes between a tag's header and its payload.
+struct Prefix {
+    bytes: [u8; 8],
+    len: usize,
+}
+
+impl Prefix {
+    fn new(bytes: &[u8]) -> Self {
+        Self { bytes: [0; 8], len: 0 }.and(bytes)
+    }
+
+    fn and(mut self, more: &[u8]) -> Self {
+        self.bytes[self.len..self.len + more.len()].copy_from_slice(more);
+        self.len += more.len();
+        self
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// `AudioTagHeader` (§E.4.2.1) of a frame; `None` for what FLV does not carry here. G.711 has formats 7 and 8, always at
+/// 8 kHz, whatever the rate bits say.
+fn audio_prefix(track: &AudioTrack) -> Option<Vec<u8>> {
+    let stereo = u8::from(track.channels > 1);
+    match track.codec {
+        AudioCodec::Aac if track.config.len() >= 2 => Some(vec![AAC, 1]),
+        AudioCodec::G711A => Some(vec![0x72 | stereo]),
+        AudioCodec::G711U => Some(vec![0x82 | stereo]),
+        AudioCodec::Aac | AudioCodec::Opus => None,
+    }
+}
+
+fn timestamp(time: Ticks) -> u32 {
+    time.as_millis().cast_unsigned() as u32
+}
+
+fn put_tag(out: &mut Vec<u8>, kind: u8, millis: u32, data: &[u8]) {
+    put_tag_header(out, kind, millis, data.len() as u32);
+    out.extend_from_slice(data);
+    out.extend_from_slice(&((TAG_HEADER_SIZE + data.len()) as u32).to_be_bytes());
+}
+
+/// FLVTAG (§E.4.1): the timestamp's highest byte stands behind the lower three.
+fn put_tag_header(out: &mut Vec<u8>, kind: u8, millis: u32, size: u32) {
+    let [_, s2, s1, s0] = size.to_be_bytes();
+    let [t3, t2, t1, t0] = millis.to_be_bytes();
+    out.extend_from_slice(&[kind, s2, s1, s0, t2, t1, t0, t3, 0, 0, 0]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn muxer(h265: H265) -> FlvMuxer {
+        FlvMuxer::new(FlvOptions { h265, audio: true })
+    }
+
+    #[test]
+    fn the_head_announces_what_there_is() {
+        let tracks = testing::tracks(VideoCodec::H264, Some(AudioCodec::Aac));
+        let head = muxer(H265::Enhanced).head(&tracks);
+        assert_eq!(head[..13], *b"FLV\x01\x05\0\0\0\x09\0\0\0\0");
+        let tags = testing::flv_tags(&head[13..]);
+        assert_eq!(tags.iter().map(|tag| tag.kind).collect::<Vec<_>>(), [18, 9, 8]);
+        assert_eq!(tags[1].data[..5], [0x17, 0, 0, 0, 0]);
+        assert_eq!(tags[2].data, [0xAF, 0, 0x14, 0x08]);
+
+        let silent = FlvMuxer::new(FlvOptions { audio: false, ..FlvOptions::default() }).head(&tracks);
+        assert_eq!(silent[4], 1);
+        assert_eq!(testing::flv_tags(&silent[13..]).len(), 2);
+    }
+
+    #[test]
+    fn a_picture_is_one_tag_over_the_units_own_bytes() {
+        let tracks = Arc::new(testing::tracks(VideoCodec::H264, None));
+        let unit = testing::video(&tracks, 40, 120, true);
+        let chunk = muxer(H265::Enhanced).write(&unit).expect("video is carried");
+        assert_eq!(chunk.body.as_ptr_range().end, unit.data.as_ptr_range().end, "referenced, not copied");
+        let [tag] = testing::flv_tags(&chunk.to_bytes()).try_into().expect("one tag");
+        assert_eq!((tag.kind, tag.millis), (9, 40));
+        assert_eq!(tag.data[..5], [0x17, 1, 0, 0, 80]);
+        assert_eq!(
+            tag.data[5..],
+            *testing::length_prefixed(&[testing::H264_IDR]),
+            "announced sets are left out"
+        );
+    }
+
+    #[test]
+    fn a_parameter_set_that_was_not_announced_stays() {
+        let mut tracks = testing::tracks(VideoCodec::H264, None);
+        tracks.video.as_mut().expect("video").pps = vec![Bytes::from_static(&[0x68, 1, 2, 3])];
+        let unit = testing::video(&Arc::new(tracks), 0, 0, true);
+        let body = muxer(H265::Enhanced).write(&unit).expect("video is carried").body;
+        let roles: Vec<_> = sample::NalUnits(&body).map(|nal| nal[0] & 0x1F).collect();
+        assert_eq!(roles, [8, 5]);
+    }
+
+    #[test]
+    fn h265_is_written_in_either_form() {
+        let tracks = Arc::new(testing::tracks(VideoCodec::H265, None));
+        let [level, late] =
+            [(0, 0, true), (40, 80, false)].map(|(d, p, key)| testing::video(&tracks, d, p, key));
+        let first = |h265, unit| muxer(h265).write(unit).expect("video is carried").head[11..].to_vec();
+        assert_eq!(first(H265::Enhanced, &level), [&[0x93], &b"hvc1"[..]].concat());
+        assert_eq!(first(H265::Enhanced, &late), [&[0xA1], &b"hvc1"[..], &[0, 0, 40]].concat());
+        assert_eq!(first(H265::Codec12, &level), [0x1C, 1, 0, 0, 0]);
+        assert_eq!(first(H265::Codec12, &late), [0x2C, 1, 0, 0, 40]);
+    }
+
+    #[test]
+    fn changed_tracks_are_announced_before_the_unit() {
+        let before = Arc::new(testing::tracks(VideoCodec::H264, None));
+        let after = Arc::new(testing::tracks(VideoCodec::H265, Some(AudioCodec::Aac)));
+        let mut muxer = muxer(H265::Enhanced);
+        muxer.write(&testing::video(&before, 0, 0, true));
+        let chunk = muxer.write(&testing::video(&after, 40, 40, true)).expect("video is carried");
+        let heads: Vec<_> = testing::flv_tags(&chunk.to_bytes()).iter().map(|tag| tag.data[0]).collect();
+        assert_eq!(heads, [0x90, 0xAF, 0x93]);
+        let again = muxer.write(&testing::video(&after, 80, 80, true)).expect("video is carried");
+        assert_eq!(testing::flv_tags(&again.to_bytes()).len(), 1);
+    }
+
+    #[test]
+    fn timestamps_wrap_with_32_bits() {
+        let tracks = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::G711A)));
+        let chunk = muxer(H265::Enhanced).write(&testing::audio(&tracks, (1 << 32) + 0x0102_0304, 160));
+        let [tag] =
+            testing::flv_tags(&chunk.expect("G.711 is carried").to_bytes()).try_into().expect("one tag");
+        assert_eq!((tag.millis, tag.data[0], tag.data.len()), (0x0102_0304, 0x72, 161));
+    }
+
+    #[test]
+    fn what_flv_cannot_carry_is_left_out() {
+        let tracks = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::Opus)));
+        assert_eq!(muxer(H265::Enhanced).head(&tracks)[4], 1);
+        assert!(muxer(H265::Enhanced).write(&testing::audio(&tracks, 0, 100)).is_none());
+    }
+}
