@@ -1,0 +1,25 @@
+// Figures as people read them.
+
+import type { StreamFigures } from "./api";
+
+export function bitRate(bps: number): string {
+  if (bps >= 1e6) return `${(bps / 1e6).toFixed(1)} Mbit/s`;
+  if (bps >= 1e3) return `${(bps / 1e3).toFixed(0)} kbit/s`;
+  return `${bps.toFixed(0)} bit/s`;
+}
+
+export function describe(stream: StreamFigures): string {
+  const parts: string[] = [];
+  if (stream.video_codec !== null) {
+    parts.push(`${stream.video_codec} ${String(stream.width)}×${String(stream.height)}`);
+    parts.push(`${stream.fps.toFixed(1)} fps`);
+  }
+  if (stream.audio_codec !== null) parts.push(stream.audio_codec);
+  parts.push(bitRate(stream.rate_in_bps));
+  if (stream.expected > 0) parts.push(`${String(stream.received)}/${String(stream.expected)}`);
+  return parts.join(" · ");
+}
+
+export function viewerCount(stream: StreamFigures): number {
+  return Object.values(stream.viewers).reduce((sum, count) => sum + count, 0);
+}
