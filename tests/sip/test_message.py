@@ -1,0 +1,101 @@
+"""`sip.message`: whole messages in and out."""
+
+import pytest
+
+from sip import CSeq, Deviation, Headers, NameAddr, Request, Response, SipParseError, Uri, Via, parse
+
+KEEPALIVE = (
+    b"MESSAGE sip:31011500002000000001@3101150000 SIP/2.0\r\n"
+    b"Via: SIP/2.0/UDP 198.51.100.20:5060;rport;branch=z9hG4bK7c1f55\r\n"
+    b"From: <sip:31011500001180000002@3101150000>;tag=ka-43\r\n"
+    b"To: <sip:31011500002000000001@3101150000>\r\n"
+    b"Call-ID: ka-43-9d1e@198.51.100.20\r\n"
+    b"CSeq: 43 MESSAGE\r\n"
+    b"Max-Forwards: 70\r\n"
+    b"Content-Type: Application/MANSCDP+xml\r\n"
+    b"Content-Length: 9\r\n"
+    b"\r\n"
+    b"<Notify/>"
+)
+
+
+def read_request(data: bytes) -> Request:
+    message = parse(data)
+    assert isinstance(message, Request)
+    return message
+
+
+def test_a_keepalive_is_read_whole() -> None:
+    request = read_request(KEEPALIVE)
+    assert (request.method, request.uri) == ("MESSAGE", Uri("31011500002000000001", "3101150000"))
+    assert (request.via.transport, request.via.host, request.via.port) == ("UDP", "198.51.100.20", 5060)
+    assert request.via.branch == "z9hG4bK7c1f55"
+    assert "rport" in request.via.params
+    assert request.via.rport is None
+    assert (request.from_.uri.user, request.from_.tag) == ("31011500001180000002", "ka-43")
+    assert request.to == NameAddr(Uri("31011500002000000001", "3101150000"))
+    assert (request.call_id, request.cseq) == ("ka-43-9d1e@198.51.100.20", CSeq(43, "MESSAGE"))
+    assert request.headers.content_type == "application/manscdp+xml"
+    assert request.body == b"<Notify/>"
+    assert request.deviations == set()
+
+
+def test_what_is_written_is_what_was_read() -> None:
+    assert bytes(parse(KEEPALIVE)) == KEEPALIVE
+
+
+def test_a_response_repeats_what_ties_it_to_its_request() -> None:
+    request = read_request(KEEPALIVE)
+    stamped = Request(
+        request.method,
+        request.uri,
+        request.headers.with_top_via(request.via.stamped("203.0.113.9", 61000)),
+        request.body,
+    )
+    response = parse(bytes(stamped.response(200, to_tag="p-1", headers=[("Expires", 60)])))
+    assert isinstance(response, Response)
+    assert (response.status, response.reason) == (200, "OK")
+    assert (response.via.received, response.via.rport) == ("203.0.113.9", 61000)
+    assert response.via.branch == request.via.branch
+    assert response.from_ == request.from_
+    assert response.to == request.to.with_tag("p-1")
+    assert (response.call_id, response.cseq) == (request.call_id, request.cseq)
+    assert response.headers.expires == 60
+    assert response.body == b""
+
+
+def test_a_request_of_our_own_is_written_strictly() -> None:
+    request = Request(
+        "OPTIONS",
+        Uri("a", "2001:db8::1", 5080),
+        Headers(
+            [
+                ("Via", Via("TCP", "2001:db8::2", None, {"branch": "z9hG4bKx", "rport": None})),
+                ("f", NameAddr(Uri("b", "h"), 'B "b"', {"tag": "1"})),
+                ("Content-Length", 99),
+                ("CSeq", CSeq(1, "OPTIONS")),
+            ]
+        ),
+        b"xy",
+    )
+    assert bytes(request) == (
+        b"OPTIONS sip:a@[2001:db8::1]:5080 SIP/2.0\r\n"
+        b"Via: SIP/2.0/TCP [2001:db8::2];branch=z9hG4bKx;rport\r\n"
+        b'From: "B \\"b\\"" <sip:b@h>;tag=1\r\n'
+        b"CSeq: 1 OPTIONS\r\n"
+        b"Content-Length: 2\r\n"
+        b"\r\n"
+        b"xy"
+    )
+
+
+@pytest.mark.parametrize("name", [b"Via", b"From", b"To", b"Call-ID", b"CSeq"])
+def test_a_message_without_a_mandatory_header_is_refused(name: bytes) -> None:
+    lines = [line for line in KEEPALIVE.split(b"\r\n") if not line.startswith(name + b":")]
+    with pytest.raises(SipParseError, match="missing"):
+        parse(b"\r\n".join(lines))
+
+
+def test_missing_max_forwards_is_a_deviation() -> None:
+    request = read_request(KEEPALIVE.replace(b"Max-Forwards: 70\r\n", b""))
+    assert request.deviations == {Deviation.NO_MAX_FORWARDS}
