@@ -11,10 +11,28 @@ pub mod amf;
 pub mod avc;
 mod bits;
 pub mod chunk;
+pub mod fault;
 pub mod flv;
 pub mod hevc;
 pub mod media;
+pub mod reorder;
+pub mod rfc4571;
+pub mod rtcp;
+pub mod rtp;
 mod sample;
 #[cfg(test)]
 mod testing;
+pub mod unpack;
 pub mod websocket;
+
+#[cfg(test)]
+pub(crate) mod test_clock {
+    use std::{sync::OnceLock, time::Instant};
+
+    /// The instant at which all tests begin.
+    pub(crate) fn start() -> Instant {
+        static START: OnceLock<Instant> = OnceLock::new();
+        #[expect(clippy::disallowed_methods, reason = "instants cannot be made from numbers")]
+        *START.get_or_init(Instant::now)
+    }
+}
