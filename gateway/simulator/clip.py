@@ -268,8 +268,17 @@ def _from_file(spec: ClipSpec, path: Path) -> Clip:
         raise ClipError(f"{path}: {error}") from error
     codec, units, origin = video
     duration = units[-1].dts + (units[1].dts - units[0].dts if len(units) > 1 else CLOCK_HZ // 25)
-    sound = [unit.at(-origin) for unit in audio if 0 <= unit.pts - origin < duration]
+    sound = _wrapped([unit.at(-origin) for unit in audio], duration)
     return _assemble(replace(spec, video=codec, audio=spec.audio if sound else None), units, sound, duration)
+
+
+def _wrapped(units: list[AccessUnit], duration: int) -> list[AccessUnit]:
+    """Cuts sound to the loop; what is heard after its end moves to where the beginning is still silent."""
+    if not units:
+        return []
+    silent_until = units[0].pts
+    after = [unit.at(-duration) for unit in units if duration <= unit.pts < duration + silent_until]
+    return after + [unit for unit in units if 0 <= unit.pts < duration]
 
 
 def _copy_video(container: Any) -> tuple[VideoCodec, list[AccessUnit], int]:
@@ -282,19 +291,28 @@ def _copy_video(container: Any) -> tuple[VideoCodec, list[AccessUnit], int]:
         raise ClipError(f"video is {stream.codec_context.name}; H.264 or H.265 is needed")
     annex_b = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}[stream.codec_context.name]
     bitstream = av.BitStreamFilterContext(annex_b, stream)
-    units: list[AccessUnit] = []
+    pictures: list[tuple[bool, int, bytes]] = []
     for packet in container.demux(stream):
         for filtered in bitstream.filter(packet if packet.size else None):
-            if filtered.dts is None or (not units and not filtered.is_keyframe):
+            if filtered.pts is None or not (pictures or filtered.is_keyframe):
                 continue
-            scale = filtered.time_base * CLOCK_HZ
-            pts = filtered.dts if filtered.pts is None else filtered.pts
-            dts = int(filtered.dts * scale)
-            units.append(AccessUnit(True, filtered.is_keyframe, int(pts * scale), dts, bytes(filtered)))
-    if not units:
+            pictures.append((filtered.is_keyframe, int(filtered.pts * filtered.time_base * CLOCK_HZ), bytes(filtered)))
+    if not pictures:
         raise ClipError("the file has no key frame")
-    origin = units[0].dts
-    return known[stream.codec_context.name], [unit.at(-origin) for unit in units], origin
+    decoding = _decoding_times([pts for _, pts, _ in pictures])
+    origin = decoding[0]
+    units = [
+        AccessUnit(True, is_key, pts - origin, dts - origin, data)
+        for (is_key, pts, data), dts in zip(pictures, decoding, strict=True)
+    ]
+    return known[stream.codec_context.name], units, origin
+
+
+def _decoding_times(pts: list[int]) -> list[int]:
+    """DTS for pictures in decoding order: not every container tells them. As late as no picture is shown before it."""
+    shown = sorted(pts)
+    delay = max(in_order - own for in_order, own in zip(shown, pts, strict=True))
+    return [ticks - delay for ticks in shown]
 
 
 def _transcode_audio(container: Any, codec: AudioCodec) -> list[AccessUnit]:
@@ -309,10 +327,11 @@ def _transcode_audio(container: Any, codec: AudioCodec) -> list[AccessUnit]:
             frame_size=SAMPLES[codec],
         )
         number = 0
-        for decoded in container.decode(container.streams.audio[0]):
-            if not first:
-                first.append(int((decoded.pts or 0) * (decoded.time_base or Fraction(0)) * CLOCK_HZ))
-            decoded.pts = None
+        for decoded in (*container.decode(container.streams.audio[0]), None):
+            if decoded is not None:
+                if not first:
+                    first.append(int((decoded.pts or 0) * (decoded.time_base or Fraction(0)) * CLOCK_HZ))
+                decoded.pts = None
             for frame in resampler.resample(decoded):
                 frame.pts, frame.time_base = number, Fraction(1, SAMPLE_RATE_HZ[codec])
                 number += frame.samples
