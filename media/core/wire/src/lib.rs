@@ -7,13 +7,16 @@
 //! nothing, `next_timeout()` says when to call `handle_timeout(now)`.
 #![forbid(unsafe_code)]
 
+pub mod adts;
 pub mod amf;
 pub mod avc;
 mod bits;
 pub mod chunk;
 pub mod fault;
 pub mod flv;
+pub mod fmp4;
 pub mod hevc;
+pub mod hls;
 pub mod media;
 pub mod reorder;
 pub mod rfc4571;
@@ -22,6 +25,7 @@ pub mod rtp;
 mod sample;
 #[cfg(test)]
 mod testing;
+pub mod ts;
 pub mod unpack;
 pub mod websocket;
 

@@ -27,6 +27,7 @@ impl Role {
 }
 
 /// The NAL units behind 4-byte lengths; ends at a length that lies.
+#[derive(Clone)]
 pub(crate) struct NalUnits<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for NalUnits<'a> {

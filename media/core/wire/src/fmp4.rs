@@ -1,0 +1,346 @@
+//! Fragmented MP4 (ISO/IEC 14496-12): an initialisation segment, then fragments of one `moof` and one `mdat` each.
+//!
+//! Video runs at 90 kHz, sound at its sample rate. G.711 has the sample entries `alaw` and `ulaw` of `QuickTime`, which
+//! ffmpeg and VLC read and browsers do not. Opus is not carried.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::{
+    avc, hevc,
+    media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
+    sample,
+};
+
+const VIDEO_ID: u32 = 1;
+const AUDIO_ID: u32 = 2;
+const MATRIX: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
+/// `sample_depends_on` 2: decodable by itself.
+const SYNC_SAMPLE: u32 = 0x0200_0000;
+/// `sample_depends_on` 1, `sample_is_non_sync_sample`.
+const OTHER_SAMPLE: u32 = 0x0101_0000;
+
+/// The initialisation segment: `ftyp` and `moov`. A track that cannot be described is left out.
+pub fn init_segment(tracks: &Tracks) -> Bytes {
+    let mut out = BytesMut::with_capacity(1024);
+    put_box(&mut out, *b"ftyp", |out| out.put_slice(b"iso6\0\0\0\x01iso6mp41"));
+    put_box(&mut out, *b"moov", |out| {
+        put_full_box(out, *b"mvhd", 0, 0, |out| {
+            put_words(out, &[0, 0, 1000, 0, 0x1_0000]);
+            out.put_u16(0x0100); // volume
+            out.put_bytes(0, 10);
+            put_words(out, &MATRIX);
+            out.put_bytes(0, 24);
+            out.put_u32(AUDIO_ID + 1); // next_track_ID
+        });
+        let video = tracks.video.as_ref().and_then(|track| Some((track, video_entry(track)?)));
+        let audio = tracks.audio.as_ref().and_then(|track| Some((track, audio_entry(track)?)));
+        if let Some((track, entry)) = &video {
+            put_track(
+                out,
+                &Track { id: VIDEO_ID, timescale: 90_000, size: (track.width, track.height), entry },
+            );
+        }
+        if let Some((track, entry)) = &audio {
+            put_track(out, &Track { id: AUDIO_ID, timescale: track.sample_rate, size: (0, 0), entry });
+        }
+        put_box(out, *b"mvex", |out| {
+            let ids = [video.is_some().then_some(VIDEO_ID), audio.is_some().then_some(AUDIO_ID)];
+            for id in ids.into_iter().flatten() {
+                put_full_box(out, *b"trex", 0, 0, |out| put_words(out, &[id, 1, 0, 0, 0]));
+            }
+        });
+    });
+    out.freeze()
+}
+
+/// Collects the units of one fragment; their bytes are shared until the fragment is written.
+#[derive(Debug, Default)]
+pub struct Fragment {
+    video: Vec<Sample>,
+    audio: Vec<Sample>,
+    size: usize,
+}
+
+#[derive(Debug)]
+struct Sample {
+    dts: Ticks,
+    offset: Ticks,
+    key: bool,
+    data: Bytes,
+}
+
+impl Fragment {
+    /// An empty fragment.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bytes of payload so far.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Takes a unit; false if its track is not carried.
+    pub fn push(&mut self, unit: &AccessUnit) -> bool {
+        let carried = match unit.kind {
+            Kind::Video => {
+                unit.tracks.video.as_ref().map(|track| sample::without_announced_sets(unit, track))
+            }
+            Kind::Audio => unit.tracks.audio.as_ref().and_then(audio_entry).map(|_| unit.data.clone()),
+        };
+        let Some(data) = carried else { return false };
+        self.size += data.len();
+        let sample = Sample { dts: unit.dts, offset: unit.pts - unit.dts, key: unit.key, data };
+        match unit.kind {
+            Kind::Video => self.video.push(sample),
+            Kind::Audio => self.audio.push(sample),
+        }
+        true
+    }
+
+    /// Writes the fragment. `end` is when the next one begins: the last picture lasts until then. `sequence` is the
+    /// number in `mfhd`, rising from fragment to fragment.
+    pub fn write(&self, tracks: &Tracks, sequence: u32, end: Ticks) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.size + 256 + 16 * (self.video.len() + self.audio.len()));
+        let mut data_offsets = Vec::new();
+        put_box(&mut out, *b"moof", |out| {
+            put_full_box(out, *b"mfhd", 0, 0, |out| out.put_u32(sequence));
+            if !self.video.is_empty() {
+                let durations = video_durations(&self.video, end);
+                data_offsets.push(put_video_run(out, &self.video, &durations));
+            }
+            if let Some(track) = tracks.audio.as_ref().filter(|_| !self.audio.is_empty()) {
+                data_offsets.push(put_audio_run(out, &self.audio, track));
+            }
+        });
+        let mut data_start = out.len() + 8;
+        let runs = [&self.video, &self.audio].into_iter().filter(|samples| !samples.is_empty());
+        for (at, samples) in data_offsets.into_iter().zip(runs) {
+            out[at..at + 4].copy_from_slice(&(data_start as u32).to_be_bytes());
+            data_start += samples.iter().map(|sample| sample.data.len()).sum::<usize>();
+        }
+        put_box(&mut out, *b"mdat", |out| {
+            self.video.iter().chain(&self.audio).for_each(|sample| out.put_slice(&sample.data));
+        });
+        out.freeze()
+    }
+}
+
+/// How long each picture lasts; a clock that stood still still moves by a tick.
+fn video_durations(samples: &[Sample], end: Ticks) -> Vec<u32> {
+    let ends = samples.iter().skip(1).map(|sample| sample.dts).chain([end]);
+    samples.iter().zip(ends).map(|(sample, end)| span(sample.dts.0, end.0)).collect()
+}
+
+fn span(start: i64, end: i64) -> u32 {
+    u32::try_from((end - start).max(1)).unwrap_or(u32::MAX)
+}
+
+/// `traf` of the video; returns where the run's data offset stands.
+fn put_video_run(out: &mut BytesMut, samples: &[Sample], durations: &[u32]) -> usize {
+    put_fragment_of_track(out, VIDEO_ID, OTHER_SAMPLE, samples[0].dts.0, |out| {
+        put_run(out, 0xF01, samples.len(), |out| {
+            for (sample, duration) in samples.iter().zip(durations) {
+                let flags = if sample.key { SYNC_SAMPLE } else { OTHER_SAMPLE };
+                let offset = i32::try_from(sample.offset.0).unwrap_or(i32::MAX).cast_unsigned();
+                put_words(out, &[*duration, sample.data.len() as u32, flags, offset]);
+            }
+        })
+    })
+}
+
+/// `traf` of the sound, on its own timescale; the last sample lasts as long as its content.
+fn put_audio_run(out: &mut BytesMut, samples: &[Sample], track: &AudioTrack) -> usize {
+    let scaled = |time: Ticks| rescale(time, track.sample_rate);
+    let content = |sample: &Sample| match track.codec {
+        AudioCodec::Aac => 1024,
+        _ => (sample.data.len() as u32 / u32::from(track.channels.max(1))).into(),
+    };
+    let last = samples.last().map_or(0, |sample| scaled(sample.dts) + content(sample));
+    let ends = samples.iter().skip(1).map(|sample| scaled(sample.dts)).chain([last]);
+    put_fragment_of_track(out, AUDIO_ID, SYNC_SAMPLE, scaled(samples[0].dts), |out| {
+        put_run(out, 0x301, samples.len(), |out| {
+            for (sample, end) in samples.iter().zip(ends) {
+                put_words(out, &[span(scaled(sample.dts), end), sample.data.len() as u32]);
+            }
+        })
+    })
+}
+
+/// Ticks on another timescale, rounded to the nearest.
+fn rescale(time: Ticks, timescale: u32) -> i64 {
+    let product = i128::from(time.0) * i128::from(timescale) + i128::from(Ticks::PER_SECOND / 2);
+    product.div_euclid(i128::from(Ticks::PER_SECOND)) as i64
+}
+
+fn put_fragment_of_track(
+    out: &mut BytesMut,
+    id: u32,
+    default_flags: u32,
+    start: i64,
+    run: impl FnOnce(&mut BytesMut) -> usize,
+) -> usize {
+    put_box(out, *b"traf", |out| {
+        let flags = 0x02_0020; // default-base-is-moof, default-sample-flags-present
+        put_full_box(out, *b"tfhd", 0, flags, |out| put_words(out, &[id, default_flags]));
+        put_full_box(out, *b"tfdt", 1, 0, |out| out.put_i64(start.max(0)));
+        run(out)
+    })
+}
+
+/// `trun`; returns where its data offset stands, to be written once the size of `moof` is known.
+fn put_run(out: &mut BytesMut, flags: u32, count: usize, samples: impl FnOnce(&mut BytesMut)) -> usize {
+    put_full_box(out, *b"trun", 1, flags, |out| {
+        out.put_u32(count as u32);
+        let at = out.len();
+        out.put_u32(0);
+        samples(out);
+        at
+    })
+}
+
+/// What `trak` says of a track.
+struct Track<'a> {
+    id: u32,
+    timescale: u32,
+    size: (u32, u32),
+    entry: &'a [u8],
+}
+
+fn put_track(out: &mut BytesMut, track: &Track) {
+    let is_video = track.id == VIDEO_ID;
+    put_box(out, *b"trak", |out| {
+        put_full_box(out, *b"tkhd", 0, 3, |out| {
+            put_words(out, &[0, 0, track.id, 0, 0, 0, 0, 0]);
+            out.put_u32(if is_video { 0 } else { 0x0100_0000 }); // volume
+            put_words(out, &MATRIX);
+            put_words(out, &[track.size.0 << 16, track.size.1 << 16]);
+        });
+        put_box(out, *b"mdia", |out| {
+            put_full_box(out, *b"mdhd", 0, 0, |out| put_words(out, &[0, 0, track.timescale, 0, 0x55C4_0000]));
+            put_full_box(out, *b"hdlr", 0, 0, |out| {
+                out.put_u32(0);
+                out.put_slice(if is_video { b"vide" } else { b"soun" });
+                out.put_bytes(0, 13); // reserved, and an empty name
+            });
+            put_box(out, *b"minf", |out| {
+                if is_video {
+                    put_full_box(out, *b"vmhd", 0, 1, |out| out.put_bytes(0, 8));
+                } else {
+                    put_full_box(out, *b"smhd", 0, 0, |out| out.put_u32(0));
+                }
+                put_box(out, *b"dinf", |out| {
+                    put_full_box(out, *b"dref", 0, 0, |out| {
+                        out.put_u32(1);
+                        put_full_box(out, *b"url ", 0, 1, |_| ());
+                    });
+                });
+                put_sample_table(out, track.entry);
+            });
+        });
+    });
+}
+
+/// `stbl` with the sample entry and no samples: those come in fragments.
+fn put_sample_table(out: &mut BytesMut, entry: &[u8]) {
+    put_box(out, *b"stbl", |out| {
+        put_full_box(out, *b"stsd", 0, 0, |out| {
+            out.put_u32(1);
+            out.put_slice(entry);
+        });
+        for (name, words) in [(*b"stts", 1), (*b"stsc", 1), (*b"stsz", 2), (*b"stco", 1)] {
+            put_full_box(out, name, 0, 0, |out| out.put_bytes(0, words * 4));
+        }
+    });
+}
+
+/// `avc1` or `hvc1` with the decoder configuration record.
+fn video_entry(track: &VideoTrack) -> Option<BytesMut> {
+    let (name, record_name, record) = match track.codec {
+        VideoCodec::H264 => (*b"avc1", *b"avcC", avc::configuration_record(track)?),
+        VideoCodec::H265 => (*b"hvc1", *b"hvcC", hevc::configuration_record(track)?),
+    };
+    let mut out = BytesMut::with_capacity(256);
+    put_box(&mut out, name, |out| {
+        out.put_bytes(0, 6);
+        out.put_u16(1); // data_reference_index
+        out.put_bytes(0, 16);
+        out.put_u16(u16::try_from(track.width).unwrap_or(u16::MAX));
+        out.put_u16(u16::try_from(track.height).unwrap_or(u16::MAX));
+        put_words(out, &[0x48_0000, 0x48_0000, 0]); // 72 dpi
+        out.put_u16(1); // frame_count
+        out.put_bytes(0, 32); // compressorname
+        put_words(out, &[0x0018_FFFF]); // depth 24, pre_defined -1
+        put_box(out, record_name, |out| out.put_slice(&record));
+    });
+    Some(out)
+}
+
+/// `mp4a` with `esds`, or `alaw`, `ulaw`.
+fn audio_entry(track: &AudioTrack) -> Option<BytesMut> {
+    let name = match track.codec {
+        AudioCodec::Aac if track.config.len() >= 2 => *b"mp4a",
+        AudioCodec::G711A => *b"alaw",
+        AudioCodec::G711U => *b"ulaw",
+        AudioCodec::Aac | AudioCodec::Opus => return None,
+    };
+    if track.sample_rate == 0 {
+        return None;
+    }
+    let mut out = BytesMut::with_capacity(128);
+    put_box(&mut out, name, |out| {
+        out.put_bytes(0, 6);
+        out.put_u16(1); // data_reference_index
+        out.put_bytes(0, 8);
+        out.put_u16(u16::from(track.channels));
+        put_words(out, &[0x0010_0000]); // 16 bits a sample once decoded
+        out.put_u16(0);
+        out.put_u32(u32::from(u16::try_from(track.sample_rate).unwrap_or(0)) << 16);
+        if track.codec == AudioCodec::Aac {
+            put_full_box(out, *b"esds", 0, 0, |out| put_elementary_stream(out, &track.config));
+        }
+    });
+    Some(out)
+}
+
+/// `ES_Descriptor` (ISO/IEC 14496-1 §7.2.6.5) of AAC.
+fn put_elementary_stream(out: &mut BytesMut, config: &[u8]) {
+    let config = &config[..config.len().min(64)];
+    let size = config.len() as u8;
+    out.put_slice(&[3, 23 + size, 0, AUDIO_ID as u8, 0]);
+    out.put_slice(&[4, 15 + size, 0x40, 0x15]); // MPEG-4 audio, audio stream
+    out.put_bytes(0, 11); // buffer size and bit rates unknown
+    out.put_slice(&[5, size]);
+    out.put_slice(config);
+    out.put_slice(&[6, 1, 2]); // SLConfigDescriptor: predefined for MP4
+}
+
+fn put_words(out: &mut BytesMut, words: &[u32]) {
+    for word in words {
+        out.put_u32(*word);
+    }
+}
+
+/// A box whose size is filled in when its content is written.
+fn put_box<T>(out: &mut BytesMut, name: [u8; 4], content: impl FnOnce(&mut BytesMut) -> T) -> T {
+    let start = out.len();
+    out.put_u32(0);
+    out.put_slice(&name);
+    let result = content(out);
+    let size = (out.len() - start) as u32;
+    out[start..start + 4].copy_from_slice(&size.to_be_bytes());
+    result
+}
+
+fn put_full_box<T>(
+    out: &mut BytesMut,
+    name: [u8; 4],
+    version: u8,
+    flags: u32,
+    content: impl FnOnce(&mut BytesMut) -> T,
+) -> T {
+    put_box(out, name, |out| {
+        out.put_u32(u32::from(version) << 24 | flags);
+        content(out)
+    })
+}

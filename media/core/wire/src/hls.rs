@@ -1,0 +1,451 @@
+//! HLS (RFC 8216): cuts a live stream into segments and writes the playlist over the newest of them.
+//!
+//! Segments are cut at key frames. The first few are as short as the key frames allow, so that a player can begin early.
+
+use std::{collections::VecDeque, fmt::Write, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    fmp4,
+    media::{AccessUnit, Kind, Ticks, Tracks},
+    ts::TsMuxer,
+};
+
+/// Segments that the playlist lists.
+const LISTED: usize = 6;
+/// Segments that stay for players which read an older playlist (RFC 8216 §6.2.2).
+const LATE: usize = 3;
+/// So many segments at the beginning are only as long as this, if key frames allow.
+const EAGER: u64 = 3;
+const EAGER_LENGTH: Ticks = Ticks::from_millis(500);
+/// A segment is cut here, key frame or not, so that neither a camera without key frames nor a fast one fills memory.
+const LONGEST: Ticks = Ticks::from_millis(12_000);
+const LARGEST: usize = 24 * 1024 * 1024;
+
+/// What segments are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Container {
+    /// MPEG-TS.
+    Ts,
+    /// Fragmented MP4 with an initialisation segment.
+    Fmp4,
+}
+
+impl Container {
+    /// Media type of a segment.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Ts => "video/mp2t",
+            Self::Fmp4 => "video/mp4",
+        }
+    }
+
+    /// The folder, relative to the playlist, in which segments are addressed.
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Self::Ts => "hls",
+            Self::Fmp4 => "hls.fmp4",
+        }
+    }
+
+    const fn extension(self) -> &'static str {
+        match self {
+            Self::Ts => "ts",
+            Self::Fmp4 => "m4s",
+        }
+    }
+}
+
+/// How to cut.
+#[derive(Debug, Clone, Copy)]
+pub struct SegmenterOptions {
+    /// What segments are made of.
+    pub container: Container,
+    /// A segment ends at the first key frame after so long.
+    pub target: Ticks,
+    /// Number of the first segment. A stream's later segmenter should begin above its earlier one, for players and
+    /// caches know segments by number; UNIX seconds will do.
+    pub first_sequence: u64,
+}
+
+/// One whole segment.
+#[derive(Debug)]
+pub struct Segment {
+    /// Its number in the playlist and its address.
+    pub sequence: u64,
+    /// From its first unit to the next segment's.
+    pub duration: Ticks,
+    /// Whether tracks changed before it.
+    pub discontinuity: bool,
+    /// Whether it begins with a key frame.
+    pub independent: bool,
+    /// What a player needs first, for fragmented MP4.
+    pub init: Option<Arc<Init>>,
+    /// Its bytes.
+    pub data: Bytes,
+}
+
+/// An initialisation segment.
+#[derive(Debug)]
+pub struct Init {
+    /// The number of the first segment that needs it, and its address.
+    pub id: u64,
+    /// Its bytes.
+    pub data: Bytes,
+}
+
+/// The segments that can be fetched now: a value to be shared with whoever answers requests.
+#[derive(Debug)]
+pub struct Window {
+    container: Container,
+    target_s: i64,
+    /// Discontinuities before the first listed segment.
+    discontinuities: u64,
+    late: usize,
+    segments: Vec<Arc<Segment>>,
+}
+
+impl Window {
+    /// The media playlist. `query` (without `?`, may be empty) is repeated in every address, so that a signature holds
+    /// for the segments too.
+    pub fn playlist(&self, query: &str) -> String {
+        let listed = &self.segments[self.late..];
+        let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+        let folder = self.container.folder();
+        let version = if self.container == Container::Ts { 6 } else { 7 };
+        let mut text =
+            format!("#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{}\n", self.target_s);
+        let mut put = |line: std::fmt::Arguments| text.write_fmt(line).unwrap_or_default();
+        put(format_args!("#EXT-X-MEDIA-SEQUENCE:{}\n", listed.first().map_or(0, |segment| segment.sequence)));
+        if self.discontinuities > 0 {
+            put(format_args!("#EXT-X-DISCONTINUITY-SEQUENCE:{}\n", self.discontinuities));
+        }
+        if listed.iter().all(|segment| segment.independent) {
+            put(format_args!("#EXT-X-INDEPENDENT-SEGMENTS\n"));
+        }
+        let mut init = None;
+        for segment in listed {
+            if segment.discontinuity {
+                put(format_args!("#EXT-X-DISCONTINUITY\n"));
+            }
+            let needed = segment.init.as_ref().map(|init| init.id);
+            if let Some(id) = needed.filter(|_| needed != init) {
+                put(format_args!("#EXT-X-MAP:URI=\"{folder}/init-{id}.mp4{query}\"\n"));
+            }
+            init = needed;
+            let (seconds, rest) = (segment.duration.0 / 90_000, segment.duration.0 % 90_000);
+            put(format_args!("#EXTINF:{seconds}.{:06},\n", rest * 100 / 9));
+            put(format_args!("{folder}/{}.{}{query}\n", segment.sequence, self.container.extension()));
+        }
+        text
+    }
+
+    /// The bytes under an address in the container's folder, such as `17.ts`; `None` if it is not there any more.
+    pub fn resource(&self, file: &str) -> Option<Bytes> {
+        let (stem, extension) = file.rsplit_once('.')?;
+        if let Some(id) = stem.strip_prefix("init-").filter(|_| extension == "mp4") {
+            let id = number(id)?;
+            let mut inits = self.segments.iter().filter_map(|segment| segment.init.as_ref());
+            return inits.find(|init| init.id == id).map(|init| init.data.clone());
+        }
+        let sequence = number(stem).filter(|_| extension == self.container.extension())?;
+        let mut segments = self.segments.iter();
+        segments.find(|segment| segment.sequence == sequence).map(|segment| segment.data.clone())
+    }
+
+    /// The segments, those that only late players need included.
+    pub fn segments(&self) -> &[Arc<Segment>] {
+        &self.segments
+    }
+}
+
+/// Cuts one stream.
+#[derive(Debug)]
+pub struct Segmenter {
+    options: SegmenterOptions,
+    ts: TsMuxer,
+    next_sequence: u64,
+    target_s: i64,
+    discontinuities: u64,
+    announced: Option<(Arc<Tracks>, Option<Arc<Init>>)>,
+    segments: VecDeque<Arc<Segment>>,
+    open: Option<Open>,
+}
+
+/// The segment being written.
+#[derive(Debug)]
+struct Open {
+    tracks: Arc<Tracks>,
+    start: Ticks,
+    discontinuity: bool,
+    independent: bool,
+    init: Option<Arc<Init>>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Ts(BytesMut),
+    Fmp4(fmp4::Fragment),
+}
+
+impl Segmenter {
+    /// A segmenter that begins at the next key frame.
+    pub fn new(options: SegmenterOptions) -> Self {
+        Self {
+            options,
+            ts: TsMuxer::new(),
+            next_sequence: options.first_sequence,
+            target_s: whole_seconds(options.target),
+            discontinuities: 0,
+            announced: None,
+            segments: VecDeque::new(),
+            open: None,
+        }
+    }
+
+    /// Takes a unit; returns the new window if that finished a segment.
+    pub fn write(&mut self, unit: &AccessUnit) -> Option<Arc<Window>> {
+        let eager = self.next_sequence - self.options.first_sequence < EAGER;
+        let wanted = if eager { self.options.target.min(EAGER_LENGTH) } else { self.options.target };
+        let finished = self.open.take_if(|open| open.ends_before(unit, wanted));
+        let window = finished.map(|open| self.finish(&open, unit.dts));
+        if self.open.is_none() && (window.is_some() || is_start(unit)) {
+            self.open = Some(self.begin(unit));
+        }
+        if let Some(open) = &mut self.open {
+            open.append(&mut self.ts, unit);
+        }
+        window
+    }
+
+    fn begin(&mut self, unit: &AccessUnit) -> Open {
+        let known = self.announced.as_ref().filter(|(tracks, _)| *tracks == unit.tracks);
+        let discontinuity = self.announced.is_some() && known.is_none();
+        let (tracks, init) =
+            known.cloned().unwrap_or_else(|| (Arc::clone(&unit.tracks), self.init_segment(&unit.tracks)));
+        self.announced = Some((Arc::clone(&tracks), init.clone()));
+        let content = match self.options.container {
+            Container::Ts => {
+                let mut out = BytesMut::with_capacity(256 * 1024);
+                self.ts.write_tables(&tracks, &mut out);
+                Content::Ts(out)
+            }
+            Container::Fmp4 => Content::Fmp4(fmp4::Fragment::new()),
+        };
+        Open { tracks, start: unit.dts, discontinuity, independent: is_start(unit), init, content }
+    }
+
+    fn init_segment(&self, tracks: &Tracks) -> Option<Arc<Init>> {
+        let data = match self.options.container {
+            Container::Ts => return None,
+            Container::Fmp4 => fmp4::init_segment(tracks),
+        };
+        Some(Arc::new(Init { id: self.next_sequence, data }))
+    }
+
+    fn finish(&mut self, open: &Open, end: Ticks) -> Arc<Window> {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let data = match &open.content {
+            Content::Ts(out) => Bytes::copy_from_slice(out), // without the spare room behind it
+            Content::Fmp4(fragment) => {
+                fragment.write(&open.tracks, (sequence - self.options.first_sequence + 1) as u32, end)
+            }
+        };
+        let duration = Ticks((end - open.start).0.max(1));
+        let Open { discontinuity, independent, .. } = *open;
+        self.segments.push_back(Arc::new(Segment {
+            sequence,
+            duration,
+            discontinuity,
+            independent,
+            init: open.init.clone(),
+            data,
+        }));
+        if self.segments.len() > LISTED + LATE {
+            self.segments.pop_front();
+        }
+        self.target_s = self.target_s.max(whole_seconds(duration));
+        self.discontinuities += u64::from(discontinuity);
+        self.window()
+    }
+
+    fn window(&self) -> Arc<Window> {
+        let late = self.segments.len().saturating_sub(LISTED);
+        let listed = self.segments.iter().skip(late).filter(|segment| segment.discontinuity).count();
+        Arc::new(Window {
+            container: self.options.container,
+            target_s: self.target_s,
+            discontinuities: self.discontinuities - listed as u64,
+            late,
+            segments: self.segments.iter().cloned().collect(),
+        })
+    }
+}
+
+impl Open {
+    /// Whether the segment ends before `unit`, given how long it should be.
+    fn ends_before(&self, unit: &AccessUnit, wanted: Ticks) -> bool {
+        let size = match &self.content {
+            Content::Ts(out) => out.len(),
+            Content::Fmp4(fragment) => fragment.size(),
+        };
+        if size >= LARGEST {
+            return true;
+        }
+        if !is_reference(unit) {
+            return false;
+        }
+        let elapsed = unit.dts - self.start;
+        let video_changed = self.tracks.video != unit.tracks.video;
+        let due = elapsed >= wanted || self.tracks.audio != unit.tracks.audio;
+        video_changed || elapsed >= LONGEST || unit.key && due
+    }
+
+    /// Sound that the segment did not announce waits for the next one.
+    fn append(&mut self, ts: &mut TsMuxer, unit: &AccessUnit) {
+        if unit.kind == Kind::Audio && self.tracks.audio != unit.tracks.audio {
+            return;
+        }
+        match &mut self.content {
+            Content::Ts(out) => ts.write(unit, out),
+            Content::Fmp4(fragment) => fragment.push(unit),
+        };
+    }
+}
+
+/// Digits and nothing else.
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Whether the unit's track decides where segments end: the video, if there is one.
+fn is_reference(unit: &AccessUnit) -> bool {
+    unit.kind == Kind::Video || unit.tracks.video.is_none()
+}
+
+/// Whether a player can begin at this unit.
+fn is_start(unit: &AccessUnit) -> bool {
+    unit.key && is_reference(unit)
+}
+
+/// Rounded as EXT-X-TARGETDURATION compares (RFC 8216 §4.3.3.1), and never 0.
+fn whole_seconds(duration: Ticks) -> i64 {
+    ((duration.0 + 45_000) / 90_000).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        media::{AudioCodec, VideoCodec},
+        testing,
+    };
+
+    fn segmenter(container: Container) -> Segmenter {
+        Segmenter::new(SegmenterOptions { container, target: Ticks::from_millis(2000), first_sequence: 100 })
+    }
+
+    /// Pictures at 25 Hz, a key frame a second, from `from_s` to `to_s`; the last window.
+    fn feed(segmenter: &mut Segmenter, tracks: &Arc<Tracks>, from_s: i64, to_s: i64) -> Option<Arc<Window>> {
+        let units = (from_s * 25..to_s * 25).map(|at| testing::video(tracks, at * 40, at * 40, at % 25 == 0));
+        units.filter_map(|unit| segmenter.write(&unit)).last()
+    }
+
+    fn lines(window: &Window) -> Vec<String> {
+        window.playlist("").lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_first_segments_are_short_and_the_later_ones_as_long_as_wanted() {
+        let tracks = Arc::new(testing::tracks(VideoCodec::H264, None));
+        let window = feed(&mut segmenter(Container::Ts), &tracks, 0, 10).expect("segments");
+        let expected = "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:100\n\
+            #EXT-X-INDEPENDENT-SEGMENTS\n#EXTINF:1.000000,\nhls/100.ts?k=v\n#EXTINF:1.000000,\nhls/101.ts?k=v\n\
+            #EXTINF:1.000000,\nhls/102.ts?k=v\n#EXTINF:2.000000,\nhls/103.ts?k=v\n\
+            #EXTINF:2.000000,\nhls/104.ts?k=v\n#EXTINF:2.000000,\nhls/105.ts?k=v\n";
+        assert_eq!(window.playlist("k=v"), expected);
+        assert!(window.resource("105.ts").is_some_and(|data| data.len() % 188 == 0));
+        for wrong in ["106.ts", "105.m4s", "105", "init-100.mp4", "+105.ts", "../105.ts", ""] {
+            assert!(window.resource(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_window_slides_and_late_players_still_find_theirs() {
+        let tracks = Arc::new(testing::tracks(VideoCodec::H264, None));
+        let window = feed(&mut segmenter(Container::Ts), &tracks, 0, 200).expect("segments");
+        assert_eq!(window.segments().len(), LISTED + LATE);
+        let first = window.segments()[LATE].sequence;
+        assert_eq!(lines(&window)[3], format!("#EXT-X-MEDIA-SEQUENCE:{first}"));
+        assert!(window.resource(&format!("{}.ts", first - LATE as u64)).is_some());
+        assert!(window.resource(&format!("{}.ts", first - LATE as u64 - 1)).is_none());
+    }
+
+    #[test]
+    fn fragmented_mp4_has_one_map_until_the_tracks_change() {
+        let before = Arc::new(testing::tracks(VideoCodec::H264, None));
+        let after = Arc::new(testing::tracks(VideoCodec::H265, None));
+        let mut segmenter = segmenter(Container::Fmp4);
+        feed(&mut segmenter, &before, 0, 2);
+        let window = feed(&mut segmenter, &after, 2, 4).expect("segments");
+        let lines = lines(&window);
+        assert_eq!(lines[5], "#EXT-X-MAP:URI=\"hls.fmp4/init-100.mp4\"");
+        assert_eq!(lines[8], "#EXTINF:1.000000,");
+        assert_eq!(lines[10..12], ["#EXT-X-DISCONTINUITY", "#EXT-X-MAP:URI=\"hls.fmp4/init-102.mp4\""]);
+        assert!(window.resource("init-102.mp4").is_some_and(|data| data[4..8] == *b"ftyp"));
+        assert!(window.resource("102.m4s").is_some_and(|data| data[4..8] == *b"moof"));
+        let window = feed(&mut segmenter, &after, 4, 40).expect("segments");
+        assert!(window.playlist("").contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"));
+        assert!(!window.playlist("").contains("#EXT-X-DISCONTINUITY\n"));
+        assert!(window.resource("init-100.mp4").is_none());
+    }
+
+    #[test]
+    fn sound_that_comes_late_waits_for_a_segment_that_announces_it() {
+        let silent = Arc::new(testing::tracks(VideoCodec::H264, None));
+        let sounding = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::Aac)));
+        let mut segmenter = segmenter(Container::Ts);
+        feed(&mut segmenter, &silent, 0, 1);
+        assert!(segmenter.write(&testing::audio(&sounding, 990, 100)).is_none());
+        let window =
+            segmenter.write(&testing::video(&sounding, 1000, 1000, true)).expect("the first segment");
+        assert_eq!(window.segments()[0].data.len() % 188, 0);
+        assert!(!has_pid(&window.segments()[0].data, 0x101));
+        segmenter.write(&testing::audio(&sounding, 1010, 100));
+        let window = feed(&mut segmenter, &sounding, 2, 4).expect("segments");
+        assert!(window.segments()[1].discontinuity && has_pid(&window.segments()[1].data, 0x101));
+    }
+
+    fn has_pid(data: &[u8], pid: u16) -> bool {
+        data.chunks(188).any(|packet| u16::from_be_bytes([packet[1] & 0x1F, packet[2]]) == pid)
+    }
+
+    #[test]
+    fn nothing_begins_before_a_key_frame_and_a_missing_one_does_not_hold_segments_up() {
+        let tracks = Arc::new(testing::tracks(VideoCodec::H264, None));
+        let mut segmenter = segmenter(Container::Fmp4);
+        let late = |at: i64| testing::video(&tracks, at * 40, at * 40, at == 100);
+        let window = (0..1000).filter_map(|at| segmenter.write(&late(at))).last().expect("segments");
+        assert_eq!(window.segments()[0].duration, LONGEST);
+        let independent: Vec<_> = window.segments().iter().map(|segment| segment.independent).collect();
+        assert_eq!(independent, [true, false]);
+        assert!(!window.playlist("").contains("INDEPENDENT"));
+        assert!(window.playlist("").contains("#EXT-X-TARGETDURATION:12\n"));
+    }
+
+    #[test]
+    fn sound_alone_is_cut_by_time() {
+        let mut tracks = testing::tracks(VideoCodec::H264, Some(AudioCodec::G711A));
+        tracks.video = None;
+        let tracks = Arc::new(tracks);
+        let mut segmenter = segmenter(Container::Ts);
+        let units = (0..500).map(|at| testing::audio(&tracks, at * 20, 160));
+        let window = units.filter_map(|unit| segmenter.write(&unit)).last().expect("segments");
+        let durations: Vec<_> =
+            window.segments().iter().map(|segment| segment.duration.as_millis()).collect();
+        assert_eq!(durations, [500, 500, 500, 2000, 2000, 2000, 2000]);
+    }
+}
