@@ -1,0 +1,303 @@
+"""Every setting: defaults, then a TOML file, then `GATEWAY_*` in the environment, then the command line.
+
+Nested names are joined by `__` in the environment (`GATEWAY_SIP__PORT`) and by dots on the command line (`sip.port`).
+Durations are seconds.
+"""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings import (
+    SettingsError as PydanticSettingsError,
+)
+
+from gateway.errors import GatewayError
+
+FILE_VARIABLE: Final = "GATEWAY_CONFIG"
+"""Names the TOML file, unless the command line does."""
+DEFAULT_QUOTAS: Final = {
+    "stream": 100_000,
+    "active_stream": 200,
+    "device": 100_000,
+    "password": 10,
+    "aksk": 10,
+    "random_access_time": 240,
+    "consecutive_access_time": 120,
+}
+"""What a project may have unless it was given more; times in minutes."""
+_PASSWORD_IN_URL: Final = re.compile(r"(//[^:/@]*:)[^@/]*@")
+
+
+class SettingsError(GatewayError):
+    """The settings cannot be used; the text names each wrong one."""
+
+
+def _networks(rules: dict[str, str]) -> dict[str, str]:
+    for network in rules:
+        ip_network(network, strict=False)
+    return rules
+
+
+def _complete(quotas: Any) -> Any:
+    """Quotas that are not named keep their default; unknown ones are a mistake."""
+    if isinstance(quotas, Mapping):
+        unknown = set(quotas) - set(DEFAULT_QUOTAS)
+        if unknown:
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+        return {**DEFAULT_QUOTAS, **quotas}
+    return quotas
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Rules = Annotated[dict[str, str], AfterValidator(_networks)]
+"""Network → `host` or `host:port` at which its devices reach us; other devices get the address they came to."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SipTimers(_Section):
+    """Waits of GB/T 28181, of which the standard gives few."""
+
+    keepalive_interval: Seconds = 60.0
+    """Until a device's own is learnt."""
+    keepalive_count: Annotated[int, Field(ge=1)] = 3
+    """Missed in a row, and the device is offline."""
+    keepalive_grace: Seconds = 5.0
+    expires_min: Annotated[int, Field(ge=1)] = 60
+    expires_max: Annotated[int, Field(ge=60)] = 604_800
+    request: Seconds = 8.0
+    """For the answer to a MESSAGE."""
+    query: Seconds = 10.0
+    """For the first response to a query."""
+    catalogue: Seconds = 30.0
+    """For the first response to a catalogue query; old NVRs take long."""
+    catalogue_gap: Seconds = 5.0
+    """Between pages of a catalogue."""
+    query_tries: Annotated[int, Field(ge=1)] = 3
+    invite: Seconds = 10.0
+    """For the final response to an INVITE."""
+    media: Seconds = 15.0
+    """From the answer to the first packet."""
+    bye: Seconds = 5.0
+
+
+class Sip(_Section):
+    """The SIP server that devices register to."""
+
+    host: str = "0.0.0.0"
+    port: Port = 5080
+    id: Annotated[str, Field(pattern=r"^[0-9]{20}$")] = "34020000002000000001"
+    domain: Annotated[str, Field(pattern=r"^[0-9A-Za-z.-]{0,64}$")] = ""
+    """The realm of the digest; the first 10 digits of the id unless given."""
+    advertise: Rules = {}
+    user_agent: str = "gb28181-gateway"
+    timers: SipTimers = SipTimers()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _domain_of_id(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and not values.get("domain"):
+            server = values.get("id", cls.model_fields["id"].default)
+            return {**values, "domain": str(server)[:10]}
+        return values
+
+
+class Http(_Section):
+    """The front door: page, APIs and video on one port."""
+
+    host: str = "0.0.0.0"
+    port: Port = 8080
+    public_url: Annotated[str, Field(pattern=r"^(https?://[^/\s]+)?$")] = ""
+    """Beginning of play addresses, such as https://video.example.org; empty: as the client addressed us."""
+
+
+class Rtp(_Section):
+    """Where devices send their video."""
+
+    host: str = "0.0.0.0"
+    port_min: Port = 30_000
+    port_max: Port = 39_999
+    shared_port: Port = 0
+    """One port for all streams, told apart by SSRC; 0: a port for each."""
+    advertise: Rules = {}
+    hold: Seconds = 0.2
+    """Longest wait for a packet that is missing."""
+    silence: Seconds = 5.0
+    """Without a packet for so long, a stream is lost."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.port_max < self.port_min:
+            raise ValueError("port_max is below port_min")
+        return self
+
+
+class Media(_Section):
+    """The relay."""
+
+    threads: Annotated[int, Field(ge=0, le=256)] = 0
+    """0: one a core."""
+    no_viewers: Annotated[float, Field(ge=0)] = 0.0
+    """A stream that nobody watched for so long is ended; 0: never."""
+    gop_bytes_max: Annotated[int, Field(ge=65_536)] = 16_777_216
+    address_life: Seconds = 86_400.0
+    """How long a signed play address is good."""
+
+
+class Database(_Section):
+    """Empty URL: SQLite in the data directory."""
+
+    url: str = ""
+
+
+class Admin(_Section):
+    """The administrator that the first start makes."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = "admin"
+    password: SecretStr | None = None
+    """Random, and printed once, unless given."""
+
+
+class Accounts(_Section):
+    """Projects, users and tokens."""
+
+    token_life: Seconds = 86_400.0
+    subscription_required: bool = False
+    """Whether a project must subscribe (POST /v1/{project_id}/subscription) before it is served."""
+    quotas: Annotated[dict[str, Annotated[int, Field(ge=0)]], BeforeValidator(_complete)] = DEFAULT_QUOTAS
+
+
+class Log(_Section):
+    """What is logged, and how."""
+
+    level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"
+    format: Annotated[str, Field(pattern=r"^(text|json)$")] = "text"
+
+
+class Settings(BaseSettings):
+    """The effective settings; made by `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    data_dir: Path = Path("data")
+    demo: bool = True
+    """Whether simulated devices start with the gateway."""
+    sip: Sip = Sip()
+    http: Http = Http()
+    rtp: Rtp = Rtp()
+    media: Media = Media()
+    database: Database = Database()
+    admin: Admin = Admin()
+    accounts: Accounts = Accounts()
+    log: Log = Log()
+
+    @property
+    def database_url(self) -> str:
+        """The URL in use."""
+        return self.database.url or f"sqlite:///{(self.data_dir / 'gateway.db').absolute()}"
+
+    @property
+    def key_file(self) -> Path:
+        """The key that secrets in the database are sealed with."""
+        return self.data_dir / "secret.key"
+
+
+def load(overrides: Sequence[str] = (), file: Path | None = None) -> Settings:
+    """Puts the settings together; `overrides` are `name=value` from the command line, such as `sip.port=5060`.
+
+    SettingsError names what is wrong.
+    """
+    above, toml = _nested(overrides), _file(file)
+
+    class Loaded(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            *given: PydanticBaseSettingsSource,
+            **named: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            ours = (named["init_settings"], named["env_settings"])
+            return ours if toml is None else (*ours, TomlConfigSettingsSource(settings_cls, toml_file=toml))
+
+    try:
+        return Loaded(**above)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from error
+    except (OSError, tomllib.TOMLDecodeError, PydanticSettingsError) as error:
+        raise SettingsError(f"{toml or 'environment'}: {error}") from error
+
+
+def effective(settings: Settings) -> dict[str, Any]:
+    """All settings as plain values for `gateway config`; passwords are masked."""
+    shown = settings.model_dump(mode="json")
+    shown["database"]["url"] = _PASSWORD_IN_URL.sub(r"\1***@", settings.database_url)
+    return shown
+
+
+def _file(given: Path | None) -> Path | None:
+    name = os.environ.get(FILE_VARIABLE)
+    file = given or (Path(name) if name else None)
+    if file is not None and not file.is_file():
+        raise SettingsError(f"{file}: no such file")
+    return file
+
+
+def _nested(overrides: Sequence[str]) -> dict[str, Any]:
+    """`["sip.port=1"]` as `{"sip": {"port": "1"}}`; the setting's own type reads the value."""
+    nested: dict[str, Any] = {}
+    for override in overrides:
+        name, separator, value = override.partition("=")
+        if not separator or not name:
+            raise SettingsError(f"{override}: not of the form name=value")
+        *sections, last = name.split(".")
+        place: Any = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise SettingsError(f"{override}: {section} is given as a value too")
+        place[last] = _plain(value)
+    return nested
+
+
+def _plain(value: str) -> Any:
+    """Lists and tables are written as JSON, as in the environment; everything else stays text for its type to read."""
+    if value.startswith(("{", "[")):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _explain(problem: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    return f"{name}: {problem['msg']}"
