@@ -36,3 +36,16 @@ class QuotaError(GatewayError):
         super().__init__(f"the quota of {total} for {resource} is used up")
         self.resource = resource
         self.total = total
+
+
+class InvalidError(GatewayError):
+    """A value may not be so; `field` names it as the API does."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class UnavailableError(GatewayError):
+    """Something we depend on is down or overloaded; asking again later may help."""

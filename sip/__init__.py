@@ -1,10 +1,11 @@
 """A general SIP library for asyncio: sans-IO machines first, transports and an `Endpoint` around them.
 
-Knows nothing of GB/T 28181 beyond tolerance for what its devices send. Exported here is the syntax; `sip.sdp`, `sip.digest`,
-the machines and the shells are imported by name, so that reading a message costs neither asyncio nor cryptography.
+Knows nothing of GB/T 28181 beyond tolerance for what its devices send. Exported here is the syntax; `sip.sdp`,
+`sip.digest`, the machines and the shells are imported by name, so that reading a message costs nothing else.
 """
 
 from sip.errors import Deviation, SipError, SipFramingError, SipParseError
+from sip.framing import Framer
 from sip.headers import Headers
 from sip.message import METHODS, REASONS, Message, Request, Response, is_keepalive, parse
 from sip.uri import Uri
@@ -17,6 +18,7 @@ __all__ = [
     "CSeq",
     "Deviation",
     "Event",
+    "Framer",
     "Headers",
     "Message",
     "NameAddr",

@@ -4,27 +4,30 @@
 where its meaning is plain, and named in `message.deviations`; the rest raises `SipParseError` and nothing else.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from sip.errors import Deviation, SipParseError
-from sip.grammar import BLANK, TOKEN, parse_number
+from sip.head import MAX_HEAD_BYTES, METHODS, Head, StatusLine, find_end, parse_head
 from sip.headers import Field, Headers
-from sip.names import SPELLINGS, canonical
 from sip.uri import Uri
 from sip.values import CSeq, NameAddr, Via
 
-MAX_HEAD_BYTES: Final = 64 * 1024
-MAX_LINE_CHARS: Final = 8 * 1024
-MAX_FIELDS: Final = 64
+__all__ = [
+    "MAX_BODY_BYTES",
+    "METHODS",
+    "REASONS",
+    "Message",
+    "Request",
+    "Response",
+    "assemble",
+    "is_keepalive",
+    "parse",
+]
+
 MAX_BODY_BYTES: Final = 1024 * 1024
 
-METHODS: Final = frozenset({
-    "REGISTER", "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "MESSAGE", "INFO", "SUBSCRIBE", "NOTIFY", "PRACK",
-    "UPDATE", "REFER", "PUBLISH",
-})  # fmt: skip
 REASONS: Final = {
     100: "Trying", 180: "Ringing", 181: "Call Is Being Forwarded", 182: "Queued", 183: "Session Progress",
     200: "OK", 202: "Accepted",
@@ -41,12 +44,6 @@ REASONS: Final = {
     504: "Server Time-out", 505: "Version Not Supported", 513: "Message Too Large",
     600: "Busy Everywhere", 603: "Decline", 604: "Does Not Exist Anywhere", 606: "Not Acceptable",
 }  # fmt: skip
-
-_CONTROL_BYTES: Final = bytes(code for code in (*range(32), 127) if code not in b"\t\r\n")
-_BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
-_FOLD: Final = re.compile(r"[ \t]*\r?\n[ \t]+")
-_REQUEST_LINE: Final = re.compile(r"(\S+)[ \t]+(<[^<>]*>|\S+)[ \t]+(\S+)[ \t]*")
-_STATUS_LINE: Final = re.compile(r"([^\s/]+/[^\s/]+)[ \t]+([0-9]{3})(?:[ \t](.*))?")
 
 
 class _Common:
@@ -164,85 +161,23 @@ def parse(data: bytes, *, max_body: int = MAX_BODY_BYTES) -> Message:
     The body is what Content-Length says or what came, whichever is shorter; more than `max_body` bytes are refused.
     """
     deviations: set[Deviation] = set()
-    head, start, body_at = _find_head(data, deviations)
-    message_start, headers = _parse_head(head, deviations, start)
-    length = content_length(headers)
-    rest = len(data) - body_at
-    if length is None:
-        length = rest
-        if rest:
-            deviations.add(Deviation.NO_CONTENT_LENGTH)
-    elif length > rest:
-        deviations.add(Deviation.CONTENT_LENGTH_TOO_LARGE)
-    elif length < rest:
-        nulls_only = not data[body_at + length :].strip(b"\0")
-        deviations.add(Deviation.TRAILING_NULS if nulls_only else Deviation.SURPLUS_BYTES)
-    if min(length, rest) > max_body:
+    head_bytes, start, body_at = _cut_head(data, deviations)
+    head = parse_head(head_bytes, deviations, start)
+    body = _cut_body(data, body_at, head.content_length, deviations)
+    if len(body) > max_body:
         raise SipParseError(f"body longer than {max_body} bytes", body_at, "RFC 3261 §18.3")
-    body = data[body_at : body_at + length]
-    if length >= rest and body.endswith(b"\0") and headers.content_length != len(body):
-        body = body.rstrip(b"\0")
-        deviations.add(Deviation.TRAILING_NULS)
-    return assemble(message_start, headers, body, data)
+    return assemble(head, body, data)
 
 
-StartLine = tuple[str, Uri] | tuple[int, str]
-
-
-def assemble(start_line: StartLine, headers: Headers, body: bytes, data: bytes = b"") -> Message:
-    """Checks the mandatory headers and puts the message together; raises SipParseError, its offset within `data`."""
-    try:
-        via, cseq = headers.via, headers.cseq
-        sender = headers.from_
-        _ = headers.to, headers.call_id
-    except SipParseError as error:
-        raise _located(error, headers, data) from None
-    deviations = headers.deviations
-    if isinstance(start_line[0], int):
-        return Response(start_line[0], str(start_line[1]), headers, body)
-    method, uri = start_line[0], start_line[1]
-    if cseq.method != method:
-        if cseq.method.upper() != method:
-            raise SipParseError(
-                f"CSeq of {cseq.method} in a {method}", _offset(data, "cseq", headers), "RFC 3261 §8.1.1.5"
-            )
-        deviations.add(Deviation.METHOD_CASE)
-        headers = headers.replacing("CSeq", CSeq(cseq.number, method))
-    if "max-forwards" not in headers.first:
-        deviations.add(Deviation.NO_MAX_FORWARDS)
-    if not via.has_cookie:
-        deviations.add(Deviation.NO_COOKIE)
-    if not sender.tag:
-        deviations.add(Deviation.NO_FROM_TAG)
-    assert isinstance(uri, Uri)
-    return Request(method, uri, headers, body)
-
-
-def content_length(headers: Headers) -> int | None:
-    """What Content-Length says, None without one (RFC 3261 §20.14).
-
-    Raises SipParseError if it is no number or two of them disagree.
-    """
-    if "content-length" not in headers.first:
-        return None
-    values = {parse_number(text, "RFC 3261 §20.14") for text in headers.get_all("content-length")}
-    if len(values) > 1:
-        raise SipParseError(f"Content-Length differs from itself: {sorted(values)}", 0, "RFC 3261 §20.14")
-    return values.pop()
-
-
-def _find_head(data: bytes, deviations: set[Deviation]) -> tuple[bytes, int, int]:
+def _cut_head(data: bytes, deviations: set[Deviation]) -> tuple[bytes, int, int]:
     """The head without its blank line, where it starts, and where the body starts."""
     start = 0
     if data[:1] in (b"\r", b"\n"):
         start = len(data) - len(data.lstrip(b"\r\n"))
         deviations.add(Deviation.LEADING_LINES)
-    end = data.find(b"\r\n\r\n", start, start + MAX_HEAD_BYTES)
-    if end >= 0 and data.find(b"\n\n", start, end) < 0 and data.find(b"\n\r\n", start, end) < 0:
-        return data[start:end], start, end + 4
-    match = _BLANK_LINE.search(data, start, start + MAX_HEAD_BYTES)
-    if match is not None:
-        return data[start : match.start()], start, match.end()
+    span = find_end(data, start, start)
+    if span is not None:
+        return data[start : span[0]], start, span[1]
     if len(data) - start > MAX_HEAD_BYTES:
         raise SipParseError(f"head longer than {MAX_HEAD_BYTES} bytes", start + MAX_HEAD_BYTES, "RFC 3261 §7")
     if not data.endswith(b"\n"):  # cut off somewhere in a line: its value may be half a value
@@ -251,96 +186,50 @@ def _find_head(data: bytes, deviations: set[Deviation]) -> tuple[bytes, int, int
     return data[start:].rstrip(b"\r\n"), start, len(data)
 
 
-def _parse_head(head: bytes, deviations: set[Deviation], start: int) -> tuple[StartLine, Headers]:
-    """Start line and fields of a head; offsets in errors are `start` higher."""
-    if len(head.translate(None, _CONTROL_BYTES)) != len(head):
-        at = next(index for index, code in enumerate(head) if code in _CONTROL_BYTES)
-        raise SipParseError(f"control character 0x{head[at]:02x} in the head", start + at, "RFC 3261 §25.1")
-    text = _decode(head, deviations)
-    lines = _lines(text, deviations, start)
-    if len(lines) > MAX_FIELDS + 1:
-        raise SipParseError(f"more than {MAX_FIELDS} header fields", start, "RFC 3261 §7.3")
-    start_line = _parse_start_line(lines[0], deviations, start)
-    fields: list[Field] = []
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        known = SPELLINGS.get(name)
-        if known is None:
-            if not colon:
-                deviations.add(Deviation.STRAY_LINE)
-                continue
-            try:
-                known = canonical(name)
-            except SipParseError as error:
-                raise SipParseError(error.what, start + max(head.find(line.encode()), 0), error.clause) from None
-        fields.append((*known, value.strip(BLANK)))
-    return start_line, Headers.of_fields(fields, deviations)
+def _cut_body(data: bytes, at: int, length: int | None, deviations: set[Deviation]) -> bytes:
+    """The body of a datagram: what was promised or what came, whichever is shorter (RFC 3261 §18.3)."""
+    rest = len(data) - at
+    if length is not None and length < rest:
+        only_nulls = not data[at + length :].strip(b"\0")
+        deviations.add(Deviation.TRAILING_NULS if only_nulls else Deviation.SURPLUS_BYTES)
+        return data[at : at + length]
+    body = data[at:]
+    if length == rest:
+        return body
+    if length is not None:
+        deviations.add(Deviation.CONTENT_LENGTH_TOO_LARGE)
+    elif rest:
+        deviations.add(Deviation.NO_CONTENT_LENGTH)
+    if body.endswith(b"\0"):
+        deviations.add(Deviation.TRAILING_NULS)
+    return body.rstrip(b"\0")
 
 
-def _decode(head: bytes, deviations: set[Deviation]) -> str:
+def assemble(head: Head, body: bytes, data: bytes = b"") -> Message:
+    """Puts a message together after reading its mandatory headers; SipParseError, its offset within `data`."""
+    headers = head.headers
     try:
-        return head.decode()
-    except UnicodeDecodeError:
-        deviations.add(Deviation.NOT_UTF8)
-        return head.decode("gb18030", "replace")
-
-
-def _lines(text: str, deviations: set[Deviation], start: int) -> list[str]:
-    """Unfolded lines of a head, each within its bound."""
-    lines = text.split("\r\n")
-    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
-        deviations.add(Deviation.BARE_LF)
-        if "\r" in text.replace("\r\n", "\n"):
-            raise SipParseError(
-                "carriage return inside a line", start + text.replace("\r\n", "\n\n").find("\r"), "RFC 3261 §7"
-            )
-        lines = text.replace("\r\n", "\n").split("\n")
-    if "\n " in text or "\n\t" in text:
-        deviations.add(Deviation.FOLDED_LINE)
-        if lines[1:2] and lines[1][:1] in (" ", "\t"):
-            raise SipParseError("start line folded", start, "RFC 3261 §7.1")
-        lines = _FOLD.sub(" ", "\n".join(lines)).split("\n")
-    if len(text) > MAX_LINE_CHARS and any(len(line) > MAX_LINE_CHARS for line in lines):
-        raise SipParseError(f"line longer than {MAX_LINE_CHARS} characters", start, "RFC 3261 §7")
-    return lines
-
-
-def _parse_start_line(line: str, deviations: set[Deviation], start: int) -> StartLine:
-    if line[:4].upper() == "SIP/":
-        return _parse_status_line(line, start)
-    parts = line.split(" ")
-    if len(parts) != 3 or not parts[0] or not parts[1] or parts[1][0] == "<":
-        match = _REQUEST_LINE.fullmatch(line)
-        if match is None:
-            raise SipParseError(f"start line not understood: {line[:64]!r}", start, "RFC 3261 §7.1")
-        parts = list(match.groups())
-        deviations.add(Deviation.START_LINE_SPACING)
-        if parts[1][0] == "<":
-            deviations.add(Deviation.BRACKETED_REQUEST_URI)
-            parts[1] = parts[1][1:-1].strip(BLANK)
-    method, uri, version = parts
-    if version.upper() != "SIP/2.0":
-        raise SipParseError(f"version {version[:32]!r}", start, "RFC 3261 §7.1")
-    if method not in METHODS:
-        if not TOKEN.fullmatch(method):
-            raise SipParseError(f"method not understood: {method[:32]!r}", start, "RFC 3261 §7.1")
-        if method.upper() in METHODS:
-            deviations.add(Deviation.METHOD_CASE)
-            method = method.upper()
-    try:
-        return method, Uri.parse(uri)
+        via, cseq, sender = headers.via, headers.cseq, headers.from_
+        _ = headers.to, headers.call_id
     except SipParseError as error:
-        raise SipParseError(error.what, start + line.find(uri) + error.offset, error.clause) from None
-
-
-def _parse_status_line(line: str, start: int) -> StartLine:
-    match = _STATUS_LINE.fullmatch(line)
-    if match is None or match[1].upper() != "SIP/2.0":
-        raise SipParseError(f"status line not understood: {line[:64]!r}", start, "RFC 3261 §7.2")
-    status = int(match[2])
-    if not 100 <= status <= 699:
-        raise SipParseError(f"status code {status}", start + 8, "RFC 3261 §7.2")
-    return status, match[3] or ""
+        raise _located(error, headers, data) from None
+    line = head.start_line
+    if isinstance(line, StatusLine):
+        return Response(line.status, line.reason, headers, body)
+    deviations = headers.deviations
+    if cseq.method != line.method:
+        if cseq.method.upper() != line.method:
+            what = f"CSeq of {cseq.method[:32]} in a {line.method[:32]}"
+            raise SipParseError(what, _offset(data, "cseq", headers), "RFC 3261 §8.1.1.5")
+        deviations.add(Deviation.METHOD_CASE)
+        headers = headers.replacing("CSeq", CSeq(cseq.number, line.method))
+    if "max-forwards" not in headers.first:
+        deviations.add(Deviation.NO_MAX_FORWARDS)
+    if not via.has_cookie:
+        deviations.add(Deviation.NO_COOKIE)
+    if not sender.tag:
+        deviations.add(Deviation.NO_FROM_TAG)
+    return Request(line.method, line.uri, headers, body)
 
 
 def _located(error: SipParseError, headers: Headers, data: bytes) -> SipParseError:

@@ -21,8 +21,8 @@ COMPACT: Final = {  # RFC 3261 §7.3.3, RFC 6665 §8.2, RFC 3515 §2.1, RFC 4028
 }  # fmt: skip
 SINGLE: Final = frozenset({  # keys of headers whose second field is a deviation
     "authorization", "call-id", "content-disposition", "content-length", "content-type", "cseq", "date", "event",
-    "expires", "from", "max-forwards", "mime-version", "min-expires", "proxy-authorization", "retry-after", "server", "subject",
-    "subscription-state", "to", "user-agent",
+    "expires", "from", "max-forwards", "mime-version", "min-expires", "proxy-authorization", "retry-after", "server",
+    "subject", "subscription-state", "to", "user-agent",
 })  # fmt: skip
 
 

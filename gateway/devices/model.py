@@ -169,3 +169,67 @@ class StateEvent:
     after: str
     cause: StateCause
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueEntry:
+    """One item of a catalogue: a channel, or a node of the tree above it (GB/T 28181-2016 §A.2.6.3)."""
+
+    node_id: str
+    name: str
+    video: bool
+    """A channel that can be invited, not a directory, business group or alarm input."""
+    reported_on: bool
+    parent_id: str | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+    ptz_type: int | None = None
+    longitude: float | None = None
+    latitude: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueChange:
+    """What an answer changed; channels as they are now."""
+
+    added: tuple[Channel, ...]
+    turned_on: tuple[Channel, ...]
+    turned_off: tuple[Channel, ...]
+    """Reported OFF, or missing from a complete answer: nothing is deleted by absence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provision:
+    """What the registrar must know of a device before it registers."""
+
+    device_id: DeviceId
+    project_id: str
+    type: DeviceType
+    username: str
+    """The digest user name it must show."""
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Provision({self.device_id!r}, {self.username!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A confirmed media dialog, kept so that a BYE can be sent after a crash (RFC 3261 §12)."""
+
+    call_id: str
+    device_id: DeviceId
+    channel_id: ChannelId
+    local_tag: str
+    remote_tag: str
+    local_uri: str
+    remote_uri: str
+    remote_target: str
+    route_set: tuple[str, ...]
+    local_cseq: int
+    transport: str
+    """UDP or TCP, of the signalling."""
+    ssrc: int
+    media_port: int
+    media_transport: MediaTransport
+    started_at: datetime

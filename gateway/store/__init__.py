@@ -1,1 +1,20 @@
-"""The only place that speaks SQL: tables, migrations, and one small store per aggregate."""
+"""What must survive: tables, migrations and the stores over them. The only SQL of the product."""
+
+from gateway.store.channels import ChannelUpdate
+from gateway.store.credentials import CredentialFilter
+from gateway.store.devices import DeviceFilter, DeviceInfo, NewDevices
+from gateway.store.secrets import SecretBox, SecretError
+from gateway.store.store import Store
+from gateway.store.streams import StreamFilter
+
+__all__ = [
+    "ChannelUpdate",
+    "CredentialFilter",
+    "DeviceFilter",
+    "DeviceInfo",
+    "NewDevices",
+    "SecretBox",
+    "SecretError",
+    "Store",
+    "StreamFilter",
+]

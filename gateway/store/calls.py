@@ -1,0 +1,55 @@
+"""Confirmed media dialogs, kept so that each can be ended with a BYE after a crash."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.devices.model import Call, ChannelId, DeviceId, MediaTransport
+from gateway.store.base import Database
+from gateway.store.tables import calls
+
+
+class CallStore:
+    """One row per dialog, from its confirmation to its end."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def save(self, call: Call) -> None:
+        """Durable before the ACK is sent, so that no call can outlive us unknown."""
+        await self._database.writer.batch(_save, [call])
+
+    async def delete(self, call_id: str) -> None:
+        """The dialog has ended; unknown ids are ignored."""
+        await self._database.writer.batch(_delete, [call_id])
+
+    async def load(self) -> AsyncIterator[Call]:
+        """Every call that was not ended, to be taken up again or ended at start."""
+        async for row in self._database.stream(sa.select(calls), calls.c.call_id):
+            yield _call(row)
+
+    async def of_channel(self, device_id: DeviceId, channel_id: ChannelId) -> Sequence[Call]:
+        query = sa.select(calls).where(calls.c.device_id == device_id, calls.c.channel_id == channel_id)
+        return [_call(row) for row in await self._database.all(query)]
+
+
+async def _save(connection: AsyncConnection, items: Sequence[Call]) -> None:
+    await _delete(connection, [call.call_id for call in items])
+    await connection.execute(sa.insert(calls), [_values(call) for call in items])
+
+
+async def _delete(connection: AsyncConnection, items: Sequence[str]) -> None:
+    await connection.execute(sa.delete(calls).where(calls.c.call_id == sa.bindparam("id")), [{"id": i} for i in items])
+
+
+def _values(call: Call) -> dict[str, Any]:
+    values = {name: getattr(call, name) for name in calls.c.keys()}  # noqa: SIM118  (a column collection, not a dict)
+    return values | {"route_set": list(call.route_set), "media_transport": call.media_transport.value}
+
+
+def _call(row: sa.Row[Any]) -> Call:
+    values = {name: getattr(row, name) for name in calls.c.keys()}  # noqa: SIM118
+    values |= {"route_set": tuple(row.route_set), "media_transport": MediaTransport(row.media_transport)}
+    return Call(**values)

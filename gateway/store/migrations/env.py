@@ -1,0 +1,18 @@
+"""Runs the steps on the connection that `gateway.store.migrate` hands over."""
+
+from typing import Literal
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+
+from gateway.store.tables import UtcDateTime, metadata
+
+
+def render_item(kind: str, item: object, _context: AutogenContext) -> str | Literal[False]:
+    """A step must not depend on what our types become later."""
+    return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
+
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_item=render_item)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,189 @@
+"""The one writer: whatever waits is committed together (group commit), and each caller returns when it is durable.
+
+A commit costs one sync of the disk however much is in it, so the more callers wait the cheaper each one is. Calls in
+flight at the same time have no order between them, except batches of one kind, which keep theirs.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, cast
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from gateway.errors import GatewayError, UnavailableError
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+Transaction = Callable[[AsyncConnection], Awaitable[T]]
+Batch = Callable[[AsyncConnection, Sequence[Item]], Awaitable[None]]
+
+QUEUE_LIMIT: Final = 50_000
+"""Waiting calls; beyond it a call fails at once with UnavailableError, counted in `refused`."""
+GROUP_LIMIT: Final = 2_000
+"""Calls in one commit: bounds how long the first of them waits."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class WriterCounters:
+    """What the writer has done since it started."""
+
+    calls: int = 0
+    commits: int = 0
+    failed: int = 0
+    refused: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """One call: a transaction of its own, or items of a kind that are written together with others."""
+
+    done: asyncio.Future[Any]
+    transaction: Transaction[Any] | None = None
+    kind: Batch[Any] | None = None
+    items: Sequence[Any] = ()
+    result: Any = None
+    error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class _Step:
+    works: list[_Work] = field(default_factory=list)
+
+
+class Writer:
+    """Runs transactions one group after the other; an async context manager that drains its queue when left."""
+
+    def __init__(self, engine: AsyncEngine, *, queue_limit: int = QUEUE_LIMIT, group_limit: int = GROUP_LIMIT) -> None:
+        self.counters = WriterCounters()
+        self._engine = engine
+        self._queue: deque[_Work] = deque()
+        self._queue_limit = queue_limit
+        self._group_limit = group_limit
+        self._ready = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._serve(), name="store writer")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing = True
+        self._ready.set()
+        if self._task is not None:
+            await self._task
+
+    @property
+    def waiting(self) -> int:
+        """Calls that are not in a group yet."""
+        return len(self._queue)
+
+    async def run(self, transaction: Transaction[T]) -> T:
+        """Runs `transaction` and returns its result once it is durable; what it raises undoes it alone."""
+        return cast(T, await self._submit(_Work(asyncio.get_running_loop().create_future(), transaction=transaction)))
+
+    async def batch(self, kind: Batch[Item], items: Sequence[Item]) -> None:
+        """Writes `items` with all others of their kind that wait; returns once they are durable."""
+        if items:
+            await self._submit(_Work(asyncio.get_running_loop().create_future(), kind=kind, items=items))
+
+    async def _submit(self, work: _Work) -> Any:
+        if self._closing or len(self._queue) >= self._queue_limit:
+            self.counters.refused += 1
+            raise UnavailableError("the database cannot keep up" if not self._closing else "the database is closed")
+        self._queue.append(work)
+        self._ready.set()
+        return await work.done
+
+    async def _serve(self) -> None:
+        while True:
+            await self._ready.wait()
+            if not self._queue:
+                if self._closing:
+                    return
+                self._ready.clear()
+                continue
+            group = [self._queue.popleft() for _ in range(min(len(self._queue), self._group_limit))]
+            await self._commit(group)
+
+    async def _commit(self, group: list[_Work]) -> None:
+        try:
+            async with self._engine.begin() as connection:
+                for step in _plan(group):
+                    await _perform(connection, step.works)
+        except Exception as error:  # the outermost frame of a group: whatever it is, the callers must learn of it
+            log.exception("a group of writes failed", calls=len(group))
+            for work in group:
+                work.error = work.error or _translate(error)
+        self.counters.calls += len(group)
+        self.counters.commits += 1
+        for work in group:
+            self._finish(work)
+
+    def _finish(self, work: _Work) -> None:
+        if work.error is not None:
+            self.counters.failed += 1
+        if work.done.done():  # its caller was cancelled; the write stands
+            return
+        if work.error is None:
+            work.done.set_result(work.result)
+        else:
+            work.done.set_exception(work.error)
+
+
+def _plan(group: Sequence[_Work]) -> list[_Step]:
+    """The group in order of arrival, batches of one kind drawn together at the place of the first."""
+    steps: list[_Step] = []
+    of_kind: dict[Batch[Any], _Step] = {}
+    for work in group:
+        if work.kind is None:
+            steps.append(_Step([work]))
+            continue
+        step = of_kind.get(work.kind)
+        if step is None:
+            step = of_kind[work.kind] = _Step()
+            steps.append(step)
+        step.works.append(work)
+    return steps
+
+
+async def _perform(connection: AsyncConnection, works: list[_Work]) -> None:
+    """Runs one step under a savepoint; if a drawn-together batch fails, each call in it again by itself."""
+    try:
+        async with connection.begin_nested():
+            await _execute(connection, works)
+    except Exception as error:
+        if connection.invalidated:
+            raise
+        if len(works) == 1:
+            works[0].error = _translate(error)
+            return
+        for work in works:
+            await _perform(connection, [work])
+
+
+async def _execute(connection: AsyncConnection, works: list[_Work]) -> None:
+    first = works[0]
+    if first.transaction is not None:
+        first.result = await first.transaction(connection)
+    elif first.kind is not None:
+        items = first.items if len(works) == 1 else [item for work in works for item in work.items]
+        await first.kind(connection, items)
+
+
+def _translate(error: Exception) -> Exception:
+    """Broken constraints and domain errors go to the caller as they are; the rest means the database failed."""
+    if isinstance(error, GatewayError | sa.exc.IntegrityError) or not isinstance(error, sa.exc.SQLAlchemyError):
+        return error
+    failure = UnavailableError(f"the database failed: {type(error).__name__}")
+    failure.__cause__ = error
+    return failure
