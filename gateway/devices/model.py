@@ -1,9 +1,10 @@
 """Devices and channels as values. The API's vocabulary is the state's vocabulary."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Any, NewType
 
 DeviceId = NewType("DeviceId", str)
 """What a device registers as: 20 digits by the standard, 1 to 32 letters and digits in the field."""
@@ -214,21 +215,14 @@ class Provision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """A confirmed media dialog, kept so that a BYE can be sent after a crash (RFC 3261 §12)."""
+class SavedCall:
+    """A confirmed media dialog, kept so that it can be ended after a crash (RFC 3261 §12)."""
 
     call_id: str
     device_id: DeviceId
     channel_id: ChannelId
-    local_tag: str
-    remote_tag: str
-    local_uri: str
-    remote_uri: str
-    remote_target: str
-    route_set: tuple[str, ...]
-    local_cseq: int
-    transport: str
-    """UDP or TCP, of the signalling."""
+    dialog: Mapping[str, Any]
+    """What `sip` needs to take the call up again; plain values."""
     ssrc: int
     media_port: int
     media_transport: MediaTransport

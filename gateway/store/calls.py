@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.devices.model import Call, ChannelId, DeviceId, MediaTransport
+from gateway.devices.model import ChannelId, DeviceId, MediaTransport, SavedCall
 from gateway.store.base import Database
 from gateway.store.tables import calls
 
@@ -17,7 +17,7 @@ class CallStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def save(self, call: Call) -> None:
+    async def save(self, call: SavedCall) -> None:
         """Durable before the ACK is sent, so that no call can outlive us unknown."""
         await self._database.writer.batch(_save, [call])
 
@@ -25,17 +25,17 @@ class CallStore:
         """The dialog has ended; unknown ids are ignored."""
         await self._database.writer.batch(_delete, [call_id])
 
-    async def load(self) -> AsyncIterator[Call]:
+    async def load(self) -> AsyncIterator[SavedCall]:
         """Every call that was not ended, to be taken up again or ended at start."""
         async for row in self._database.stream(sa.select(calls), calls.c.call_id):
             yield _call(row)
 
-    async def of_channel(self, device_id: DeviceId, channel_id: ChannelId) -> Sequence[Call]:
+    async def of_channel(self, device_id: DeviceId, channel_id: ChannelId) -> Sequence[SavedCall]:
         query = sa.select(calls).where(calls.c.device_id == device_id, calls.c.channel_id == channel_id)
         return [_call(row) for row in await self._database.all(query)]
 
 
-async def _save(connection: AsyncConnection, items: Sequence[Call]) -> None:
+async def _save(connection: AsyncConnection, items: Sequence[SavedCall]) -> None:
     await _delete(connection, [call.call_id for call in items])
     await connection.execute(sa.insert(calls), [_values(call) for call in items])
 
@@ -44,12 +44,12 @@ async def _delete(connection: AsyncConnection, items: Sequence[str]) -> None:
     await connection.execute(sa.delete(calls).where(calls.c.call_id == sa.bindparam("id")), [{"id": i} for i in items])
 
 
-def _values(call: Call) -> dict[str, Any]:
+def _values(call: SavedCall) -> dict[str, Any]:
     values = {name: getattr(call, name) for name in calls.c.keys()}  # noqa: SIM118  (a column collection, not a dict)
-    return values | {"route_set": list(call.route_set), "media_transport": call.media_transport.value}
+    return values | {"dialog": dict(call.dialog), "media_transport": call.media_transport.value}
 
 
-def _call(row: sa.Row[Any]) -> Call:
+def _call(row: sa.Row[Any]) -> SavedCall:
     values = {name: getattr(row, name) for name in calls.c.keys()}  # noqa: SIM118
-    values |= {"route_set": tuple(row.route_set), "media_transport": MediaTransport(row.media_transport)}
-    return Call(**values)
+    values["media_transport"] = MediaTransport(row.media_transport)
+    return SavedCall(**values)
