@@ -143,7 +143,7 @@ class Authenticator:
         if not credentials.is_digest or not _well_formed(params, algorithm, require_qop):
             return Verdict.MALFORMED
         nonce = params["nonce"]
-        if not self._is_ours(nonce, peer, device):
+        if not self.is_ours(nonce, peer, device):
             return Verdict.FOREIGN_NONCE
         qop = params.get("qop")
         expected = digest(
@@ -167,7 +167,8 @@ class Authenticator:
         text = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
         return (stamp + hmac.digest(self._key, text, "sha256")[:12]).hex()
 
-    def _is_ours(self, nonce: str, peer: str, device: str) -> bool:
+    def is_ours(self, nonce: str, peer: str, device: str) -> bool:
+        """Whether we made this nonce for this peer and device, in this process; no password is needed to say so."""
         if not _NONCE.fullmatch(nonce):
             return False
         return hmac.compare_digest(self._nonce(bytes.fromhex(nonce[:16]), peer, device), nonce)
