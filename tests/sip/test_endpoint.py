@@ -1,0 +1,378 @@
+"""The shell on real sockets: what an application sees of requests, calls, subscriptions, connections and overload."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from sip.call import CallState, Party
+from sip.endpoint import Endpoint, Trace
+from sip.failures import (
+    CallEndedError,
+    CallRefusedError,
+    FlowClosedError,
+    IllegalTransitionError,
+    RequestTimeoutError,
+)
+from sip.flow import Flow
+from sip.headers import Headers
+from sip.incoming import Incoming
+from sip.message import Request
+from sip.outgoing import IncomingCall, Notifications
+from sip.timers import Timers
+from sip.transport import Listen
+from sip.uri import Uri
+
+QUICK = Timers(t1=0.05, t2=0.2, t4=0.1)
+SDP = b"v=0\r\n"
+
+
+def request(method: str, body: bytes = b"", **headers: str) -> Request:
+    fields: list[tuple[str, object]] = [("From", "<sip:34020000002000000001@3402000000>")]
+    fields += [(name.replace("_", "-"), value) for name, value in headers.items()]
+    return Request(method, Uri("34020000001320000001", "3402000000"), Headers(fields), body)
+
+
+def listening(transport: str, **options: object) -> Endpoint:
+    return Endpoint([Listen(transport, "127.0.0.1", 0)], timers=QUICK, **options)  # type: ignore[arg-type]
+
+
+async def flow_between(ours: Endpoint, peer: Endpoint) -> Flow:
+    transport, (host, port) = peer.addresses[0]
+    return await ours.flow_to(transport, host, port)
+
+
+@pytest.fixture(params=["UDP", "TCP"])
+async def pair(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Endpoint, Endpoint]]:
+    async with listening(request.param, user_agent="platform/1") as platform, listening(request.param) as device:
+        yield platform, device
+
+
+Pair = tuple[Endpoint, Endpoint]
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_request_is_answered_by_a_plain_handler(pair: Pair) -> None:
+    platform, device = pair
+    seen: list[Incoming] = []
+
+    def on_message(incoming: Incoming) -> None:
+        seen.append(incoming)
+        incoming.respond(200, headers=[("X-GB-Ver", "2.0")])
+
+    platform.on("MESSAGE", on_message)
+    response = await device.request(request("MESSAGE", b"<xml/>"), flow=await flow_between(device, platform))
+    assert response.status == 200
+    assert response.headers.get("X-GB-Ver") == "2.0"
+    assert response.to.tag
+    assert seen[0].request.body == b"<xml/>"
+    via = seen[0].request.via
+    assert (via.received, via.rport) == tuple(seen[0].flow.remote)
+
+
+async def test_a_request_is_answered_by_a_coroutine(pair: Pair) -> None:
+    platform, device = pair
+
+    async def on_register(incoming: Incoming) -> None:
+        incoming.respond(100)
+        await asyncio.sleep(0.01)
+        incoming.respond(403, "Not you")
+
+    platform.on("REGISTER", on_register)
+    response = await device.request(request("REGISTER"), flow=await flow_between(device, platform))
+    assert (response.status, response.reason) == (403, "Not you")
+
+
+async def test_the_platform_sends_down_the_flow_that_the_device_opened(pair: Pair) -> None:
+    platform, device = pair
+    flows: list[Flow] = []
+
+    def on_register(incoming: Incoming) -> None:
+        flows.append(incoming.flow)
+        incoming.respond(200)
+
+    platform.on("REGISTER", on_register)
+    device.on("MESSAGE", lambda incoming: incoming.respond(200))
+    await device.request(request("REGISTER"), flow=await flow_between(device, platform))
+    response = await platform.request(request("MESSAGE"), flow=flows[0])
+    assert response.status == 200
+    assert platform.counters.get("tcp.connected", 0) == 0
+
+
+async def test_defaults_405_with_allow_options_and_500(pair: Pair) -> None:
+    platform, device = pair
+    flow = await flow_between(device, platform)
+
+    def broken(_incoming: Incoming) -> None:
+        raise LookupError
+
+    async def broken_later(_incoming: Incoming) -> None:
+        await asyncio.sleep(0)
+        raise LookupError
+
+    platform.on("MESSAGE", broken)
+    platform.on("REGISTER", broken_later)
+    refused = await device.request(request("PUBLISH"), flow=flow)
+    assert refused.status == 405
+    assert "MESSAGE" in (refused.headers.get("Allow") or "")
+    assert (await device.request(request("OPTIONS"), flow=flow)).status == 200
+    assert (await device.request(request("MESSAGE"), flow=flow)).status == 500
+    assert (await device.request(request("REGISTER"), flow=flow)).status == 500
+    assert platform.counters["endpoint.handler_errors"] == 2
+
+
+async def test_exactly_one_final_answer(pair: Pair) -> None:
+    platform, device = pair
+    errors: list[Exception] = []
+
+    def twice(incoming: Incoming) -> None:
+        incoming.respond(200)
+        try:
+            incoming.respond(200)
+        except IllegalTransitionError as error:
+            errors.append(error)
+
+    platform.on("MESSAGE", twice)
+    await device.request(request("MESSAGE"), flow=await flow_between(device, platform))
+    assert len(errors) == 1
+
+
+async def test_silence_is_a_time_out_and_the_request_is_not_sent_again() -> None:
+    async with listening("UDP") as platform, listening("UDP") as device:
+        seen: list[Incoming] = []
+        device.on("MESSAGE", seen.append)
+        flow = await flow_between(platform, device)
+        with pytest.raises(RequestTimeoutError, match="MESSAGE"):
+            await platform.request(request("MESSAGE"), flow=flow, timeout=0.12)
+        sent = platform.counters["udp.sent"]
+        await asyncio.sleep(0.3)
+        assert platform.counters["udp.sent"] == sent
+        assert len(seen) == 1  # retransmissions never reach a handler
+        assert platform.counters["transactions.clients"] == 0
+
+
+async def test_a_call_is_made_answered_and_ended(pair: Pair) -> None:
+    platform, device = pair
+    calls: list[IncomingCall] = []
+
+    def on_invite(call: IncomingCall) -> None:
+        calls.append(call)
+        call.ringing()
+        call.accept(SDP)
+
+    device.on_invite(on_invite)
+    call = await platform.invite(request("INVITE", SDP, Subject="1:0,2:0"), flow=await flow_between(platform, device))
+    provisional = [response.status async for response in call.progress()]
+    answer = await call.answer(timeout=5)
+    assert answer.body == SDP
+    assert provisional[-1] == 180
+    await calls[0].acknowledged()
+    assert calls[0].state is call.state is CallState.ESTABLISHED
+    ended = await call.bye()
+    assert (ended.by, call.state) == (Party.LOCAL, CallState.ENDED)
+    assert (await calls[0].wait_ended()).by is Party.REMOTE
+    assert platform.counters["dialogs.calls"] == device.counters["dialogs.calls"] == 0
+
+
+async def test_the_device_hangs_up_and_talks_inside_the_call(pair: Pair) -> None:
+    platform, device = pair
+    inside: list[Incoming] = []
+
+    async def on_invite(call: IncomingCall) -> None:
+        call.accept(SDP)
+        await call.acknowledged()
+        assert (await call.send("MESSAGE", b"<MediaStatus/>")).status == 200
+        await call.bye()
+
+    def on_message(incoming: Incoming) -> None:
+        inside.append(incoming)
+        incoming.respond(200)
+
+    platform.on("MESSAGE", on_message)
+    device.on_invite(on_invite)
+    call = await platform.invite(request("INVITE", SDP), flow=await flow_between(platform, device))
+    ends: list[Party] = []
+    call.on_ended(lambda ended: ends.append(ended.by))
+    await call.answer(5)
+    assert (await call.wait_ended()).by is Party.REMOTE
+    assert inside[0].call is call
+    assert ends == [Party.REMOTE]
+    with pytest.raises(CallEndedError):
+        await call.info(b"PAUSE")
+
+
+async def test_info_reaches_the_device_inside_the_call(pair: Pair) -> None:
+    platform, device = pair
+    device.on_invite(lambda call: call.accept(SDP))
+    device.on("INFO", lambda incoming: incoming.respond(200 if incoming.call else 481))
+    call = await platform.invite(request("INVITE", SDP), flow=await flow_between(platform, device))
+    await call.answer(5)
+    assert (await call.info(b"PAUSE RTSP/1.0\r\n")).status == 200
+    await call.bye()
+
+
+async def test_a_refusal_carries_its_status(pair: Pair) -> None:
+    platform, device = pair
+    device.on_invite(lambda call: call.reject(486))
+    call = await platform.invite(request("INVITE", SDP), flow=await flow_between(platform, device))
+    with pytest.raises(CallRefusedError) as caught:
+        await call.answer(5)
+    assert caught.value.status == 486
+    assert call.ended is not None
+    assert (call.ended.by, call.ended.status) == (Party.REMOTE, 486)
+
+
+async def test_a_call_without_a_handler_is_refused(pair: Pair) -> None:
+    platform, device = pair
+    call = await platform.invite(request("INVITE", SDP), flow=await flow_between(platform, device))
+    with pytest.raises(CallRefusedError, match="405"):
+        await call.answer(5)
+
+
+async def test_cancelling_a_ringing_call(pair: Pair) -> None:
+    platform, device = pair
+    calls: list[IncomingCall] = []
+    device.on_invite(calls.append)
+    call = await platform.invite(request("INVITE", SDP), flow=await flow_between(platform, device))
+    await eventually(lambda: call.state is CallState.RINGING)
+    ended = await call.cancel("viewer left")
+    assert (ended.by, ended.reason, ended.status) == (Party.LOCAL, "viewer left", 487)
+    assert (await calls[0].wait_ended()).by is Party.REMOTE
+    with pytest.raises(CallEndedError):
+        calls[0].accept(SDP)
+
+
+async def test_a_late_answer_is_acknowledged_and_ended(pair: Pair) -> None:
+    platform, device = pair
+    ends: list[Party] = []
+
+    async def slow(call: IncomingCall) -> None:
+        call.on_ended(lambda ended: ends.append(ended.by))
+        await asyncio.sleep(0.2)
+
+    device.on_invite(slow)
+    call = await platform.invite(request("INVITE", SDP), flow=await flow_between(platform, device))
+    with pytest.raises(RequestTimeoutError):
+        await call.answer(timeout=0.05)
+    await eventually(lambda: bool(ends))
+    await eventually(lambda: platform.counters["transactions.clients"] == 0 or call.ended is not None)
+
+
+async def test_a_call_is_ended_after_a_crash(pair: Pair) -> None:
+    platform, device = pair
+    calls: list[IncomingCall] = []
+
+    def on_invite(call: IncomingCall) -> None:
+        calls.append(call)
+        call.accept(SDP)
+
+    device.on_invite(on_invite)
+    first = await platform.invite(request("INVITE", SDP), flow=await flow_between(platform, device))
+    await first.answer(5)
+    snapshot = first.snapshot()
+    async with listening(platform.addresses[0][0]) as restarted:
+        flow = await flow_between(restarted, device)
+        again = restarted.restore_call(snapshot, flow)
+        assert (await again.bye("restarted")).by is Party.LOCAL
+    assert (await calls[0].wait_ended()).by is Party.REMOTE
+
+
+async def test_subscribe_notify_and_unsubscribe(pair: Pair) -> None:
+    platform, device = pair
+    granted: list[Notifications] = []
+    heard: list[bytes] = []
+
+    def on_subscribe(incoming: Incoming) -> None:
+        granted.append(incoming.accept_subscription(300))
+
+    def on_notify(incoming: Incoming) -> None:
+        assert incoming.subscription is not None or not incoming.request.body
+        heard.append(incoming.request.body)
+        incoming.respond(200)
+
+    device.on("SUBSCRIBE", on_subscribe)
+    platform.on("NOTIFY", on_notify)
+    wanted = request("SUBSCRIBE", b"<Query/>", Event="Catalog;id=7", Expires="600")
+    subscription = await platform.subscribe(wanted, flow=await flow_between(platform, device))
+    assert subscription.granted == 300
+    assert (await granted[0].notify(b"<Notify/>")).status == 200
+    assert heard == [b"<Notify/>"]
+    subscription.unsubscribe()
+    await subscription.wait_ended()
+    await eventually(lambda: granted[0].over)
+
+
+async def test_a_refused_subscription(pair: Pair) -> None:
+    platform, device = pair
+    device.on("SUBSCRIBE", lambda incoming: incoming.respond(489))
+    with pytest.raises(CallRefusedError, match="489"):
+        await platform.subscribe(request("SUBSCRIBE", Event="presence"), flow=await flow_between(platform, device))
+
+
+async def test_a_closed_connection_fails_what_waits_on_it_and_is_told() -> None:
+    async with listening("TCP") as platform, listening("TCP") as device:
+        gone: list[Flow] = []
+        device.on("MESSAGE", lambda incoming: device.close_flow(incoming.flow))
+        flow = await flow_between(platform, device)
+        platform.on_flow_closed(lambda flow, _reason: gone.append(flow))
+        with pytest.raises(FlowClosedError):
+            await platform.request(request("MESSAGE"), flow=flow)
+        assert gone == [flow]
+        with pytest.raises(FlowClosedError):
+            await platform.request(request("MESSAGE"), flow=flow)
+
+
+async def test_overload_is_answered_503_with_retry_after() -> None:
+    release = asyncio.Event()
+
+    async def slow(incoming: Incoming) -> None:
+        await release.wait()
+        incoming.respond(200)
+
+    async with listening("UDP", max_tasks=2) as platform, listening("UDP") as device:
+        platform.on("MESSAGE", slow)
+        flow = await flow_between(device, platform)
+        waiting = [asyncio.create_task(device.request(request("MESSAGE"), flow=flow)) for _ in range(2)]
+        await eventually(lambda: platform.counters["endpoint.tasks"] == 2)
+        refused = await device.request(request("MESSAGE"), flow=flow)
+        assert (refused.status, refused.headers.get("Retry-After")) == (503, "5")
+        assert platform.counters["endpoint.overloaded"] == 1
+        release.set()
+        assert [response.status for response in await asyncio.gather(*waiting)] == [200, 200]
+
+
+async def test_the_trace_sees_both_directions_until_ended(pair: Pair) -> None:
+    platform, device = pair
+    seen: list[Trace] = []
+    end = platform.trace(seen.append)
+    flow = await flow_between(device, platform)
+    await device.request(request("OPTIONS"), flow=flow)
+    assert [(trace.sent, trace.data.split()[0]) for trace in seen] == [(False, b"OPTIONS"), (True, b"SIP/2.0")]
+    end()
+    await device.request(request("OPTIONS"), flow=flow)
+    assert len(seen) == 2
+
+
+async def test_leaving_fails_what_waits() -> None:
+    device = listening("UDP")
+    async with listening("UDP") as platform:
+        async with device:
+            platform.on("MESSAGE", lambda _incoming: None)
+            task = asyncio.create_task(device.request(request("MESSAGE"), flow=await flow_between(device, platform)))
+            await asyncio.sleep(0.05)
+        with pytest.raises(FlowClosedError):
+            await task
+
+
+def test_handlers_for_calls_are_not_handlers_for_requests() -> None:
+    with pytest.raises(ValueError, match="calls"):
+        Endpoint([]).on("BYE", _nothing)
+
+
+def _nothing(_incoming: Incoming) -> Awaitable[None] | None:
+    return None
