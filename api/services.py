@@ -1,0 +1,87 @@
+"""What the controllers need of the gateway; the composition root gives it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+
+from gateway.accounts.service import Accounts
+from gateway.credentials.service import Credentials
+from gateway.devices.model import Channel, ChannelId, Device, DeviceId, StateEvent
+from gateway.devices.service import Devices
+from gateway.streams.service import Streams
+
+
+class Invitations(Protocol):
+    """Who calls channels and hangs up (`gateway.gb28181.invitation_service`)."""
+
+    async def invite(self, channel: Channel, *, quota: int) -> None:
+        """Keeps that the channel is wanted and starts its invitation; returns once that is under way.
+
+        `quota`: active streams the project may have (`ChannelStore.set_wanted` counts). NotInvitableError if it is
+        invited already or offline, QuotaError, any other GatewayError if it cannot be started.
+        """
+
+    async def cancel(self, channel: Channel) -> None:
+        """Keeps that the channel is not wanted and ends its call. NotInvitedError if there is nothing to end."""
+
+    def failure(self, device_id: DeviceId, channel_id: ChannelId) -> str | None:
+        """Stage and cause of the last invitation that failed, for people; None if it did not."""
+
+
+class Catalogue(Protocol):
+    """Who asks devices for their channels (`gateway.gb28181.query_service`)."""
+
+    async def refresh(self, device: Device) -> None:
+        """Starts a query and returns once it is under way; RefreshingError while one runs, DeviceOfflineError."""
+
+
+class EventHistory(Protocol):
+    """The append-only history (`gateway.store.events.EventStore`)."""
+
+    async def history(
+        self,
+        device_id: DeviceId,
+        *,
+        channel_id: ChannelId | None = None,
+        since: datetime | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[tuple[int, StateEvent]]:
+        """Events with their numbers, newest first."""
+
+
+class Health(Protocol):
+    """Whether we can do our work."""
+
+    async def check(self) -> Mapping[str, str | None]:
+        """Each part by name, with what is wrong with it; None if nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class SipServer:
+    """Where devices register, as told to those who set them up."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """All services together."""
+
+    accounts: Accounts
+    credentials: Credentials
+    devices: Devices
+    streams: Streams
+    invitations: Invitations
+    catalogue: Catalogue
+    events: EventHistory
+    health: Health
+    metrics: CollectorRegistry
+    sip: SipServer
+    clock: Callable[[], datetime]
+    public_url: str = ""
+    """Beginning of play addresses; empty: as the client addressed us."""
