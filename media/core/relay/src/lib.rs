@@ -1,3 +1,28 @@
-//! The media relay: receivers, hub, servers. Knows nothing of SIP, devices or Python.
+//! The media relay: receivers, hub, viewers. Knows nothing of SIP, devices or Python.
+//!
+//! A [`Core`] runs one thread ("shard") a core of the machine. A stream lives on one shard for life: its sockets,
+//! reordering, demultiplexing, muxers, cache and raw viewers. Others reach it by commands in the shard's queue, so
+//! the path of a packet takes no lock.
+#![forbid(unsafe_code)]
 
+mod clock;
+pub mod config;
+mod core;
 pub mod door;
+pub mod error;
+pub mod events;
+mod hub;
+mod ingest;
+mod metrics;
+mod ports;
+mod shard;
+pub mod stats;
+pub mod table;
+mod tap;
+
+pub use config::{Config, OpenReceiver, Transport};
+pub use core::{Core, Opened};
+pub use error::Error;
+pub use events::{Event, Kind as EventKind};
+pub use stats::StreamStats;
+pub use tap::Tap;

@@ -1,0 +1,381 @@
+//! The relay as a whole: its shards, ports and streams, and everything that can be asked of it.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    os::fd::RawFd,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc::sync_channel,
+    },
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::{
+    clock,
+    config::{Config, OpenReceiver, Transport},
+    door::Viewer,
+    error::Error,
+    events::{Event, EventQueue},
+    ingest::{Expected, Sockets},
+    ports::PortPool,
+    shard::{
+        Shard, Surroundings,
+        inbox::{Command, Open},
+        shared::Shared,
+    },
+    stats::StreamStats,
+    table::{Entry, Lease, Table, lock},
+    tap::{Tap, TapQueue},
+};
+
+/// Bytes of receive buffer asked for; the kernel gives what `net.core.rmem_max` allows.
+const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
+/// A shard that does not answer for so long is overloaded.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Ports tried before giving up: others on this machine may hold some.
+const PORT_TRIES: usize = 64;
+
+/// A receiver that was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// Its id, never used again.
+    pub id: u64,
+    /// The local RTP port; 0 for an active one.
+    pub port: u16,
+}
+
+/// The relay. One a process is enough; `close` joins its threads.
+pub struct Core {
+    config: Arc<Config>,
+    events: Arc<EventQueue>,
+    table: Arc<Table>,
+    ports: Arc<Mutex<PortPool>>,
+    shards: RwLock<Vec<Shard>>,
+    closed: AtomicBool,
+}
+
+impl Core {
+    /// Starts the shards, and opens the shared port if there is one.
+    pub fn start(config: Config) -> Result<Self, Error> {
+        if config.rtp_port_min > config.rtp_port_max {
+            return Err(Error::Invalid("rtp_port_min is above rtp_port_max".to_owned()));
+        }
+        let threads = match config.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let core = Self {
+            events: Arc::new(EventQueue::new().map_err(Error::io("cannot make the event queue"))?),
+            table: Arc::new(Table::new(threads)),
+            ports: Arc::new(Mutex::new(PortPool::new(config.rtp_port_min, config.rtp_port_max))),
+            shards: RwLock::default(),
+            closed: AtomicBool::new(false),
+            config: Arc::new(config),
+        };
+        let mut shared = core.open_shared()?;
+        for number in 0..threads {
+            let surroundings = Surroundings {
+                config: Arc::clone(&core.config),
+                events: Arc::clone(&core.events),
+                table: Arc::clone(&core.table),
+            };
+            let shard = Shard::start(number, surroundings, shared.take())?;
+            core.write_shards().push(shard);
+        }
+        Ok(core)
+    }
+
+    /// Closes every receiver and viewer and joins the threads. A second call does nothing.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        for shard in std::mem::take(&mut *self.write_shards()) {
+            shard.inbox.push(Command::Stop);
+            // A shard that panicked has nothing left to close.
+            let _ = shard.thread.join();
+        }
+    }
+
+    /// A descriptor that is readable while events wait; it stays ours.
+    pub fn event_fd(&self) -> RawFd {
+        self.events.fd()
+    }
+
+    /// Takes up to `limit` events, oldest first.
+    pub fn poll_events(&self, limit: usize) -> Vec<Event> {
+        self.events.poll(limit, clock::wall_ms())
+    }
+
+    /// Opens a receiver for a stream that has none.
+    pub fn open_receiver(&self, wanted: &OpenReceiver) -> Result<Opened, Error> {
+        self.check_open()?;
+        check_name(&wanted.app)?;
+        check_name(&wanted.name)?;
+        if wanted.shared {
+            self.check_shared(wanted)?;
+        }
+        let mut opening = None;
+        let shared_ssrc = wanted.ssrc.filter(|_| wanted.shared);
+        let entry = self.table.insert((&wanted.app, &wanted.name), shared_ssrc, |place| {
+            let (port, sockets, lease) = self.open_sockets(wanted)?;
+            opening = Some((sockets, lease));
+            Ok(Entry {
+                id: place.id,
+                app: wanted.app.as_str().into(),
+                name: wanted.name.as_str().into(),
+                transport: wanted.transport,
+                shared: wanted.shared,
+                port,
+                shard: place.shard,
+                private: AtomicBool::new(wanted.private),
+                opened_ms: clock::wall_ms(),
+            })
+        })?;
+        let opened = Opened { id: entry.id, port: entry.port };
+        let (sockets, lease) = opening.unwrap_or_default();
+        let expected = Expected {
+            ssrc: wanted.ssrc,
+            peer: wanted.peer.map(|peer| peer.to_canonical()),
+            any_peer: wanted.any_peer,
+            shared: wanted.shared,
+        };
+        let shard = entry.shard;
+        let open = Open { entry, sockets, lease, expected, hold: wanted.hold };
+        self.send(shard, Command::Open(Box::new(open)))?;
+        Ok(opened)
+    }
+
+    /// Lets an active receiver connect.
+    pub fn connect(&self, receiver: u64, to: SocketAddr) -> Result<(), Error> {
+        let entry = self.table.by_id(receiver)?;
+        if entry.transport != Transport::TcpActive {
+            return Err(Error::Invalid(format!("receiver {receiver} is not tcp_active")));
+        }
+        self.send(entry.shard, Command::Connect { receiver, to })
+    }
+
+    /// Tells a receiver what the answer's SDP said.
+    pub fn expect(
+        &self,
+        receiver: u64,
+        ssrc: Option<u32>,
+        peer: Option<IpAddr>,
+        payloads: Vec<(u8, String)>,
+    ) -> Result<(), Error> {
+        let entry = self.table.by_id(receiver)?;
+        if let Some(ssrc) = ssrc.filter(|_| entry.shared) {
+            self.table.change_ssrc(receiver, ssrc)?;
+        }
+        let peer = peer.map(|peer| peer.to_canonical());
+        self.send(entry.shard, Command::Expect { receiver, ssrc, peer, payloads })
+    }
+
+    /// Ends a stream; an unknown receiver is ignored.
+    pub fn close_receiver(&self, receiver: u64) -> Result<(), Error> {
+        self.check_open()?;
+        match self.table.remove(receiver) {
+            Some(entry) => self.send(entry.shard, Command::Close { receiver }),
+            None => Ok(()),
+        }
+    }
+
+    /// Sets whether future viewers need a signed address; an unknown stream is ignored.
+    pub fn set_private(&self, app: &str, name: &str, private: bool) {
+        if let Some(entry) = self.table.by_name(app, name) {
+            entry.private.store(private, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives a viewer to a stream; false if there is none of this name.
+    pub fn attach(&self, app: &str, name: &str, viewer: Viewer) -> Result<bool, Error> {
+        let Some(entry) = self.table.by_name(app, name) else { return Ok(false) };
+        self.send(entry.shard, Command::Attach { receiver: entry.id, viewer })?;
+        Ok(true)
+    }
+
+    /// Whether play addresses of a stream must be signed; `None` if there is no such stream.
+    pub fn is_private(&self, app: &str, name: &str) -> Option<bool> {
+        self.table.by_name(app, name).map(|entry| entry.private.load(Ordering::Relaxed))
+    }
+
+    /// Snapshots of all streams.
+    pub fn streams(&self) -> Result<Vec<StreamStats>, Error> {
+        self.check_open()?;
+        let shards = self.read_shards();
+        let answers: Vec<_> = shards
+            .iter()
+            .map(|shard| {
+                let (reply, answer) = sync_channel(1);
+                shard.inbox.push(Command::Snapshot { receiver: None, reply });
+                answer
+            })
+            .collect();
+        let mut streams = Vec::new();
+        for answer in answers {
+            streams.extend(answer.recv_timeout(ANSWER).map_err(|_| busy())?);
+        }
+        Ok(streams)
+    }
+
+    /// A snapshot of one stream.
+    pub fn stream(&self, app: &str, name: &str) -> Result<Option<StreamStats>, Error> {
+        self.check_open()?;
+        let Some(entry) = self.table.by_name(app, name) else { return Ok(None) };
+        let (reply, answer) = sync_channel(1);
+        self.send(entry.shard, Command::Snapshot { receiver: Some(entry.id), reply })?;
+        Ok(answer.recv_timeout(ANSWER).map_err(|_| busy())?.pop())
+    }
+
+    /// Number of streams.
+    pub fn stream_count(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Copies of the packets that come from now on, at most `packets` waiting.
+    pub fn tap(&self, receiver: u64, packets: usize) -> Result<Tap, Error> {
+        let entry = self.table.by_id(receiver)?;
+        let queue = Arc::new(TapQueue::new(packets));
+        self.send(entry.shard, Command::Tap { receiver, tap: Arc::clone(&queue) })?;
+        Ok(Tap { queue })
+    }
+
+    /// Counters of the whole core, by Prometheus name.
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus counts in doubles")]
+    pub fn metrics(&self) -> BTreeMap<&'static str, f64> {
+        let mut totals = BTreeMap::new();
+        for shard in self.read_shards().iter() {
+            shard.metrics.add_to(&mut totals);
+        }
+        totals.insert("relay_events_lost_total", self.events.lost_total.load(Ordering::Relaxed) as f64);
+        totals.insert("relay_ports_free", lock(&self.ports).free() as f64);
+        totals
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    fn check_shared(&self, wanted: &OpenReceiver) -> Result<(), Error> {
+        if self.config.rtp_shared_port == 0 {
+            return Err(Error::NoSharedPort);
+        }
+        if wanted.ssrc.is_none() {
+            return Err(Error::Invalid("a receiver on the shared port needs an SSRC".to_owned()));
+        }
+        if wanted.transport == Transport::TcpActive {
+            return Err(Error::Invalid("an active receiver has no port to share".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn send(&self, shard: usize, command: Command) -> Result<(), Error> {
+        self.read_shards().get(shard).ok_or(Error::Closed)?.inbox.push(command);
+        Ok(())
+    }
+
+    fn open_shared(&self) -> Result<Option<Shared>, Error> {
+        let port = self.config.rtp_shared_port;
+        if port == 0 {
+            return Ok(None);
+        }
+        let what = |kind: &str| Error::io(format!("cannot open the shared RTP port {port} ({kind})"));
+        let socket = udp(self.config.rtp_host, port).map_err(what("UDP"))?;
+        let listener = tcp(self.config.rtp_host, port, 1024).map_err(what("TCP"))?;
+        Ok(Some(Shared::new(socket, listener)))
+    }
+
+    /// The port and sockets of a new receiver.
+    fn open_sockets(&self, wanted: &OpenReceiver) -> Result<(u16, Sockets, Option<Lease>), Error> {
+        if wanted.shared {
+            return Ok((self.config.rtp_shared_port, Sockets::default(), None));
+        }
+        if wanted.transport == Transport::TcpActive {
+            return Ok((0, Sockets::default(), None));
+        }
+        let (min, max) = (self.config.rtp_port_min, self.config.rtp_port_max);
+        // A port that somebody else holds rests like a used one and is tried again later.
+        for _ in 0..PORT_TRIES {
+            let lease = Lease::new(&self.ports).ok_or(Error::NoFreePort(min, max))?;
+            match sockets(self.config.rtp_host, lease.port, wanted.transport) {
+                Ok(sockets) => return Ok((lease.port, sockets, Some(lease))),
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(Error::Io(format!("cannot open port {}", lease.port), error)),
+            }
+        }
+        Err(Error::NoFreePort(min, max))
+    }
+
+    fn read_shards(&self) -> std::sync::RwLockReadGuard<'_, Vec<Shard>> {
+        self.shards.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn write_shards(&self) -> std::sync::RwLockWriteGuard<'_, Vec<Shard>> {
+        self.shards.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn busy() -> Error {
+    Error::Busy(ANSWER.as_millis() as u64)
+}
+
+/// Names stand in paths and logs.
+fn check_name(name: &str) -> Result<(), Error> {
+    if name.is_empty() || name.len() > 256 || name.chars().any(char::is_control) {
+        return Err(Error::Invalid(format!("{name:?} cannot name a stream")));
+    }
+    Ok(())
+}
+
+/// The sockets of one dedicated port. A passive TCP receiver hears UDP too: some devices answer a TCP offer with UDP.
+fn sockets(host: IpAddr, port: u16, transport: Transport) -> std::io::Result<Sockets> {
+    let listener = match transport {
+        Transport::TcpPassive => Some(tcp(host, port, 4)?),
+        _ => None,
+    };
+    Ok(Sockets { rtp: Some(udp(host, port)?), rtcp: Some(udp(host, port + 1)?), listener })
+}
+
+fn udp(host: IpAddr, port: u16) -> std::io::Result<UdpSocket> {
+    let (socket, address) = socket(host, port, Type::DGRAM, Protocol::UDP)?;
+    // Less is no reason to fail.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn tcp(host: IpAddr, port: u16, backlog: i32) -> std::io::Result<TcpListener> {
+    let (socket, address) = socket(host, port, Type::STREAM, Protocol::TCP)?;
+    // The last stream's closed connections must not hold the port.
+    socket.set_reuse_address(true)?;
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER / 4);
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+/// A non-blocking socket; `::` hears IPv4 too, and where there is no IPv6 it means every IPv4 address.
+fn socket(host: IpAddr, port: u16, kind: Type, protocol: Protocol) -> std::io::Result<(Socket, SocketAddr)> {
+    let mut address = SocketAddr::new(host, port);
+    let mut socket = Socket::new(Domain::for_address(address), kind, Some(protocol));
+    if socket.is_err() && host.is_ipv6() && host.is_unspecified() {
+        address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+        socket = Socket::new(Domain::IPV4, kind, Some(protocol));
+    }
+    let socket = socket?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!host.is_unspecified())?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok((socket, address))
+}

@@ -1,0 +1,190 @@
+//! What happens to a stream's access units: they are cached since the last key frame, muxed once for each format in use,
+//! and written to whoever watches.
+
+pub(crate) mod gop;
+pub(crate) mod outlet;
+pub(crate) mod rates;
+pub(crate) mod ring;
+pub(crate) mod viewer;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use wire::{
+    flv::{FlvOptions, H265},
+    media::{AccessUnit, Kind, Tracks},
+};
+
+use self::{
+    gop::GopCache,
+    outlet::{Outlet, Step},
+    rates::{Pictures, Rate},
+    viewer::{Gone, Viewer},
+};
+use crate::{
+    door::{self, Framing},
+    metrics::Metrics,
+    shard::turn::Turn,
+};
+
+/// A stream that brought only sound for so long has no video.
+const SETTLED: Duration = Duration::from_millis(1000);
+
+/// Bits of a viewer's key that number it within its outlet; the rest is the outlet.
+const VIEWER_BITS: u32 = 28;
+
+/// The units of one stream and those who watch them.
+pub(crate) struct Hub {
+    bytes_max: usize,
+    cache: GopCache,
+    outlets: [Option<Box<Outlet>>; 4],
+    tracks: Arc<Tracks>,
+    first_unit: Option<Instant>,
+    pub(crate) video: Rate,
+    pub(crate) audio: Rate,
+    pub(crate) out: Rate,
+    pub(crate) pictures: Pictures,
+    pub(crate) bytes_out: u64,
+}
+
+impl Hub {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            cache: GopCache::new(bytes_max),
+            outlets: [const { None }; 4],
+            tracks: Arc::default(),
+            first_unit: None,
+            video: Rate::default(),
+            audio: Rate::default(),
+            out: Rate::default(),
+            pictures: Pictures::default(),
+            bytes_out: 0,
+        }
+    }
+
+    pub(crate) fn set_tracks(&mut self, tracks: Arc<Tracks>) {
+        self.tracks = tracks;
+    }
+
+    pub(crate) fn tracks(&self) -> &Tracks {
+        &self.tracks
+    }
+
+    /// GOPs that were too large to keep.
+    pub(crate) fn gop_overflows(&self) -> u64 {
+        self.cache.overflows
+    }
+
+    /// Takes the next unit and sends it on.
+    pub(crate) fn handle_unit(&mut self, turn: Turn<'_>, unit: &AccessUnit) {
+        let size = unit.data.len() as u64;
+        match unit.kind {
+            Kind::Video => {
+                self.video.add(turn.second, size);
+                self.pictures.add(turn.second, unit.dts, unit.key);
+            }
+            Kind::Audio => self.audio.add(turn.second, size),
+        }
+        self.first_unit.get_or_insert(turn.now);
+        self.cache.push(unit);
+        let settled = self.settled(turn.now);
+        for number in 0..self.outlets.len() {
+            if let Some(outlet) = &mut self.outlets[number] {
+                let step = outlet.handle_unit(turn.now, unit, settled);
+                self.finish(turn, number, step);
+            }
+        }
+    }
+
+    /// Takes a viewer in; the number that its readiness is to be told with, unless it is gone already.
+    pub(crate) fn attach(&mut self, turn: Turn<'_>, wanted: door::Viewer) -> Option<u32> {
+        let number = outlet_number(wanted.options);
+        let settled = self.settled(turn.now);
+        let outlet = self.outlets[number]
+            .get_or_insert_with(|| Box::new(Outlet::new(wanted.options, self.bytes_max, &self.cache)));
+        let viewer = Viewer::new(turn.now, wanted.socket, wanted.framing == Framing::WebSocket);
+        let (key, step) = outlet.add(turn.now, viewer, settled);
+        turn.metrics.viewers.add(1);
+        let gone = !step.gone.is_empty();
+        self.finish(turn, number, step);
+        (!gone).then_some((number as u32) << VIEWER_BITS | key as u32)
+    }
+
+    /// The socket of a viewer, to watch it.
+    pub(crate) fn viewer(&self, part: u32) -> Option<&Viewer> {
+        let outlet = self.outlets.get((part >> VIEWER_BITS) as usize)?.as_ref()?;
+        outlet.viewers.get((part & ((1 << VIEWER_BITS) - 1)) as usize)
+    }
+
+    /// A viewer's socket is ready.
+    pub(crate) fn handle_viewer(&mut self, turn: Turn<'_>, part: u32, readable: bool, scratch: &mut [u8]) {
+        let number = (part >> VIEWER_BITS) as usize;
+        let key = (part & ((1 << VIEWER_BITS) - 1)) as usize;
+        if let Some(Some(outlet)) = self.outlets.get_mut(number) {
+            let step = outlet.handle_ready(turn.now, key, readable, scratch);
+            self.finish(turn, number, step);
+        }
+    }
+
+    /// Lets time pass; call about once a second.
+    pub(crate) fn handle_tick(&mut self, turn: Turn<'_>) {
+        for number in 0..self.outlets.len() {
+            if let Some(outlet) = &self.outlets[number] {
+                let step = outlet.check(turn.now);
+                self.finish(turn, number, step);
+            }
+        }
+    }
+
+    /// Closes every viewer.
+    pub(crate) fn close(&mut self, metrics: &Metrics) {
+        let (plain, websocket) = self.viewers();
+        metrics.viewers.sub(u64::from(plain + websocket));
+        self.outlets = [const { None }; 4];
+    }
+
+    /// Viewers by framing: plain, WebSocket.
+    pub(crate) fn viewers(&self) -> (u32, u32) {
+        let viewers = self.outlets.iter().flatten().flat_map(|outlet| outlet.viewers.iter());
+        viewers.fold((0, 0), |(plain, websocket), (_, viewer)| match viewer.is_websocket() {
+            true => (plain, websocket + 1),
+            false => (plain + 1, websocket),
+        })
+    }
+
+    /// Whether somebody watches.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.outlets.iter().any(Option::is_some)
+    }
+
+    fn settled(&self, now: Instant) -> bool {
+        self.first_unit.is_some_and(|first| now.saturating_duration_since(first) >= SETTLED)
+    }
+
+    /// Counts what a step did, lets go who is gone, and the outlet with its last viewer.
+    fn finish(&mut self, turn: Turn<'_>, number: usize, step: Step) {
+        if step.written.bytes > 0 {
+            self.bytes_out += step.written.bytes;
+            self.out.add(turn.second, step.written.bytes);
+            turn.metrics.bytes_out.add(step.written.bytes);
+            turn.metrics.viewer_skips.add(step.written.skips);
+        }
+        let Some(outlet) = &mut self.outlets[number] else { return };
+        for (key, why) in step.gone {
+            if outlet.viewers.try_remove(key).is_some() {
+                turn.metrics.viewers.sub(1);
+                turn.metrics.viewers_stalled.add(u64::from(why == Gone::Stalled));
+            }
+        }
+        if outlet.viewers.is_empty() {
+            self.outlets[number] = None;
+        }
+    }
+}
+
+fn outlet_number(options: FlvOptions) -> usize {
+    usize::from(options.h265 == H265::Codec12) << 1 | usize::from(options.audio)
+}

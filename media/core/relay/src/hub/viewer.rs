@@ -1,0 +1,313 @@
+//! One raw viewer: its socket and where in the ring it is. It never makes the stream wait: what its socket does not take
+//! stays in the ring, and when that is too much, it goes on at the last key frame.
+
+use std::{
+    io::{IoSlice, Read},
+    net::TcpStream,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use rustix::{
+    io::Errno,
+    net::{SendAncillaryBuffer, SendFlags, sendmsg},
+};
+use wire::{
+    chunk::Chunk,
+    media::{Ticks, Tracks},
+    websocket::{ClientEvent, ClientReader, FrameHeader, Opcode, control_frame},
+};
+
+use super::ring::{Entry, Ring};
+
+/// Not a byte taken for so long, though some wait: the viewer is closed.
+const STALL: Duration = Duration::from_secs(10);
+
+/// A viewer that found nothing to begin with for so long is closed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A viewer further behind the newest chunk than this goes on at the last key frame if there is a newer one.
+const LAG_MAX: Ticks = Ticks::from_millis(2000);
+
+/// Slices for one system call, and the chunks that make them.
+const CHUNKS_A_CALL: usize = 16;
+const SLICES: usize = CHUNKS_A_CALL * 4;
+
+/// Why a viewer is to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// It hung up, or the socket failed.
+    Left,
+    /// It did not drain, or nothing ever came for it.
+    Stalled,
+}
+
+/// How the bytes go down the socket.
+enum Framing {
+    Plain,
+    WebSocket(Box<ClientReader>),
+}
+
+/// A chunk that was begun; it is held here so that the ring may forget it.
+struct Begun {
+    chunk: Chunk,
+    frame: FrameHeader,
+    written: usize,
+}
+
+/// One viewer.
+pub(crate) struct Viewer {
+    socket: TcpStream,
+    framing: Framing,
+    begun: Option<Begun>,
+    /// Number of the next chunk; `None` until a beginning was found.
+    next: Option<u64>,
+    /// The tracks its decoder was told of.
+    tracks: Option<Arc<Tracks>>,
+    /// The socket is full: wait until it is writable.
+    blocked: bool,
+    progress: Instant,
+    /// An answer to the client (WebSocket control frame) that waits for a gap between chunks.
+    answer: Option<Bytes>,
+    closing: bool,
+}
+
+/// What one round of writing did.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Written {
+    pub(crate) bytes: u64,
+    pub(crate) skips: u64,
+}
+
+impl Viewer {
+    pub(crate) fn new(now: Instant, socket: TcpStream, websocket: bool) -> Self {
+        let framing = if websocket { Framing::WebSocket(Box::default()) } else { Framing::Plain };
+        Self {
+            socket,
+            framing,
+            begun: None,
+            next: None,
+            tracks: None,
+            blocked: false,
+            progress: now,
+            answer: None,
+            closing: false,
+        }
+    }
+
+    pub(crate) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    pub(crate) fn is_websocket(&self) -> bool {
+        matches!(self.framing, Framing::WebSocket(_))
+    }
+
+    /// Number of the oldest chunk that this viewer still wants from the ring.
+    pub(crate) fn needs(&self) -> u64 {
+        self.next.unwrap_or(u64::MAX)
+    }
+
+    /// Whether it waits for its first chunk.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.next.is_none()
+    }
+
+    /// Starts it at chunk `number`, behind `head` (file header and sequence headers of `tracks`).
+    pub(crate) fn begin(&mut self, now: Instant, number: u64, head: Bytes, tracks: Arc<Tracks>) {
+        let frame = FrameHeader::new(Opcode::Binary, head.len());
+        self.begun = Some(Begun { chunk: Chunk::from_bytes(head), frame, written: 0 });
+        self.next = Some(number);
+        self.tracks = Some(tracks);
+        self.progress = now;
+    }
+
+    /// Writes what the socket takes; call when chunks were added, and when the socket became writable.
+    pub(crate) fn pump(&mut self, now: Instant, ring: &Ring) -> Result<Written, Gone> {
+        let mut total = Written::default();
+        while !self.blocked {
+            let before = total.bytes;
+            self.write_answer(now)?;
+            self.write_begun(now, &mut total)?;
+            if self.begun.is_none() && self.answer.is_none() {
+                if self.closing {
+                    return Err(Gone::Left);
+                }
+                total.skips += self.skip(ring)?;
+                self.write_chunks(now, ring, &mut total)?;
+            }
+            if total.bytes == before {
+                break;
+            }
+        }
+        Ok(total)
+    }
+
+    /// The socket takes bytes again.
+    pub(crate) fn unblock(&mut self) {
+        self.blocked = false;
+    }
+
+    /// Takes what the client says; a plain viewer has nothing to say.
+    pub(crate) fn read(&mut self, scratch: &mut [u8]) -> Result<(), Gone> {
+        for _ in 0..4 {
+            let size = match self.socket.read(scratch) {
+                Ok(0) => return Err(Gone::Left),
+                Ok(size) => size,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(_) => return Err(Gone::Left),
+            };
+            if let Framing::WebSocket(reader) = &mut self.framing
+                && !self.closing
+            {
+                match reader.handle(&scratch[..size]) {
+                    Ok(events) => events.into_iter().for_each(|event| self.handle_client(event)),
+                    Err(_) => self.say(Opcode::Close, &1002_u16.to_be_bytes()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the viewer has to go because of time.
+    pub(crate) fn check(&self, now: Instant) -> Result<(), Gone> {
+        let waited = now.saturating_duration_since(self.progress);
+        if self.blocked && waited >= STALL || self.is_waiting() && waited >= PATIENCE {
+            return Err(Gone::Stalled);
+        }
+        Ok(())
+    }
+
+    fn handle_client(&mut self, event: ClientEvent) {
+        match event {
+            ClientEvent::Ping(payload) => self.say(Opcode::Pong, &payload),
+            ClientEvent::Close(code) => {
+                let code = code.map(u16::to_be_bytes);
+                self.say(Opcode::Close, code.as_ref().map_or(&[], <[u8; 2]>::as_slice));
+            }
+        }
+    }
+
+    /// Queues a control frame; an older one that did not go out yet is replaced (RFC 6455 §5.5.3 allows it).
+    fn say(&mut self, opcode: Opcode, payload: &[u8]) {
+        self.closing |= opcode == Opcode::Close;
+        self.answer = Some(control_frame(opcode, payload).into());
+    }
+
+    fn write_answer(&mut self, now: Instant) -> Result<(), Gone> {
+        if self.begun.is_some() {
+            return Ok(());
+        }
+        if let Some(answer) = self.answer.take() {
+            let sent = self.send(&[IoSlice::new(&answer)], now)?;
+            if sent < answer.len() {
+                self.answer = Some(answer.slice(sent..));
+            }
+        }
+        Ok(())
+    }
+
+    fn write_begun(&mut self, now: Instant, total: &mut Written) -> Result<(), Gone> {
+        let Some(mut begun) = self.begun.take() else { return Ok(()) };
+        let prefix: &[u8] = if self.is_websocket() { &begun.frame } else { &[] };
+        let size = prefix.len() + begun.chunk.len();
+        let sent = self.send(&begun.chunk.remaining(prefix, begun.written), now)?;
+        total.bytes += sent as u64;
+        begun.written += sent;
+        if begun.written < size {
+            self.begun = Some(begun);
+        }
+        Ok(())
+    }
+
+    /// Moves a viewer that is too far behind, or whose chunk is gone, to the last beginning.
+    fn skip(&mut self, ring: &Ring) -> Result<u64, Gone> {
+        let Some(next) = self.next else { return Ok(0) };
+        let beginning = ring.beginning();
+        let too_late = match (ring.get(next), ring.newest()) {
+            (Some(entry), Some(newest)) => {
+                newest.dts - entry.dts > LAG_MAX && beginning.is_some_and(|beginning| beginning > next)
+            }
+            _ => next < ring.end(),
+        };
+        if !too_late {
+            return Ok(0);
+        }
+        let target = beginning.unwrap_or(ring.end());
+        if let Some(entry) = ring.get(target)
+            && self.tracks.as_ref().is_some_and(|known| known != &entry.tracks)
+        {
+            // What announced the new tracks was skipped: the decoder would be lost. The player connects again.
+            return Err(Gone::Stalled);
+        }
+        self.next = Some(target);
+        Ok(1)
+    }
+
+    fn write_chunks(&mut self, now: Instant, ring: &Ring, total: &mut Written) -> Result<(), Gone> {
+        let Some(next) = self.next else { return Ok(()) };
+        let websocket = self.is_websocket();
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let (mut used, mut taken) = (0, 0);
+        while let Some(entry) = ring.get(next + taken)
+            && used + 4 <= SLICES
+        {
+            let prefix: &[u8] = if websocket { &entry.frame } else { &[] };
+            for part in std::iter::once(prefix).chain(entry.chunk.parts()).filter(|part| !part.is_empty()) {
+                slices[used] = IoSlice::new(part);
+                used += 1;
+            }
+            taken += 1;
+        }
+        if taken == 0 {
+            return Ok(());
+        }
+        let sent = self.send(&slices[..used], now)?;
+        total.bytes += sent as u64;
+        self.advance(ring, next, sent);
+        Ok(())
+    }
+
+    /// Notes that `sent` bytes from chunk `number` on went out.
+    fn advance(&mut self, ring: &Ring, mut number: u64, mut sent: usize) {
+        while let Some(entry) = ring.get(number)
+            && sent > 0
+        {
+            let size = entry.chunk.len() + if self.is_websocket() { entry.frame.len() } else { 0 };
+            self.tell(entry);
+            number += 1;
+            if sent < size {
+                self.begun = Some(Begun { chunk: entry.chunk.clone(), frame: entry.frame, written: sent });
+                break;
+            }
+            sent -= size;
+        }
+        self.next = Some(number);
+    }
+
+    fn tell(&mut self, entry: &Entry) {
+        if !self.tracks.as_ref().is_some_and(|known| Arc::ptr_eq(known, &entry.tracks)) {
+            self.tracks = Some(Arc::clone(&entry.tracks));
+        }
+    }
+
+    /// Bytes that the socket took; fewer than asked means that it is full now.
+    fn send(&mut self, slices: &[IoSlice<'_>], now: Instant) -> Result<usize, Gone> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = match sendmsg(&self.socket, slices, &mut SendAncillaryBuffer::default(), flags) {
+            Ok(sent) => sent,
+            Err(Errno::INTR) => 0,
+            Err(Errno::AGAIN) => {
+                self.blocked = true;
+                0
+            }
+            Err(_) => return Err(Gone::Left),
+        };
+        if sent > 0 {
+            self.progress = now;
+        }
+        Ok(sent)
+    }
+}

@@ -1,0 +1,105 @@
+//! A stream's figures, gathered when somebody asks.
+
+use std::{collections::BTreeMap, sync::atomic::Ordering};
+
+use wire::{
+    media::{AudioCodec, Tracks, VideoCodec},
+    unpack,
+};
+
+use super::{Link, Stream};
+use crate::{shard::turn::Turn, stats::StreamStats};
+
+impl Stream {
+    /// A snapshot.
+    pub(crate) fn stats(&mut self, turn: Turn<'_>) -> StreamStats {
+        let tracks = self.hub.tracks();
+        let (video, audio) = (tracks.video.clone(), tracks.audio.clone());
+        StreamStats {
+            app: self.entry.app.to_string(),
+            name: self.entry.name.to_string(),
+            receiver: self.entry.id,
+            transport: self.entry.transport,
+            port: self.entry.port,
+            peer: self.peer(),
+            ssrc: self.gate.ssrc().or(self.gate.expected.ssrc),
+            payload: self.payload.map(unpack::Payload::name),
+            private: self.entry.private.load(Ordering::Relaxed),
+            opened_ms: self.entry.opened_ms,
+            first_packet_ms: self.firsts.packet_ms,
+            first_key_frame_ms: self.firsts.key_frame_ms,
+            video_codec: video.as_ref().map(|track| video_name(track.codec)),
+            width: video.as_ref().map_or(0, |track| track.width),
+            height: video.as_ref().map_or(0, |track| track.height),
+            fps: self.hub.pictures.fps(turn.second),
+            gop: self.hub.pictures.gop(),
+            audio_codec: audio.as_ref().map(|track| audio_name(track.codec)),
+            sample_rate: audio.as_ref().map_or(0, |track| track.sample_rate),
+            channels: audio.as_ref().map_or(0, |track| track.channels),
+            expected: self.statistics.expected(),
+            received: self.statistics.received(),
+            lost: self.statistics.lost(),
+            reordered: self.statistics.reordered(),
+            duplicates: self.statistics.duplicates(),
+            rejected: self.strangers.total,
+            jitter_ms: self.statistics.jitter().as_secs_f64() * 1000.0,
+            bytes_in: self.bytes_in,
+            bytes_out: self.hub.bytes_out,
+            rate_in_bps: self.rate_in.bps(turn.second),
+            rate_out_bps: self.hub.out.bps(turn.second),
+            rate_video_bps: self.hub.video.bps(turn.second),
+            rate_audio_bps: self.hub.audio.bps(turn.second),
+            viewers: self.viewers(),
+            faults: self.all_faults(),
+        }
+    }
+
+    fn peer(&self) -> Option<String> {
+        let connection = match &self.link {
+            Link::Open(connection) => Some(connection.peer),
+            _ => None,
+        };
+        self.gate.source().or(connection).map(|peer| peer.to_string())
+    }
+
+    fn viewers(&self) -> BTreeMap<&'static str, u32> {
+        let (plain, websocket) = self.hub.viewers();
+        BTreeMap::from([("http-flv", plain), ("ws-flv", websocket)])
+    }
+
+    fn all_faults(&self) -> BTreeMap<&'static str, u64> {
+        let own = [("over_rate", self.over_rate), ("gop_too_big", self.hub.gop_overflows())];
+        self.faults.iter().chain(own.into_iter().filter(|(_, count)| *count > 0)).collect()
+    }
+}
+
+/// Codecs and size, as events tell them.
+pub(super) fn describe(tracks: &Tracks) -> Vec<(&'static str, String)> {
+    let mut detail = Vec::new();
+    if let Some(video) = &tracks.video {
+        detail.push(("video", video_name(video.codec).to_owned()));
+        detail.push(("width", video.width.to_string()));
+        detail.push(("height", video.height.to_string()));
+    }
+    if let Some(audio) = &tracks.audio {
+        detail.push(("audio", audio_name(audio.codec).to_owned()));
+        detail.push(("sample_rate", audio.sample_rate.to_string()));
+    }
+    detail
+}
+
+fn video_name(codec: VideoCodec) -> &'static str {
+    match codec {
+        VideoCodec::H264 => "H264",
+        VideoCodec::H265 => "H265",
+    }
+}
+
+fn audio_name(codec: AudioCodec) -> &'static str {
+    match codec {
+        AudioCodec::G711A => "PCMA",
+        AudioCodec::G711U => "PCMU",
+        AudioCodec::Aac => "AAC",
+        AudioCodec::Opus => "OPUS",
+    }
+}

@@ -1,0 +1,361 @@
+//! A shard: one thread with its own epoll, which owns the streams that live on it.
+
+pub(crate) mod inbox;
+pub(crate) mod poll;
+pub(crate) mod shared;
+pub(crate) mod turn;
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    os::fd::AsFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use datagram::Batch;
+use slab::Slab;
+
+use self::{
+    inbox::{Command, Inbox, Open},
+    poll::{Interest, Poll, Ready, Role, Token},
+    shared::Shared,
+    turn::Turn,
+};
+use crate::{
+    clock,
+    config::Config,
+    door::Viewer,
+    error::Error,
+    events::{EventQueue, Kind},
+    ingest::{Stream, Via},
+    metrics::Metrics,
+    table::{Lease, Table},
+};
+
+/// The loop turns at least so often.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What a viewer says is read into so many bytes and forgotten.
+const SCRATCH: usize = 16 * 1024;
+
+/// A stream and what it holds of the world.
+struct Slot {
+    stream: Stream,
+    ssrc: Option<u32>,
+    /// Gives the port back when the stream goes; dropped after its sockets.
+    _lease: Option<Lease>,
+}
+
+/// What a shard shares with the rest of the core.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) config: Arc<Config>,
+    pub(crate) events: Arc<EventQueue>,
+    pub(crate) table: Arc<Table>,
+}
+
+/// The handle of a shard that runs.
+pub(crate) struct Shard {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) thread: JoinHandle<()>,
+}
+
+impl Shard {
+    /// Starts a shard.
+    pub(crate) fn start(
+        number: usize,
+        surroundings: Surroundings,
+        shared: Option<Shared>,
+    ) -> Result<Self, Error> {
+        let what = || Error::io("cannot start a shard");
+        let inbox = Arc::new(Inbox::new().map_err(what())?);
+        let metrics = Arc::new(Metrics::default());
+        let poll = Poll::new().map_err(what())?;
+        poll.add(inbox.bell(), Token::new(Role::Waker, 0, 0), Interest::Read).map_err(what())?;
+        if let Some(shared) = &shared {
+            shared.watch(&poll).map_err(what())?;
+        }
+        let work = Work {
+            poll,
+            inbox: Arc::clone(&inbox),
+            metrics: Arc::clone(&metrics),
+            surroundings,
+            began: clock::now(),
+            streams: Slab::new(),
+            by_id: HashMap::new(),
+            shared,
+            timers: BinaryHeap::new(),
+            batch: Batch::new(),
+            shared_batch: None,
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+            stopping: false,
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("relay-{number}"))
+            .spawn(move || work.run())
+            .map_err(what())?;
+        Ok(Self { inbox, metrics, thread })
+    }
+}
+
+struct Work {
+    poll: Poll,
+    inbox: Arc<Inbox>,
+    metrics: Arc<Metrics>,
+    surroundings: Surroundings,
+    began: Instant,
+    streams: Slab<Slot>,
+    by_id: HashMap<u64, usize>,
+    shared: Option<Shared>,
+    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    batch: Batch,
+    shared_batch: Option<Box<Batch>>,
+    scratch: Box<[u8]>,
+    stopping: bool,
+}
+
+/// A borrow of everything that a step needs but the streams.
+macro_rules! turn {
+    ($work:expr, $now:expr, $wall_ms:expr) => {
+        Turn {
+            now: $now,
+            second: $now.saturating_duration_since($work.began).as_secs(),
+            wall_ms: $wall_ms,
+            metrics: &$work.metrics,
+            poll: &$work.poll,
+            events: &$work.surroundings.events,
+            config: &$work.surroundings.config,
+        }
+    };
+}
+
+impl Work {
+    fn run(mut self) {
+        let mut ready = Vec::with_capacity(512);
+        while !self.stopping {
+            let timeout = self.until_next_timer(clock::now());
+            if self.poll.wait(timeout, &mut ready).is_err() {
+                // Only a programming error makes epoll fail; do not spin on it.
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let (now, wall_ms) = (clock::now(), clock::wall_ms());
+            for ready in &ready {
+                self.dispatch(now, wall_ms, *ready);
+            }
+            self.fire_timers(now, wall_ms);
+            self.metrics.turns.add(1);
+        }
+        for (_, slot) in &mut self.streams {
+            slot.stream.hub.close(&self.metrics);
+        }
+    }
+
+    fn until_next_timer(&self, now: Instant) -> Duration {
+        self.timers.peek().map_or(IDLE, |Reverse((due, _))| due.saturating_duration_since(now).min(IDLE))
+    }
+
+    fn dispatch(&mut self, now: Instant, wall_ms: u64, ready: Ready) {
+        let Token { role, stream, part } = ready.token;
+        match role {
+            Role::Waker => self.handle_commands(now, wall_ms),
+            Role::SharedRtp => self.handle_shared(now, wall_ms),
+            Role::SharedListener => {
+                if let Some(shared) = &mut self.shared {
+                    let refused = shared.accept(now, &self.poll);
+                    self.metrics.connections_refused.add(refused);
+                }
+            }
+            Role::Newcomer => self.handle_newcomer(now, wall_ms, part),
+            Role::Rtp | Role::Rtcp | Role::Listener | Role::Connection | Role::Viewer => {
+                self.step(now, wall_ms, stream, |slot, turn, batch, scratch| match role {
+                    Role::Rtp => slot.stream.handle_rtp_ready(turn, batch),
+                    Role::Rtcp => slot.stream.handle_rtcp_ready(turn, batch),
+                    Role::Listener => slot.stream.handle_listener_ready(turn),
+                    Role::Connection => slot.stream.handle_link_ready(turn),
+                    _ => slot.stream.hub.handle_viewer(turn, part, ready.readable, scratch),
+                });
+            }
+        }
+    }
+
+    /// Runs one step of a stream and sets its timer. A panic costs this stream only.
+    fn step<F>(&mut self, now: Instant, wall_ms: u64, index: usize, step: F)
+    where
+        F: FnOnce(&mut Slot, Turn<'_>, &mut Batch, &mut [u8]),
+    {
+        let turn = turn!(self, now, wall_ms);
+        let Some(slot) = self.streams.get_mut(index) else { return };
+        let (batch, scratch) = (&mut self.batch, &mut self.scratch);
+        if catch_unwind(AssertUnwindSafe(|| step(slot, turn, batch, scratch))).is_err() {
+            turn.metrics.panics.add(1);
+            slot.stream.tell(turn, Kind::Failed, vec![("reason", "internal error".to_owned())]);
+            let receiver = slot.stream.entry.id;
+            self.surroundings.table.remove(receiver);
+            return self.close(receiver);
+        }
+        let due = slot.stream.next_timeout();
+        if slot.stream.armed.is_none_or(|armed| due < armed) {
+            slot.stream.armed = Some(due);
+            self.timers.push(Reverse((due, index)));
+        }
+    }
+
+    fn fire_timers(&mut self, now: Instant, wall_ms: u64) {
+        while let Some(Reverse((due, index))) = self.timers.peek().copied()
+            && due <= now
+        {
+            self.timers.pop();
+            // A timer that was replaced by an earlier one is of no use any more.
+            if let Some(slot) = self.streams.get_mut(index)
+                && slot.stream.armed == Some(due)
+            {
+                slot.stream.armed = None;
+                self.step(now, wall_ms, index, |slot, turn, _, _| slot.stream.handle_timeout(turn));
+            }
+        }
+        if let Some(shared) = &mut self.shared {
+            self.metrics.connections_refused.add(shared.expire(now));
+        }
+    }
+
+    fn handle_commands(&mut self, now: Instant, wall_ms: u64) {
+        for command in self.inbox.take() {
+            match command {
+                Command::Open(open) => self.open(now, wall_ms, *open),
+                Command::Close { receiver } => self.close(receiver),
+                Command::Stop => self.stopping = true,
+                Command::Connect { receiver, to } => {
+                    self.step_by_id(now, wall_ms, receiver, |slot, turn| slot.stream.connect(turn, to));
+                }
+                Command::Expect { receiver, ssrc, peer, payloads } => {
+                    self.rename(receiver, ssrc);
+                    self.step_by_id(now, wall_ms, receiver, |slot, _| {
+                        slot.stream.expect(ssrc, peer, &payloads);
+                    });
+                }
+                Command::Attach { receiver, viewer } => self.attach(now, wall_ms, receiver, viewer),
+                Command::Tap { receiver, tap } => {
+                    self.step_by_id(now, wall_ms, receiver, |slot, _| slot.stream.tap(tap));
+                }
+                Command::Snapshot { receiver, reply } => {
+                    let turn = turn!(self, now, wall_ms);
+                    let wanted = |slot: &&mut Slot| receiver.is_none_or(|id| id == slot.stream.entry.id);
+                    let slots = self.streams.iter_mut().map(|(_, slot)| slot).filter(wanted);
+                    // Whoever asked may have given up waiting.
+                    let _ = reply.try_send(slots.map(|slot| slot.stream.stats(turn)).collect());
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, now: Instant, wall_ms: u64, open: Open) {
+        let turn = turn!(self, now, wall_ms);
+        let slot = self.streams.vacant_entry();
+        let (index, receiver) = (slot.key(), open.entry.id);
+        let ssrc = open.expected.ssrc.filter(|_| open.entry.shared);
+        match Stream::new(turn, index, open.entry, open.sockets, open.expected, open.hold) {
+            Ok(stream) => {
+                slot.insert(Slot { stream, ssrc, _lease: open.lease });
+                self.by_id.insert(receiver, index);
+                self.metrics.streams.add(1);
+                if let (Some(shared), Some(ssrc)) = (&mut self.shared, ssrc) {
+                    shared.streams.insert(ssrc, index);
+                }
+                self.step(now, wall_ms, index, |_, _, _, _| ());
+            }
+            Err(_) => drop(self.surroundings.table.remove(receiver)),
+        }
+    }
+
+    fn close(&mut self, receiver: u64) {
+        let Some(index) = self.by_id.remove(&receiver) else { return };
+        let Some(mut slot) = self.streams.try_remove(index) else { return };
+        slot.stream.hub.close(&self.metrics);
+        self.metrics.streams.sub(1);
+        if let (Some(shared), Some(ssrc)) = (&mut self.shared, slot.ssrc) {
+            shared.streams.remove(&ssrc);
+        }
+    }
+
+    /// A stream of the shared port waits for another SSRC from now on.
+    fn rename(&mut self, receiver: u64, ssrc: Option<u32>) {
+        let index = self.by_id.get(&receiver).copied();
+        let (Some(shared), Some(index), Some(ssrc)) = (&mut self.shared, index, ssrc) else { return };
+        if let Some(slot) = self.streams.get_mut(index)
+            && let Some(old) = slot.ssrc.replace(ssrc).filter(|_| slot.stream.entry.shared)
+        {
+            shared.streams.remove(&old);
+            shared.streams.insert(ssrc, index);
+        }
+    }
+
+    fn attach(&mut self, now: Instant, wall_ms: u64, receiver: u64, viewer: Viewer) {
+        let Some(index) = self.by_id.get(&receiver).copied() else { return };
+        self.step(now, wall_ms, index, |slot, turn, _, _| {
+            let Some(part) = slot.stream.hub.attach(turn, viewer) else { return };
+            if let Some(viewer) = slot.stream.hub.viewer(part) {
+                let token = Token::new(Role::Viewer, index, part);
+                // If it cannot be watched, its stall will be noticed all the same.
+                let _ = turn.poll.add(viewer.socket(), token, Interest::Edges);
+            }
+        });
+    }
+
+    fn step_by_id(
+        &mut self,
+        now: Instant,
+        wall_ms: u64,
+        receiver: u64,
+        step: impl FnOnce(&mut Slot, Turn<'_>),
+    ) {
+        if let Some(index) = self.by_id.get(&receiver).copied() {
+            self.step(now, wall_ms, index, |slot, turn, _, _| step(slot, turn));
+        }
+    }
+
+    /// The shared port has packets: each goes to the stream that waits for its SSRC.
+    fn handle_shared(&mut self, now: Instant, wall_ms: u64) {
+        let Some(shared) = &self.shared else { return };
+        // The buffers leave their place meanwhile, for the streams' steps borrow the rest.
+        let mut batch = self.shared_batch.take().unwrap_or_default();
+        let received = batch.receive(shared.socket.as_fd());
+        for index in 0..received.unwrap_or(0) {
+            let Some(packet) = batch.get(index) else { continue };
+            self.metrics.packets.add(1);
+            self.metrics.bytes_in.add(packet.data.len() as u64);
+            let stream = ssrc_of(packet.data).and_then(|ssrc| self.shared.as_ref()?.streams.get(&ssrc));
+            match stream.copied() {
+                Some(stream) => self.step(now, wall_ms, stream, |slot, turn, _, _| {
+                    slot.stream.handle_packet(turn, Via::Udp, packet.source, packet.data);
+                    slot.stream.drain_units(turn, packet.data);
+                }),
+                None => self.metrics.rejected.add(1),
+            }
+        }
+        self.shared_batch = Some(batch);
+    }
+
+    fn handle_newcomer(&mut self, now: Instant, wall_ms: u64, part: u32) {
+        let Some(shared) = &mut self.shared else { return };
+        match shared.look(part as usize) {
+            Ok(None) => {}
+            Ok(Some((stream, socket, peer))) => {
+                // It is watched again, as the stream's own.
+                let _ = self.poll.remove(&socket);
+                self.step(now, wall_ms, stream, |slot, turn, _, _| slot.stream.adopt(turn, socket, peer));
+            }
+            Err(()) => self.metrics.connections_refused.add(1),
+        }
+    }
+}
+
+/// Where RTP has its SSRC; RTCP on a shared port is not looked at.
+fn ssrc_of(data: &[u8]) -> Option<u32> {
+    let ssrc = data.get(8..12)?;
+    (data[0] >> 6 == 2).then(|| u32::from_be_bytes([ssrc[0], ssrc[1], ssrc[2], ssrc[3]]))
+}
+
