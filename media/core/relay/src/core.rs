@@ -17,9 +17,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::{
     clock,
     config::{Config, OpenReceiver, Transport},
-    door::Viewer,
+    desk::Desk,
+    door::Directory,
     error::Error,
     events::{Event, EventQueue},
+    feeds::Feeds,
     ingest::{Expected, Sockets},
     ports::PortPool,
     shard::{
@@ -78,14 +80,14 @@ impl Core {
             closed: AtomicBool::new(false),
             config: Arc::new(config),
         };
-        let mut shared = core.open_shared()?;
+        let mut shared_port = core.open_shared()?;
         for number in 0..threads {
             let surroundings = Surroundings {
                 config: Arc::clone(&core.config),
                 events: Arc::clone(&core.events),
                 table: Arc::clone(&core.table),
             };
-            let shard = Shard::start(number, surroundings, shared.take())?;
+            let shard = Shard::start(number, surroundings, shared_port.take())?;
             core.write_shards().push(shard);
         }
         Ok(core)
@@ -134,6 +136,7 @@ impl Core {
                 shard: place.shard,
                 private: AtomicBool::new(wanted.private),
                 opened_ms: clock::wall_ms(),
+                feeds: Feeds::default(),
             })
         })?;
         let opened = Opened { id: entry.id, port: entry.port };
@@ -191,16 +194,10 @@ impl Core {
         }
     }
 
-    /// Gives a viewer to a stream; false if there is none of this name.
-    pub fn attach(&self, app: &str, name: &str, viewer: Viewer) -> Result<bool, Error> {
-        let Some(entry) = self.table.by_name(app, name) else { return Ok(false) };
-        self.send(entry.shard, Command::Attach { receiver: entry.id, viewer })?;
-        Ok(true)
-    }
-
-    /// Whether play addresses of a stream must be signed; `None` if there is no such stream.
-    pub fn is_private(&self, app: &str, name: &str) -> Option<bool> {
-        self.table.by_name(app, name).map(|entry| entry.private.load(Ordering::Relaxed))
+    /// The streams as a front door sees them.
+    pub fn directory(&self) -> Arc<dyn Directory> {
+        let inboxes = self.read_shards().iter().map(|shard| Arc::clone(&shard.inbox)).collect();
+        Arc::new(Desk { table: Arc::clone(&self.table), inboxes })
     }
 
     /// Snapshots of all streams.

@@ -8,9 +8,11 @@
 mod clock;
 pub mod config;
 mod core;
+mod desk;
 pub mod door;
 pub mod error;
 pub mod events;
+mod feeds;
 mod hub;
 mod ingest;
 mod metrics;

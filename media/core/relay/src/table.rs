@@ -3,12 +3,11 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::AtomicBool,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::AtomicBool,
     },
 };
 
-use crate::{clock, config::Transport, error::Error, ports::PortPool};
+use crate::{clock, config::Transport, error::Error, feeds::Feeds, ports::PortPool};
 
 /// A port that a receiver uses; it goes back into the pool, to rest there, when this is dropped.
 pub(crate) struct Lease {
@@ -40,6 +39,7 @@ pub(crate) struct Entry {
     pub(crate) shard: usize,
     pub(crate) private: AtomicBool,
     pub(crate) opened_ms: u64,
+    pub(crate) feeds: Feeds,
 }
 
 #[derive(Default)]
@@ -165,6 +165,7 @@ mod tests {
                 shard: place.shard,
                 private: AtomicBool::new(true),
                 opened_ms: 0,
+                feeds: Feeds::default(),
             })
         })
     }
@@ -172,7 +173,8 @@ mod tests {
     #[test]
     fn spreads_streams_over_the_shards_and_finds_them() {
         let table = Table::new(2);
-        let shards: Vec<_> = ["a", "b", "c", "d"].map(|name| insert(&table, name, None).unwrap().shard).into();
+        let shards: Vec<_> =
+            ["a", "b", "c", "d"].map(|name| insert(&table, name, None).unwrap().shard).into();
         assert_eq!(shards, [0, 1, 0, 1]);
         let first = table.by_name("app", "a").unwrap();
         assert_eq!(table.by_id(first.id).unwrap().name, first.name);

@@ -14,7 +14,8 @@ use std::{
 
 use wire::{
     flv::{FlvOptions, H265},
-    media::{AccessUnit, Kind, Tracks},
+    hls::{Container, Segmenter, SegmenterOptions},
+    media::{AccessUnit, Kind, Ticks, Tracks},
 };
 
 use self::{
@@ -25,21 +26,41 @@ use self::{
 };
 use crate::{
     door::{self, Framing},
+    feeds::{self, Feeds, Publisher},
     metrics::Metrics,
     shard::turn::Turn,
 };
 
 /// A stream that brought only sound for so long has no video.
-const SETTLED: Duration = Duration::from_millis(1000);
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Bits of a viewer's key that number it within its outlet; the rest is the outlet.
 const VIEWER_BITS: u32 = 28;
+
+/// Length of HLS segments, if key frames allow.
+const SEGMENT: Ticks = Ticks::from_millis(2000);
+
+/// A segmenter and where its segments go.
+struct Segments {
+    segmenter: Segmenter,
+    publisher: Publisher,
+}
+
+impl Segments {
+    fn write(&mut self, unit: &AccessUnit) {
+        if let Some(window) = self.segmenter.write(unit) {
+            self.publisher.send_replace(Some(window));
+        }
+    }
+}
 
 /// The units of one stream and those who watch them.
 pub(crate) struct Hub {
     bytes_max: usize,
     cache: GopCache,
     outlets: [Option<Box<Outlet>>; 4],
+    segmenters: [Option<Segments>; 2],
+    feeds_sent: u64,
     tracks: Arc<Tracks>,
     first_unit: Option<Instant>,
     pub(crate) video: Rate,
@@ -55,6 +76,8 @@ impl Hub {
             bytes_max,
             cache: GopCache::new(bytes_max),
             outlets: [const { None }; 4],
+            segmenters: [const { None }; 2],
+            feeds_sent: 0,
             tracks: Arc::default(),
             first_unit: None,
             video: Rate::default(),
@@ -97,6 +120,9 @@ impl Hub {
                 self.finish(turn, number, step);
             }
         }
+        for segments in self.segmenters.iter_mut().flatten() {
+            segments.write(unit);
+        }
     }
 
     /// Takes a viewer in; the number that its readiness is to be told with, unless it is gone already.
@@ -111,6 +137,15 @@ impl Hub {
         let gone = !step.gone.is_empty();
         self.finish(turn, number, step);
         (!gone).then_some((number as u32) << VIEWER_BITS | key as u32)
+    }
+
+    /// Starts to cut segments of `container`, from the cached GOP on.
+    pub(crate) fn publish(&mut self, turn: Turn<'_>, container: Container, publisher: Publisher) {
+        let first_sequence = turn.wall_ms / 1000;
+        let options = SegmenterOptions { container, target: SEGMENT, first_sequence };
+        let mut segments = Segments { segmenter: Segmenter::new(options), publisher };
+        self.cache.units().for_each(|unit| segments.write(unit));
+        self.segmenters[feeds::number(container)] = Some(segments);
     }
 
     /// The socket of a viewer, to watch it.
@@ -130,7 +165,16 @@ impl Hub {
     }
 
     /// Lets time pass; call about once a second.
-    pub(crate) fn handle_tick(&mut self, turn: Turn<'_>) {
+    pub(crate) fn handle_tick(&mut self, turn: Turn<'_>, feeds: &Feeds) {
+        let sent = feeds.bytes_out();
+        let before = std::mem::replace(&mut self.feeds_sent, sent);
+        self.count_sent(turn, sent - before);
+        for container in feeds::CONTAINERS {
+            let segmenter = &mut self.segmenters[feeds::number(container)];
+            if segmenter.is_some() && !feeds.check(turn.now, container) {
+                *segmenter = None;
+            }
+        }
         for number in 0..self.outlets.len() {
             if let Some(outlet) = &self.outlets[number] {
                 let step = outlet.check(turn.now);
@@ -149,27 +193,29 @@ impl Hub {
     /// Viewers by framing: plain, WebSocket.
     pub(crate) fn viewers(&self) -> (u32, u32) {
         let viewers = self.outlets.iter().flatten().flat_map(|outlet| outlet.viewers.iter());
-        viewers.fold((0, 0), |(plain, websocket), (_, viewer)| match viewer.is_websocket() {
-            true => (plain, websocket + 1),
-            false => (plain + 1, websocket),
-        })
+        let (websocket, plain): (Vec<_>, Vec<_>) = viewers.partition(|(_, viewer)| viewer.is_websocket());
+        (plain.len() as u32, websocket.len() as u32)
     }
 
     /// Whether somebody watches.
     pub(crate) fn is_watched(&self) -> bool {
-        self.outlets.iter().any(Option::is_some)
+        self.outlets.iter().any(Option::is_some) || self.segmenters.iter().any(Option::is_some)
     }
 
     fn settled(&self, now: Instant) -> bool {
         self.first_unit.is_some_and(|first| now.saturating_duration_since(first) >= SETTLED)
     }
 
+    fn count_sent(&mut self, turn: Turn<'_>, bytes: u64) {
+        self.bytes_out += bytes;
+        self.out.add(turn.second, bytes);
+        turn.metrics.bytes_out.add(bytes);
+    }
+
     /// Counts what a step did, lets go who is gone, and the outlet with its last viewer.
     fn finish(&mut self, turn: Turn<'_>, number: usize, step: Step) {
         if step.written.bytes > 0 {
-            self.bytes_out += step.written.bytes;
-            self.out.add(turn.second, step.written.bytes);
-            turn.metrics.bytes_out.add(step.written.bytes);
+            self.count_sent(turn, step.written.bytes);
             turn.metrics.viewer_skips.add(step.written.skips);
         }
         let Some(outlet) = &mut self.outlets[number] else { return };

@@ -44,6 +44,9 @@ impl Rate {
     }
 }
 
+/// What of their own time they span at most.
+const SPAN: Ticks = Ticks::from_millis(4000);
+
 /// Pictures that the frame rate is measured over at most.
 const PICTURES: usize = 128;
 
@@ -61,7 +64,7 @@ impl Pictures {
     pub(crate) fn add(&mut self, second: u64, dts: Ticks, key: bool) {
         self.last_second = second;
         while let Some(first) = self.recent.front()
-            && (self.recent.len() >= PICTURES || dts.0 - first.0 > WINDOW as i64 * Ticks::PER_SECOND)
+            && (self.recent.len() >= PICTURES || dts - *first > SPAN)
         {
             self.recent.pop_front();
         }
@@ -115,8 +118,8 @@ mod tests {
     #[test]
     fn pictures_are_counted_by_their_own_clock() {
         let mut pictures = Pictures::default();
-        for number in 0..105_i64 {
-            pictures.add(number as u64 / 25, Ticks(number * 3600), number % 50 == 0);
+        for number in 0..105_u32 {
+            pictures.add(u64::from(number / 25), Ticks(i64::from(number) * 3600), number % 50 == 0);
         }
         assert!((pictures.fps(4) - 25.0).abs() < 1e-9);
         assert_eq!(pictures.gop(), 50);

@@ -25,12 +25,12 @@ use wire::{
     unpack::{self, Unpacker},
 };
 
+pub(crate) use self::gate::Expected;
 use self::{
     budget::Budget,
     gate::{Gate, Verdict},
     link::{Attempt, Connection, Link},
 };
-pub(crate) use self::gate::Expected;
 use crate::{
     clock,
     config::Transport,
@@ -89,6 +89,14 @@ struct Firsts {
     key_frame_ms: Option<u64>,
 }
 
+/// What was told and is not to be told again for now.
+#[derive(Default)]
+struct Told {
+    wrong_payload: bool,
+    silent: bool,
+    no_viewers: bool,
+}
+
 pub(crate) struct Stream {
     pub(crate) entry: Arc<Entry>,
     pub(crate) hub: Hub,
@@ -104,21 +112,20 @@ pub(crate) struct Stream {
     reorder: Reorder<Bytes>,
     unpacker: Unpacker,
     payload: Option<unpack::Payload>,
-    payload_told: bool,
     faults: FaultCounts,
     over_rate: u64,
     strangers: Strangers,
     firsts: Firsts,
+    told: Told,
+    /// Packets may come: an active receiver was told where to connect.
+    listening: bool,
     bytes_in: u64,
     rate_in: Rate,
     heard: Instant,
-    listening: bool,
-    silent: bool,
     reporter: Reporter,
     report_to: Option<(SocketAddr, bool)>,
     reported: Instant,
     watched: Instant,
-    no_viewers_told: bool,
     taps: Vec<Arc<TapQueue>>,
     tick: Instant,
 }
@@ -157,21 +164,19 @@ impl Stream {
             reorder: Reorder::new(hold, REORDER_WINDOW),
             unpacker: Unpacker::new(unpack::Options::default()),
             payload: None,
-            payload_told: false,
             faults: FaultCounts::new(),
             over_rate: 0,
             strangers: Strangers::default(),
             firsts: Firsts::default(),
+            told: Told::default(),
+            listening,
             bytes_in: 0,
             rate_in: Rate::default(),
             heard: turn.now,
-            listening,
-            silent: false,
             reporter,
             report_to: None,
             reported: turn.now,
             watched: turn.now,
-            no_viewers_told: false,
             taps: Vec::new(),
             tick: turn.now + TICK,
             entry,
@@ -262,8 +267,8 @@ impl Stream {
         self.bytes_in += data.len() as u64;
         self.rate_in.add(turn.second, data.len() as u64);
         self.heard = turn.now;
-        if self.silent {
-            self.silent = false;
+        if self.told.silent {
+            self.told.silent = false;
             self.tell(turn, Kind::Resumed, vec![]);
         }
         self.statistics.handle_packet(turn.now, &packet);
@@ -278,7 +283,9 @@ impl Stream {
     /// A connection waits at the dedicated port.
     pub(crate) fn handle_listener_ready(&mut self, turn: Turn<'_>) {
         for _ in 0..16 {
-            let Some(Ok((socket, peer))) = self.sockets.listener.as_ref().map(TcpListener::accept) else { return };
+            let Some(Ok((socket, peer))) = self.sockets.listener.as_ref().map(TcpListener::accept) else {
+                return;
+            };
             let peer = canonical(peer);
             if self.accepts(turn.now, peer.ip()) && socket.set_nonblocking(true).is_ok() {
                 let ssrc = self.gate.expected.ssrc;
@@ -569,10 +576,9 @@ impl Stream {
     /// Tells once that nothing can be made of what comes.
     fn handle_wrong_payload(&mut self, turn: Turn<'_>, fault: Fault, sample: &[u8]) {
         let (Fault::UnsupportedPayload(what) | Fault::UnsupportedCodec(what)) = fault else { return };
-        if !std::mem::replace(&mut self.payload_told, true) {
+        if !std::mem::replace(&mut self.told.wrong_payload, true) {
             let payload = rtp::Packet::parse(sample).map_or(&[][..], |packet| packet.payload);
-            let first_bytes = payload.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-            let detail = vec![("payload", what.to_owned()), ("first_bytes", first_bytes)];
+            let detail = vec![("payload", what.to_owned()), ("first_bytes", hex(payload))];
             self.tell(turn, Kind::WrongPayload, detail);
         }
     }
@@ -603,22 +609,22 @@ impl Stream {
 
     fn check_silence(&mut self, turn: Turn<'_>) {
         let quiet = turn.now.saturating_duration_since(self.heard);
-        if self.listening && !self.silent && quiet >= turn.config.silence {
-            self.silent = true;
+        if self.listening && !self.told.silent && quiet >= turn.config.silence {
+            self.told.silent = true;
             self.tell(turn, Kind::Silent, vec![("ms", quiet.as_millis().to_string())]);
         }
     }
 
     fn check_viewers(&mut self, turn: Turn<'_>) {
-        self.hub.handle_tick(turn);
+        self.hub.handle_tick(turn, &self.entry.feeds);
         if self.hub.is_watched() {
             self.watched = turn.now;
-            self.no_viewers_told = false;
+            self.told.no_viewers = false;
         } else if let Some(patience) = turn.config.no_viewer
-            && !self.no_viewers_told
+            && !self.told.no_viewers
             && turn.now.saturating_duration_since(self.watched) >= patience
         {
-            self.no_viewers_told = true;
+            self.told.no_viewers = true;
             self.tell(turn, Kind::NoViewers, vec![]);
         }
     }
@@ -633,6 +639,16 @@ impl Stream {
             detail,
         });
     }
+}
+
+/// The first 16 bytes, for people.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().take(16).fold(String::new(), |mut text, byte| {
+        // Writing into a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// IPv4 in its own form, as the gate compares it.

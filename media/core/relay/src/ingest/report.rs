@@ -64,7 +64,7 @@ impl Stream {
 
     fn viewers(&self) -> BTreeMap<&'static str, u32> {
         let (plain, websocket) = self.hub.viewers();
-        BTreeMap::from([("http-flv", plain), ("ws-flv", websocket)])
+        BTreeMap::from([("http-flv", plain), ("ws-flv", websocket), ("hls", self.entry.feeds.players())])
     }
 
     fn all_faults(&self) -> BTreeMap<&'static str, u64> {

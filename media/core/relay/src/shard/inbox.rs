@@ -9,9 +9,11 @@ use std::{
 };
 
 use rustix::event::{EventfdFlags, eventfd};
+use wire::hls::Container;
 
 use crate::{
     door::Viewer,
+    feeds::Publisher,
     ingest::{Expected, Sockets},
     stats::StreamStats,
     table::{Entry, Lease, lock},
@@ -30,13 +32,37 @@ pub(crate) struct Open {
 /// What a shard is asked for. Receivers that are gone meanwhile are ignored.
 pub(crate) enum Command {
     Open(Box<Open>),
-    Connect { receiver: u64, to: SocketAddr },
-    Expect { receiver: u64, ssrc: Option<u32>, peer: Option<IpAddr>, payloads: Vec<(u8, String)> },
-    Close { receiver: u64 },
-    Attach { receiver: u64, viewer: Viewer },
-    Tap { receiver: u64, tap: Arc<TapQueue> },
+    Connect {
+        receiver: u64,
+        to: SocketAddr,
+    },
+    Expect {
+        receiver: u64,
+        ssrc: Option<u32>,
+        peer: Option<IpAddr>,
+        payloads: Vec<(u8, String)>,
+    },
+    Close {
+        receiver: u64,
+    },
+    Attach {
+        receiver: u64,
+        viewer: Viewer,
+    },
+    Segment {
+        receiver: u64,
+        container: Container,
+        publisher: Publisher,
+    },
+    Tap {
+        receiver: u64,
+        tap: Arc<TapQueue>,
+    },
     /// Snapshots of one stream or of all.
-    Snapshot { receiver: Option<u64>, reply: SyncSender<Vec<StreamStats>> },
+    Snapshot {
+        receiver: Option<u64>,
+        reply: SyncSender<Vec<StreamStats>>,
+    },
     Stop,
 }
 

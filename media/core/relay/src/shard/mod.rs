@@ -238,6 +238,11 @@ impl Work {
                     });
                 }
                 Command::Attach { receiver, viewer } => self.attach(now, wall_ms, receiver, viewer),
+                Command::Segment { receiver, container, publisher } => {
+                    self.step_by_id(now, wall_ms, receiver, |slot, turn| {
+                        slot.stream.hub.publish(turn, container, publisher);
+                    });
+                }
                 Command::Tap { receiver, tap } => {
                     self.step_by_id(now, wall_ms, receiver, |slot, _| slot.stream.tap(tap));
                 }
@@ -358,4 +363,3 @@ fn ssrc_of(data: &[u8]) -> Option<u32> {
     let ssrc = data.get(8..12)?;
     (data[0] >> 6 == 2).then(|| u32::from_be_bytes([ssrc[0], ssrc[1], ssrc[2], ssrc[3]]))
 }
-

@@ -1,6 +1,11 @@
 //! epoll with tokens that say what became ready.
 
-use std::{io, mem::MaybeUninit, os::fd::{AsFd, OwnedFd}, time::Duration};
+use std::{
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
 
 use rustix::{
     event::{Timespec, epoll},
@@ -123,10 +128,8 @@ impl Poll {
         ready.clear();
         let mut space = [MaybeUninit::<epoll::Event>::uninit(); READY_MAX];
         let millis = timeout.as_micros().div_ceil(1000);
-        let timeout = Timespec {
-            tv_sec: (millis / 1000) as i64,
-            tv_nsec: (millis % 1000 * 1_000_000) as i64,
-        };
+        let timeout =
+            Timespec { tv_sec: (millis / 1000) as i64, tv_nsec: (millis % 1000 * 1_000_000) as i64 };
         match epoll::wait(&self.epoll, &mut space, Some(&timeout)) {
             Ok((events, _)) => {
                 let readable = epoll::EventFlags::IN
