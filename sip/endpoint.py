@@ -11,11 +11,12 @@ import inspect
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self, TypeVar
 
 from sip.call import Call
 from sip.core import Core, PendingRequest
+from sip.digest import DigestClient
 from sip.errors import SipParseError
 from sip.events import (
     CallEstablished,
@@ -40,6 +41,7 @@ from sip.tcp import TcpLimits
 from sip.timers import Timers
 from sip.transaction_layer import Failure, IncomingTransaction, Limits
 from sip.transport import Listen, Transports
+from sip.values import CSeq
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ Handler = Callable[[Incoming], Awaitable[None] | None]
 CallHandler = Callable[[IncomingCall], Awaitable[None] | None]
 Fields = Iterable[tuple[str, object]]
 T = TypeVar("T")
+
+_CREDENTIALS: Final = {401: "Authorization", 407: "Proxy-Authorization"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,15 +206,27 @@ class Endpoint:
         *,
         flow: Flow,
         timeout: float = REQUEST_TIMEOUT,  # noqa: ASYNC109 - a protocol's time-out with an error of its own
+        digest: DigestClient | None = None,
     ) -> Response:
         """Sends a request outside of any dialog and waits for its final response, whatever its status.
 
-        From must be given; what else it lacks (tag, To, Call-ID, CSeq, Max-Forwards, Contact, User-Agent) is added,
-        Via always. Raises RequestTimeoutError after `timeout` seconds (it is not sent again then), FlowClosedError,
+        From must be given; what else it lacks (tag, To, Call-ID, CSeq, Max-Forwards, Contact, User-Agent) is added, Via
+        always. With `digest`, a 401 or 407 is answered once with credentials; `timeout` is for each of the two tries.
+        Raises RequestTimeoutError after `timeout` seconds (it is not sent again then), FlowClosedError,
         OverloadedError.
         """
-        pending = self._core.request(self.loop.time(), flow, request, self.loop.create_future())
-        return await self._wait(pending, timeout)
+        request = self._core.complete(flow, request)
+        response = await self._send(flow, request, timeout)
+        if digest is None or response.status not in _CREDENTIALS:
+            return response
+        headers = response.headers
+        challenges = headers.www_authenticate if response.status == 401 else headers.proxy_authenticate
+        if not digest.handle_challenge(challenges):
+            return response
+        credentials = digest.authorize(request.method, str(request.uri))
+        cseq = CSeq(request.cseq.number + 1, request.method)
+        fields = request.headers.replacing("CSeq", cseq).replacing(_CREDENTIALS[response.status], credentials)
+        return await self._send(flow, replace(request, headers=fields), timeout)
 
     async def invite(self, request: Request, *, flow: Flow) -> OutgoingCall:
         """Sends INVITE and returns the call at once; `await call.answer(timeout)` tells the rest. Raises
@@ -285,6 +301,9 @@ class Endpoint:
 
     async def send_in_dialog(self, flow: Flow, request: Request, timeout: float) -> Response:  # noqa: ASYNC109
         """Use `CallHandle.send`."""
+        return await self._send(flow, request, timeout)
+
+    async def _send(self, flow: Flow, request: Request, timeout: float) -> Response:  # noqa: ASYNC109
         pending = self._core.request(self.loop.time(), flow, request, self.loop.create_future())
         return await self._wait(pending, timeout)
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from sip.call import CallState, Party
+from sip.digest import DigestClient
 from sip.endpoint import Endpoint, Trace
 from sip.failures import (
     CallEndedError,
@@ -53,7 +54,7 @@ Pair = tuple[Endpoint, Endpoint]
 
 async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.01)
 
 
@@ -86,6 +87,45 @@ async def test_a_request_is_answered_by_a_coroutine(pair: Pair) -> None:
     platform.on("REGISTER", on_register)
     response = await device.request(request("REGISTER"), flow=await flow_between(device, platform))
     assert (response.status, response.reason) == (403, "Not you")
+
+
+@pytest.mark.parametrize(
+    ("status", "offered", "given"),
+    [
+        (401, "WWW-Authenticate", "Authorization"),
+        (407, "Proxy-Authenticate", "Proxy-Authorization"),
+    ],
+)
+async def test_a_challenge_is_answered_with_the_next_cseq(pair: Pair, status: int, offered: str, given: str) -> None:
+    platform, device = pair
+    seen: list[Request] = []
+
+    def on_register(incoming: Incoming) -> None:
+        seen.append(incoming.request)
+        if given in incoming.request.headers:
+            incoming.respond(200)
+        else:
+            incoming.respond(status, headers=[(offered, 'Digest realm="r", nonce="n1", algorithm=MD5, qop="auth"')])
+
+    platform.on("REGISTER", on_register)
+    flow = await flow_between(device, platform)
+    client = DigestClient("camera", "secret", lambda size: b"\x01" * size)
+    response = await device.request(request("REGISTER"), flow=flow, digest=client)
+    assert response.status == 200
+    first, second = seen
+    assert (first.call_id, first.from_.tag) == (second.call_id, second.from_.tag)
+    assert (first.cseq.number, second.cseq.number) == (1, 2)
+    assert first.via.branch != second.via.branch
+
+
+async def test_a_wrong_password_is_refused_after_one_try(pair: Pair) -> None:
+    platform, device = pair
+    challenge = [("WWW-Authenticate", 'Digest realm="r", nonce="n1", algorithm=MD5')]
+    platform.on("REGISTER", lambda incoming: incoming.respond(401, headers=challenge))
+    client = DigestClient("camera", "wrong", bytes)
+    response = await device.request(request("REGISTER"), flow=await flow_between(device, platform), digest=client)
+    assert response.status == 401
+    assert platform.counters["messages.received"] == 2
 
 
 async def test_the_platform_sends_down_the_flow_that_the_device_opened(pair: Pair) -> None:
