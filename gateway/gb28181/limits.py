@@ -20,6 +20,11 @@ class RateLimit(Generic[Key]):
     def __len__(self) -> int:
         return len(self._buckets)
 
+    def has(self, now: float, key: Key) -> bool:
+        """Whether there is a token, without taking it."""
+        tokens, at = self._buckets.get(key, (self._burst, now))
+        return tokens + max(0.0, now - at) * self._rate >= 1.0
+
     def allow(self, now: float, key: Key) -> bool:
         """Takes one token; False if there is none."""
         tokens, at = self._buckets.pop(key, (self._burst, now))
