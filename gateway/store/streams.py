@@ -11,15 +11,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.paging import Listing, Page
 from gateway.store.base import Database, Sortable, contains
 from gateway.store.channels import active_streams
-from gateway.store.tables import projects, streams
+from gateway.store.tables import channels, projects, streams
 from gateway.streams.model import AccessType, ShareType, StreamRecord, StreamState
 
 SORTABLE: Final[Sortable] = {
     name: streams.c[name]
     for name in ("created_at", "name", "encode_type", "access_type", "share_type", "state", "updated_at")
 }
-_query: Final = sa.select(streams, projects.c.name.label("app")).join(
-    projects, projects.c.project_id == streams.c.project_id
+_query: Final = (
+    sa.select(streams, projects.c.name.label("app"), channels.c.tcp_priority)
+    .join(projects, projects.c.project_id == streams.c.project_id)
+    .outerjoin(channels, channels.c.stream_id == streams.c.stream_id)
 )
 
 
@@ -91,6 +93,7 @@ def _stream(row: sa.Row[Any]) -> StreamRecord:
         encode_type=row.encode_type,
         device_id=row.device_id,
         channel_id=row.channel_id,
+        tcp_priority=bool(row.tcp_priority),
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

@@ -45,5 +45,7 @@ class StreamRecord:
     """H264 or H265 as last seen, empty before."""
     device_id: str | None
     channel_id: str | None
+    tcp_priority: bool
+    """Its channel prefers TCP."""
     created_at: datetime
     updated_at: datetime

@@ -1,0 +1,23 @@
+"""What may be wrong with accounts."""
+
+from gateway.errors import ConflictError, GatewayError
+
+
+class LoginError(GatewayError):
+    """Name or password is wrong; which of the two is not told."""
+
+
+class TokenError(GatewayError):
+    """The token is unknown, expired or taken back."""
+
+
+class ForbiddenError(GatewayError):
+    """The user may not do this, or not in this project."""
+
+
+class AlreadySubscribedError(ConflictError):
+    """The project has subscribed before."""
+
+
+class NotSubscribedError(GatewayError):
+    """The project must subscribe first."""

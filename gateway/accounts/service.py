@@ -1,0 +1,184 @@
+"""Users, projects and tokens: who may come in."""
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from gateway.accounts.errors import AlreadySubscribedError, ForbiddenError, LoginError, NotSubscribedError, TokenError
+from gateway.accounts.model import Project, Role, Token, User
+from gateway.accounts.passwords import Passwords, generate
+from gateway.accounts.quotas import Quotas
+from gateway.errors import InvalidError, NotFoundError
+from gateway.store import Store
+from gateway.store.secrets import digest
+
+FIRST_PROJECT: Final = "default"
+NAME: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+PROJECT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""It is the first part of play addresses."""
+TOKEN_BYTES: Final = 48
+PASSWORD_MIN: Final = 8
+PASSWORD_MAX: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStart:
+    """What the first start made; the password is known nowhere else."""
+
+    project: Project
+    user: User
+    password: str
+    generated: bool
+    """The password is random, and must be shown once."""
+
+
+class Accounts:
+    """Over the store; the time is given by the caller."""
+
+    def __init__(
+        self,
+        store: Store,
+        quotas: Quotas,
+        *,
+        token_life: timedelta = timedelta(hours=24),
+        subscription_required: bool = False,
+    ) -> None:
+        self.quotas = quotas
+        self._store = store
+        self._passwords = Passwords()
+        self._token_life = token_life
+        self._subscription_required = subscription_required
+
+    async def first_start(self, at: datetime, *, name: str, password: str | None) -> FirstStart | None:
+        """Makes the project `default` and its administrator if there are no users; None if there are."""
+        if await self._store.accounts.users():
+            return None
+        chosen = password or generate()
+        project = _project(FIRST_PROJECT, at)
+        user = _user(name, project.project_id, Role.ADMINISTRATOR, at)
+        if not await self._store.accounts.first_start(project, user, await self._passwords.hash(chosen)):
+            return None
+        return FirstStart(project, user, chosen, generated=password is None)
+
+    async def add_project(self, name: str, at: datetime) -> Project:
+        """Makes a project; InvalidError, ConflictError if the name is taken."""
+        project = _project(name, at)
+        await self._store.accounts.add_project(project)
+        return project
+
+    async def projects(self, user: User) -> Sequence[Project]:
+        """The projects that the user may enter: the user's own."""
+        project = await self._store.accounts.project(user.project_id)
+        return [] if project is None else [project]
+
+    async def all_projects(self) -> Sequence[Project]:
+        """For the command line."""
+        return await self._store.accounts.projects()
+
+    async def subscribe(self, project: Project, at: datetime) -> None:
+        """AlreadySubscribedError if it has."""
+        if not await self._store.accounts.subscribe(project.project_id, at):
+            raise AlreadySubscribedError("the project has subscribed already")
+
+    def check_subscribed(self, project: Project) -> None:
+        """NotSubscribedError if the settings ask for a subscription and there is none."""
+        if self._subscription_required and project.subscribed_at is None:
+            raise NotSubscribedError("the project has not subscribed: POST its subscription first")
+
+    async def used(self, project_id: str) -> dict[str, int]:
+        """How much of each quota the project has used; minutes of access are counted where they are spent."""
+        streams, active = await self._store.streams.count(project_id)
+        return {
+            "stream": streams,
+            "active_stream": active,
+            "device": await self._store.devices.count(project_id),
+            "password": await self._store.credentials.count(project_id),
+        }
+
+    async def owner(self, project_id: str) -> User:
+        """Whose project it is: its first user. NotFoundError."""
+        owner = await self._store.accounts.owner(project_id)
+        if owner is None:
+            raise NotFoundError("user of project", project_id)
+        return owner
+
+    async def add_user(self, name: str, project_name: str, role: Role, password: str | None, at: datetime) -> str:
+        """Makes a user and returns the password, random unless given. InvalidError, NotFoundError, ConflictError."""
+        project = await self._store.accounts.project_named(project_name)
+        if project is None:
+            raise NotFoundError("project", project_name)
+        chosen = _checked(password)
+        user = _user(name, project.project_id, role, at)
+        await self._store.accounts.add_user(user, await self._passwords.hash(chosen))
+        return chosen
+
+    async def users(self, project_id: str | None = None) -> Sequence[User]:
+        return await self._store.accounts.users(project_id)
+
+    async def set_password(self, name: str, password: str | None) -> str:
+        """Changes the password, random unless given, and takes back the user's tokens. InvalidError, NotFoundError."""
+        chosen = _checked(password)
+        await self._store.accounts.set_password((await self._named(name)).user_id, await self._passwords.hash(chosen))
+        return chosen
+
+    async def delete_user(self, name: str) -> None:
+        """NotFoundError."""
+        await self._store.accounts.delete_user((await self._named(name)).user_id)
+
+    async def log_in(
+        self, name: str, password: str, at: datetime, *, project_id: str | None = None, project_name: str | None = None
+    ) -> tuple[str, Token]:
+        """A new token for the user's own project; the scope, if one is given, must be that.
+
+        LoginError for a wrong name or password, ForbiddenError for another project.
+        """
+        found = await self._store.accounts.user_named(name)
+        if not await self._passwords.verify(password, found[1] if found else None) or found is None:
+            raise LoginError("the user name or the password is wrong")
+        user = found[0]
+        project = await self._store.accounts.project(user.project_id)
+        if project is None or project_id not in {None, project.project_id} or project_name not in {None, project.name}:
+            raise ForbiddenError("the user may not enter this project")
+        token = Token(user=user, project=project, issued_at=at, expires_at=at + self._token_life)
+        text = secrets.token_urlsafe(TOKEN_BYTES)
+        await self._store.accounts.add_token(digest(text), token)
+        return text, token
+
+    async def verify(self, text: str, at: datetime) -> Token:
+        """The token behind the text; TokenError."""
+        token = await self._store.accounts.token(digest(text))
+        if token is None or at >= token.expires_at:
+            raise TokenError("the token is unknown, expired or taken back")
+        return token
+
+    async def revoke(self, text: str) -> None:
+        """Takes a token back; TokenError if it is unknown."""
+        if not await self._store.accounts.delete_token(digest(text)):
+            raise TokenError("the token is unknown, expired or taken back")
+
+    async def _named(self, name: str) -> User:
+        found = await self._store.accounts.user_named(name)
+        if found is None:
+            raise NotFoundError("user", name)
+        return found[0]
+
+
+def _project(name: str, at: datetime) -> Project:
+    if not PROJECT_NAME.fullmatch(name):
+        raise InvalidError("name", "1 to 64 letters, digits, - and _, of which the first is a letter or digit")
+    return Project(project_id=secrets.token_hex(16), name=name, created_at=at, subscribed_at=None, quotas={})
+
+
+def _user(name: str, project_id: str, role: Role, at: datetime) -> User:
+    if not NAME.fullmatch(name):
+        raise InvalidError("name", "1 to 64 letters, digits and ._@-")
+    return User(user_id=secrets.token_hex(16), name=name, project_id=project_id, role=role, created_at=at)
+
+
+def _checked(password: str | None) -> str:
+    if password is not None and not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
+        raise InvalidError("password", f"{PASSWORD_MIN} to {PASSWORD_MAX} characters")
+    return password or generate()

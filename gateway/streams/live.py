@@ -1,0 +1,77 @@
+"""What flows: the relay as the domain sees it, and the addresses that play a stream. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import quote
+
+from gateway.streams.model import ShareType, StreamRecord
+
+
+class LiveStream(Protocol):
+    """A stream in the relay at one moment (`media._core.Stream`)."""
+
+    @property
+    def transport(self) -> str: ...
+    @property
+    def first_packet_ms(self) -> int | None: ...
+    @property
+    def video_codec(self) -> str | None: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def fps(self) -> float: ...
+    @property
+    def audio_codec(self) -> str | None: ...
+    @property
+    def expected(self) -> int: ...
+    @property
+    def received(self) -> int: ...
+    @property
+    def bytes_in(self) -> int: ...
+    @property
+    def bytes_out(self) -> int: ...
+    @property
+    def rate_in_bps(self) -> int: ...
+    @property
+    def rate_out_bps(self) -> int: ...
+    @property
+    def rate_video_bps(self) -> int: ...
+    @property
+    def rate_audio_bps(self) -> int: ...
+    @property
+    def viewers(self) -> Mapping[str, int]: ...
+
+
+class RelayView(Protocol):
+    """As much of the relay as is needed to tell about streams."""
+
+    def stream(self, app: str, name: str) -> LiveStream | None:
+        """A snapshot; None if nothing of that name is open."""
+
+    def sign(self, app: str, name: str, expires: int) -> str:
+        """The query that lets its bearer play the stream until `expires` (UNIX seconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayAddresses:
+    """One stream in every format that is served."""
+
+    http_flv: str
+    ws_flv: str
+    hls: str
+    hls_fmp4: str
+
+
+def play_addresses(stream: StreamRecord, base_url: str, relay: RelayView, expires: int) -> PlayAddresses:
+    """Addresses under `base_url` (scheme and host); those of a PRIVATE stream are signed, good until `expires`."""
+    path = f"/{quote(stream.app, safe='')}/{quote(stream.name, safe='')}"
+    query = "" if stream.share_type is ShareType.PUBLIC else f"?{relay.sign(stream.app, stream.name, expires)}"
+    return PlayAddresses(
+        http_flv=f"{base_url}{path}.live.flv{query}",
+        ws_flv=f"ws{base_url.removeprefix('http')}{path}.live.flv{query}",
+        hls=f"{base_url}{path}/hls.m3u8{query}",
+        hls_fmp4=f"{base_url}{path}/hls.fmp4.m3u8{query}",
+    )

@@ -1,0 +1,64 @@
+"""Streams of a project: what is stored of them, what flows, and where it plays."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gateway.errors import NotFoundError
+from gateway.paging import Listing, Page
+from gateway.store import Store, StreamFilter
+from gateway.streams.errors import StreamStoppedError
+from gateway.streams.live import LiveStream, PlayAddresses, RelayView, play_addresses
+from gateway.streams.model import StreamRecord, StreamState
+
+
+@dataclass(frozen=True, slots=True)
+class StreamNow:
+    """A stream as stored, and what flows of it."""
+
+    record: StreamRecord
+    live: LiveStream | None
+
+    @property
+    def encode_type(self) -> str:
+        """What flows, or flowed last: H264, H265, or empty."""
+        return (self.live.video_codec if self.live else None) or self.record.encode_type
+
+
+class Streams:
+    """Every call is for one project; what belongs to another is not found."""
+
+    def __init__(self, store: Store, relay: RelayView, *, address_life: timedelta = timedelta(hours=24)) -> None:
+        self._store = store
+        self._relay = relay
+        self._address_life = address_life
+
+    async def list(self, project_id: str, wanted: StreamFilter, page: Page | None) -> Listing[StreamNow]:
+        listing = await self._store.streams.list(project_id, wanted, page)
+        return Listing(listing.total, [self._now(record) for record in listing.entries])
+
+    async def get(self, project_id: str, name: str) -> StreamNow:
+        """NotFoundError."""
+        record = await self._store.streams.get(project_id, name)
+        if record is None:
+            raise NotFoundError("stream", name)
+        return self._now(record)
+
+    async def endpoint(
+        self, project_id: str, name: str, base_url: str, at: datetime
+    ) -> tuple[StreamNow, PlayAddresses]:
+        """The stream and where it plays; NotFoundError, StreamStoppedError if it is not active."""
+        stream = await self.get(project_id, name)
+        if stream.record.state is not StreamState.ACTIVE:
+            raise StreamStoppedError(f"stream {name} is not active")
+        return stream, self.addresses(stream.record, base_url, at)
+
+    def addresses(self, record: StreamRecord, base_url: str, at: datetime) -> PlayAddresses:
+        """Good for the configured time from `at`."""
+        return play_addresses(record, base_url, self._relay, int((at + self._address_life).timestamp()))
+
+    def live(self, app: str, name: str) -> LiveStream | None:
+        """What flows under this address now."""
+        return self._relay.stream(app, name)
+
+    def _now(self, record: StreamRecord) -> StreamNow:
+        return StreamNow(record, self._relay.stream(record.app, record.name))
