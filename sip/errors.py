@@ -42,8 +42,9 @@ class Deviation(Enum):
     EMPTY_HOST = auto()  # sip:user@ with no host
     DUPLICATE_HEADER = auto()  # a header that may come once came again: the first one counts
     NO_MAX_FORWARDS = auto()  # request without Max-Forwards
-    NO_COOKIE = auto()  # topmost branch missing or without z9hG4bK (RFC 2543 style)
+    NO_COOKIE = auto()  # topmost branch missing, without z9hG4bK (RFC 2543 style) or nothing else
     NO_FROM_TAG = auto()  # From without tag (RFC 2543 style)
+    ADDRESS_FORM = auto()  # blanks inside <>, or a bare URI with ? that needs <> (RFC 3261 §20.10)
     UNQUOTED_DISPLAY_NAME = auto()  # display name with characters that need quotes
     MALFORMED_HEADER = auto()  # an optional header that cannot be read and counts as absent
     NO_CONTENT_LENGTH = auto()  # a body without Content-Length: it reaches to the end of the datagram

@@ -123,7 +123,8 @@ def _parse_start_line(line: str, deviations: set[Deviation], start: int) -> Requ
         if match is None:
             raise SipParseError(f"start line not understood: {line[:64]!r}", start, "RFC 3261 §7.1")
         parts = list(match.groups())
-        deviations.add(Deviation.START_LINE_SPACING)
+        if " ".join(parts) != line:
+            deviations.add(Deviation.START_LINE_SPACING)
         if parts[1][0] == "<":
             deviations.add(Deviation.BRACKETED_REQUEST_URI)
             parts[1] = parts[1][1:-1].strip(BLANK)
@@ -137,9 +138,12 @@ def _parse_start_line(line: str, deviations: set[Deviation], start: int) -> Requ
             deviations.add(Deviation.METHOD_CASE)
             method = method.upper()
     try:
-        return RequestLine(method, Uri.parse(uri))
+        target = Uri.parse(uri)
     except SipParseError as error:
         raise SipParseError(error.what, start + line.find(uri) + error.offset, error.clause) from None
+    if target.headers:
+        raise SipParseError("Request-URI with headers", start + line.find(uri), "RFC 3261 §19.1.1")
+    return RequestLine(method, target)
 
 
 def _parse_status_line(line: str, start: int) -> RequestLine | StatusLine:

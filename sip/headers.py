@@ -192,11 +192,16 @@ class Headers:
         return items
 
     def _items(self, key: str, read: Callable[[str], T]) -> Iterator[T]:
-        for field in self.get_all(key):
+        for text in self.get_all(key):
             try:
-                yield from [read(item) for item in split(field, ",") if item]
+                items = split(text, ",")
             except SipParseError:
-                self.deviations.add(Deviation.MALFORMED_HEADER)
+                items = [text]
+            for item in filter(None, items):
+                try:
+                    yield read(item)
+                except SipParseError:  # one bad hop must not hide the others
+                    self.deviations.add(Deviation.MALFORMED_HEADER)
 
     @property
     def vias(self) -> tuple[Via, ...]:

@@ -45,16 +45,14 @@ class Uri:
         if match is None:
             return _parse_other(text)
         scheme, user, password, host, port, params, headers = match.groups()
-        if host and host[0] == "[":
-            host = host[1:-1]
-        elif not host and not user:
+        if not host and not user:
             raise SipParseError("URI with neither user nor host", len(scheme), _CLAUSE)
         number = int(port) if port else None
         if number is not None and number > 0xFFFF:
             raise SipParseError("port above 65535", match.start(5), _CLAUSE)
         return Uri(
             user or None,
-            host,
+            bare_host(host),
             number,
             scheme.lower(),
             password,
@@ -76,6 +74,11 @@ class Uri:
         if self.headers:
             text += "?" + "&".join(_pair(*item) for item in self.headers.items())
         return text
+
+
+def bare_host(host: str) -> str:
+    """A host without the brackets of an IPv6 reference, and without the third colon that RFC 5118 §4.10 speaks of."""
+    return host.strip("[]").replace(":::", "::") if host[:1] == "[" else host
 
 
 def host_port(host: str, port: int | None) -> str:

@@ -20,7 +20,7 @@ from sip.grammar import (
     split,
     unquote,
 )
-from sip.uri import Uri, host_port
+from sip.uri import Uri, bare_host, host_port
 
 MAGIC_COOKIE: Final = "z9hG4bK"
 MAX_IDENTIFIER: Final = 256  # longest branch, tag or Call-ID; they become keys of tables
@@ -57,9 +57,7 @@ class Via:
         number = int(port) if port else None
         if number is not None and number > 0xFFFF:
             raise SipParseError("port above 65535", match.start(5), "RFC 3261 §20.42")
-        if host[0] == "[":
-            host = host[1:-1]
-        via = Via(transport.upper(), host, number, parse_params(params) if params else NO_PARAMS)
+        via = Via(transport.upper(), bare_host(host), number, parse_params(params) if params else NO_PARAMS)
         if len(via.branch or "") > MAX_IDENTIFIER:
             raise SipParseError("branch too long", 0, "RFC 3261 §8.1.1.7")
         return via
@@ -71,13 +69,14 @@ class Via:
     @property
     def has_cookie(self) -> bool:
         """Whether the branch promises to be unique (RFC 3261 §8.1.1.7); devices forget it."""
-        return (self.params.get("branch") or "").startswith(MAGIC_COOKIE)
+        branch = self.params.get("branch") or ""
+        return branch.startswith(MAGIC_COOKIE) and len(branch) > len(MAGIC_COOKIE)
 
     @property
     def received(self) -> str | None:
         """Address the request came from, as the next hop saw it; without IPv6 brackets."""
         text = self.params.get("received")
-        return text.strip("[]") if text else None
+        return bare_host(text) if text else None
 
     @property
     def rport(self) -> int | None:
@@ -117,6 +116,8 @@ class NameAddr:
         """Reads `"Name" <uri>;params`, or a bare URI whose parameters belong to the header; raises SipParseError."""
         if "<" not in text:
             uri, semicolon, params = text.partition(";")
+            if deviations is not None and "?" in uri.partition("@")[2]:
+                deviations.add(Deviation.ADDRESS_FORM)
             return NameAddr(Uri.parse(uri.strip(BLANK)), "", parse_params(params) if semicolon else NO_PARAMS)
         match = _NAME_ADDR.fullmatch(text)
         if match is None:
@@ -124,6 +125,8 @@ class NameAddr:
         quoted, plain, uri, params = match.groups()
         if plain and deviations is not None and not _DISPLAY_TOKENS.fullmatch(plain):
             deviations.add(Deviation.UNQUOTED_DISPLAY_NAME)
+        if deviations is not None and uri.strip(BLANK) != uri:
+            deviations.add(Deviation.ADDRESS_FORM)
         name = unquote(quoted) if quoted else plain.strip(BLANK)
         return NameAddr(Uri.parse(uri.strip(BLANK)), name, parse_params(params) if params else NO_PARAMS)
 
