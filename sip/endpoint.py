@@ -72,6 +72,7 @@ class EndpointCounters:
     """What the shell has seen; numbers only grow."""
 
     handler_errors: int = 0
+    internal_errors: int = 0
     overloaded: int = 0
     method_not_allowed: int = 0
 
@@ -339,8 +340,11 @@ class Endpoint:
         now = self.loop.time()
         if self._traces:
             self._show(Trace(now, False, flow, data))
-        self._core.handle_datagram(now, flow, data)
-        self._work()
+        try:
+            self._core.handle_datagram(now, flow, data)
+            self._work()
+        except Exception:
+            self._broken(flow, data)
 
     def _on_stream_message(self, flow: Flow, message: Message | SipParseError) -> None:
         now = self.loop.time()
@@ -349,8 +353,16 @@ class Endpoint:
             return
         if self._traces:
             self._show(Trace(now, False, flow, bytes(message)))
-        self._core.handle_message(now, flow, message)
-        self._work()
+        try:
+            self._core.handle_message(now, flow, message)
+            self._work()
+        except Exception:
+            self._broken(flow, bytes(message))
+
+    def _broken(self, flow: Flow, data: bytes) -> None:
+        """A bug of ours must not cost other peers their messages: it costs this one message, loudly."""
+        self._own.internal_errors += 1
+        logger.exception("SIP message not handled", extra={"flow": str(flow), "head": data[:64].hex()})
 
     def _on_closed(self, flow: Flow, reason: str) -> None:
         self._core.handle_flow_closed(self.loop.time(), flow)

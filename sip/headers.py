@@ -117,9 +117,16 @@ class Headers:
         return self._copy([*self.fields[:at], *fresh, *kept])
 
     def with_top_via(self, via: Via) -> "Headers":
-        """With the topmost hop replaced, even if it is comma-joined with others."""
-        _, *rest = split(self.get_all("Via")[0], ",")
-        return self.replacing("Via", ", ".join([str(via), *rest]), *self.get_all("Via")[1:])
+        """With the topmost hop replaced, even if it is comma-joined with others. What was read already stays read."""
+        at = next(index for index, field in enumerate(self.fields) if field[0] == "via")
+        text = self.fields[at][2]
+        rest = split(text, ",")[1:] if "," in text else []
+        (fresh,) = Headers([("Via", ", ".join([str(via), *rest]))]).fields
+        headers = self._copy([*self.fields[:at], fresh, *self.fields[at + 1 :]])
+        headers._typed.update(self._typed)
+        headers._typed.pop("via*", None)
+        headers._typed["via"] = via
+        return headers
 
     def _copy(self, fields: list[Field]) -> "Headers":
         return Headers.of_fields(fields, set(self.deviations))
