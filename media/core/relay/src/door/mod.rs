@@ -1,5 +1,167 @@
 //! The front door: the one public HTTP port. It serves live media, and passes on whatever else is asked.
+//!
+//! hyper reads the requests. A request for a live stream is answered by hand and its socket given to the hub; HLS is
+//! answered from what the hub publishes; everything else goes to the server on a Unix socket.
 
+mod connection;
 mod directory;
+mod media;
+mod proxy;
+mod reply;
+pub mod route;
+pub mod sign;
+mod socket;
+mod takeover;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener, ToSocketAddrs},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::{Builder, Runtime},
+    sync::Semaphore,
+    task::JoinSet,
+};
 
 pub use directory::{Access, Directory, Feed, Framing, Viewer};
+
+/// Connections that hyper holds at a time; one more is answered 503. Viewers of live streams do not count.
+const CONNECTIONS_MAX: usize = 4096;
+const BACKLOG: i32 = 1024;
+/// A silent client is probed after so long, so that what vanished does not stay.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
+    Content-Type: application/json\r\nContent-Length: 70\r\n\r\n\
+    {\"error_code\":\"busy\",\"error_msg\":\"too many connections are open now\"}\n";
+
+/// How to open a door.
+#[derive(Debug, Clone)]
+pub struct DoorOptions {
+    /// Name or address to listen on; `::` means every address of both families.
+    pub host: String,
+    /// Port to listen on; 0 picks a free one.
+    pub port: u16,
+    /// The Unix socket of the server that answers what is not media.
+    pub upstream: PathBuf,
+    /// Signs the play addresses of private streams.
+    pub play_key: Vec<u8>,
+}
+
+/// Counters of a door.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections accepted.
+    pub accepted: AtomicU64,
+    /// Connections answered 503 because too many were open.
+    pub refused: AtomicU64,
+}
+
+/// What all connections share.
+struct Shared {
+    directory: Arc<dyn Directory>,
+    upstream: PathBuf,
+    play_key: Vec<u8>,
+}
+
+/// An open door; closed when dropped.
+pub struct Door {
+    address: SocketAddr,
+    counters: Arc<Counters>,
+    runtime: Option<Runtime>,
+}
+
+impl Door {
+    /// Opens the port and serves it on threads of its own.
+    pub fn open(options: DoorOptions, directory: Arc<dyn Directory>) -> io::Result<Self> {
+        let listener = listen(&options.host, options.port)?;
+        let address = listener.local_addr()?;
+        let runtime =
+            Builder::new_multi_thread().worker_threads(2).thread_name("door").enable_all().build()?;
+        let counters = Arc::new(Counters::default());
+        let DoorOptions { upstream, play_key, .. } = options;
+        let shared = Arc::new(Shared { directory, upstream, play_key });
+        let listener = {
+            let _guard = runtime.enter();
+            TcpListener::from_std(listener)?
+        };
+        runtime.spawn(accept(listener, shared, Arc::clone(&counters)));
+        Ok(Self { address, counters, runtime: Some(runtime) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
+    }
+}
+
+fn listen(host: &str, port: u16) -> io::Result<StdListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
+    for address in (host, port).to_socket_addrs()? {
+        match bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = io::Error::new(error.kind(), format!("listening on {address}: {error}")),
+        }
+    }
+    Err(last)
+}
+
+fn bind(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, counters: Arc<Counters>) {
+    let limit = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok((stream, peer)) = listener.accept().await else {
+            // Out of descriptors, most likely: what is open must be let to close.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        counters.accepted.fetch_add(1, Ordering::Relaxed);
+        prepare(&stream);
+        if let Ok(permit) = Arc::clone(&limit).try_acquire_owned() {
+            connections.spawn(connection::serve(Arc::clone(&shared), stream, peer, permit));
+        } else {
+            counters.refused.fetch_add(1, Ordering::Relaxed);
+            let _ = stream.try_write(BUSY);
+        }
+    }
+}
+
+/// Options that help but must not fail a connection.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+}

@@ -1,0 +1,201 @@
+//! Answers media routes: who may play, what a player gets first, and what HLS players fetch.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, StatusCode, header, request::Parts};
+use wire::{
+    hls::{Container, Window},
+    websocket,
+};
+
+use super::{
+    Shared,
+    directory::{Access, Feed, Framing},
+    reply::{self, Body, Problem},
+    route::{Query, Route, Target},
+    sign::{self, Refusal},
+    takeover::{Destination, TakeOver},
+};
+
+/// How long a playlist waits for the first segment.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// A segment's bytes never change; players that come back to it within so many seconds need not ask.
+const SEGMENT_AGE_S: u32 = 60;
+
+/// What becomes of a request.
+pub(super) enum Answer {
+    /// hyper writes it.
+    Reply(Response<Body>),
+    /// The socket leaves hyper.
+    TakeOver(TakeOver),
+}
+
+impl From<Response<Body>> for Answer {
+    fn from(response: Response<Body>) -> Self {
+        Self::Reply(response)
+    }
+}
+
+impl From<Result<Response<Body>, Problem>> for Answer {
+    fn from(result: Result<Response<Body>, Problem>) -> Self {
+        Self::Reply(result.unwrap_or_else(Problem::into))
+    }
+}
+
+impl From<Problem> for Answer {
+    fn from(problem: Problem) -> Self {
+        Self::Reply(problem.into())
+    }
+}
+
+const UNKNOWN_STREAM: Problem =
+    Problem::new(StatusCode::NOT_FOUND, "stream_not_found", "there is no such stream at the moment");
+
+/// Answers a request for `route` from `peer` at `now_s` (UNIX seconds).
+pub(super) async fn answer(
+    shared: &Shared,
+    peer: SocketAddr,
+    request: &Parts,
+    route: Route,
+    now_s: u64,
+) -> Answer {
+    match request.method {
+        Method::OPTIONS => return reply::options().into(),
+        Method::GET | Method::HEAD => {}
+        _ => {
+            let message = "media is read with GET or HEAD";
+            let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+            return problem.with(header::ALLOW, "GET, HEAD, OPTIONS").into();
+        }
+    }
+    let query = Query::parse(request.uri.query().unwrap_or_default());
+    if let Err(refusal) = admit(shared, &route, &query, now_s) {
+        return refusal.into();
+    }
+    match &route.target {
+        Target::Live => live(request, &route, &query),
+        Target::Playlist(container) => {
+            let viewer = viewer(peer, &request.headers, &query);
+            let feed = shared.directory.segments(&route.app, &route.name, *container, viewer);
+            playlist(feed, &query).await.into()
+        }
+        Target::File(container, file) => {
+            let viewer = viewer(peer, &request.headers, &query);
+            let feed = shared.directory.segments(&route.app, &route.name, *container, viewer);
+            segment(feed, *container, file).into()
+        }
+    }
+}
+
+fn admit(shared: &Shared, route: &Route, query: &Query, now_s: u64) -> Result<(), Problem> {
+    let access = shared.directory.access(&route.app, &route.name).ok_or(UNKNOWN_STREAM)?;
+    if access == Access::Public {
+        return Ok(());
+    }
+    sign::verify(&shared.play_key, &route.app, &route.name, query, now_s).map_err(|refusal| {
+        let (code, message) = match refusal {
+            Refusal::Missing => ("signature_missing", "this stream is private: its address must be signed"),
+            Refusal::Expired => ("signature_expired", "the signature of this address has expired"),
+            Refusal::Wrong => ("signature_wrong", "the signature does not belong to this address"),
+        };
+        Problem::new(StatusCode::FORBIDDEN, code, message)
+    })
+}
+
+fn live(request: &Parts, route: &Route, query: &Query) -> Answer {
+    let (head, framing) = if is_websocket(&request.headers) {
+        match handshake(request) {
+            Ok(head) => (head, Framing::WebSocket),
+            Err(refusal) => return refusal.into(),
+        }
+    } else if request.method == Method::HEAD {
+        return reply::media("video/x-flv", 0, reply::full(Bytes::new())).into();
+    } else {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nCache-Control: no-store\r\n\
+            Access-Control-Allow-Origin: *\r\nConnection: close\r\n\r\n";
+        (head.to_owned(), Framing::Plain)
+    };
+    let (app, name, options) = (route.app.clone(), route.name.clone(), query.options);
+    let destination = Destination::Stream { app, name, options, framing };
+    Answer::TakeOver(TakeOver { head: head.into(), destination })
+}
+
+/// Whether the client asks to speak WebSocket (RFC 6455 §4.2.1).
+pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
+    has_token(headers, &header::CONNECTION, "upgrade") && has_token(headers, &header::UPGRADE, "websocket")
+}
+
+fn has_token(headers: &HeaderMap, name: &header::HeaderName, wanted: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
+}
+
+/// The answer to a good handshake (RFC 6455 §4.2.2). The first subprotocol offered is agreed to: players offer names of
+/// their own, and browsers give up if none is chosen.
+fn handshake(request: &Parts) -> Result<String, Problem> {
+    let text = |name| request.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let bad = |message| Problem::new(StatusCode::BAD_REQUEST, "bad_handshake", message);
+    if request.method != Method::GET {
+        return Err(bad("a WebSocket begins with GET"));
+    }
+    if text(header::SEC_WEBSOCKET_VERSION) != Some("13") {
+        let message = "only version 13 of WebSocket is spoken";
+        let problem = Problem::new(StatusCode::UPGRADE_REQUIRED, "bad_handshake", message);
+        return Err(problem.with(header::SEC_WEBSOCKET_VERSION, "13"));
+    }
+    let key = text(header::SEC_WEBSOCKET_KEY).filter(|key| websocket::is_key(key));
+    let accept = websocket::accept_key(key.ok_or(bad("Sec-WebSocket-Key is not 16 bytes in base64"))?);
+    let offered = text(header::SEC_WEBSOCKET_PROTOCOL).and_then(|offered| offered.split(',').next());
+    let agreed = match offered.map(str::trim) {
+        None | Some("") => String::new(),
+        Some(protocol) => format!("Sec-WebSocket-Protocol: {protocol}\r\n"),
+    };
+    Ok(format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n{agreed}\r\n"
+    ))
+}
+
+/// The same number for all requests of one HLS player, as far as address, player and signature tell.
+fn viewer(peer: SocketAddr, headers: &HeaderMap, query: &Query) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    peer.ip().hash(&mut hasher);
+    headers.get(header::USER_AGENT).map(http::HeaderValue::as_bytes).hash(&mut hasher);
+    query.sign.hash(&mut hasher);
+    hasher.finish()
+}
+
+async fn playlist(feed: Option<Feed>, query: &Query) -> Result<Response<Body>, Problem> {
+    let mut feed = feed.ok_or(UNKNOWN_STREAM)?;
+    let first = feed.window.wait_for(Option::is_some);
+    let window: Option<Arc<Window>> = match tokio::time::timeout(PATIENCE, first).await {
+        Ok(Ok(window)) => window.clone(),
+        Ok(Err(_)) => return Err(UNKNOWN_STREAM),
+        Err(_) => None,
+    };
+    let text = window.ok_or_else(no_segment_yet)?.playlist(&query.signature());
+    feed.bytes_out.fetch_add(text.len() as u64, Ordering::Relaxed);
+    Ok(reply::media("application/vnd.apple.mpegurl", 0, reply::full(text)))
+}
+
+fn no_segment_yet() -> Problem {
+    let message = "no segment is ready: the stream brings no key frames";
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_segment_yet", message);
+    problem.with(header::RETRY_AFTER, "2")
+}
+
+fn segment(feed: Option<Feed>, container: Container, file: &str) -> Result<Response<Body>, Problem> {
+    let feed = feed.ok_or(UNKNOWN_STREAM)?;
+    let data = feed.window.borrow().as_ref().and_then(|window| window.resource(file));
+    let message = "this segment is not there any more";
+    let gone = Problem::new(StatusCode::NOT_FOUND, "segment_not_found", message);
+    let data = data.ok_or(gone)?;
+    feed.bytes_out.fetch_add(data.len() as u64, Ordering::Relaxed);
+    Ok(reply::media(container.media_type(), SEGMENT_AGE_S, reply::full(data)))
+}

@@ -1,0 +1,140 @@
+//! Which request is for media, and what it asks for. Pure: text in, values out.
+
+use percent_encoding::percent_decode_str;
+use wire::{
+    flv::{FlvOptions, H265},
+    hls::Container,
+};
+
+/// A request for a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// First part of the stream's name, decoded.
+    pub app: String,
+    /// Second part of the stream's name, decoded.
+    pub name: String,
+    /// What of the stream.
+    pub target: Target,
+}
+
+/// What of a stream is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// FLV without end.
+    Live,
+    /// The HLS playlist.
+    Playlist(Container),
+    /// A segment or initialisation segment by its file name.
+    File(Container, String),
+}
+
+/// What the query says, as far as media routes care.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query {
+    /// When the signature ends, in UNIX seconds.
+    pub expires: Option<u64>,
+    /// The signature as it was sent.
+    pub sign: Option<String>,
+    /// The form of FLV.
+    pub options: FlvOptions,
+}
+
+impl Route {
+    /// Reads a path; `None` if it is no media route.
+    ///
+    /// `/{app}/{name}.live.flv` · `/{app}/{name}/hls.m3u8` · `/{app}/{name}/hls.fmp4.m3u8` ·
+    /// `/{app}/{name}/hls/{file}.ts` · `/{app}/{name}/hls.fmp4/{file}.m4s|.mp4`
+    pub fn parse(path: &str) -> Option<Self> {
+        let parts: Vec<&str> = path.strip_prefix('/')?.splitn(5, '/').collect();
+        let (name, target) = match parts.as_slice() {
+            [_, file] => (file.strip_suffix(".live.flv")?, Target::Live),
+            [_, name, "hls.m3u8"] => (*name, Target::Playlist(Container::Ts)),
+            [_, name, "hls.fmp4.m3u8"] => (*name, Target::Playlist(Container::Fmp4)),
+            [_, name, "hls", file] if extension(file) == "ts" => {
+                (*name, Target::File(Container::Ts, (*file).to_owned()))
+            }
+            [_, name, "hls.fmp4", file] if matches!(extension(file), "m4s" | "mp4") => {
+                (*name, Target::File(Container::Fmp4, (*file).to_owned()))
+            }
+            _ => return None,
+        };
+        Some(Self { app: decode(parts[0])?, name: decode(name)?, target })
+    }
+}
+
+impl Query {
+    /// Reads a query; what is unknown or makes no sense is passed over.
+    pub fn parse(query: &str) -> Self {
+        let mut read = Self::default();
+        for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            match key {
+                "expires" => read.expires = value.parse().ok(),
+                "sign" => read.sign = decode(value),
+                "codec" if value == "12" => read.options.h265 = H265::Codec12,
+                "audio" if value == "0" => read.options.audio = false,
+                _ => {}
+            }
+        }
+        read
+    }
+
+    /// The signature's part of the query again, to be repeated in the addresses of segments; empty if there is none.
+    /// It holds nothing but digits and base64url, whatever was sent.
+    pub fn signature(&self) -> String {
+        let is_plain =
+            |text: &&String| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        match (self.expires, self.sign.as_ref().filter(is_plain)) {
+            (Some(expires), Some(sign)) => format!("expires={expires}&sign={sign}"),
+            _ => String::new(),
+        }
+    }
+}
+
+fn extension(file: &str) -> &str {
+    file.rsplit_once('.').map_or("", |(_, extension)| extension)
+}
+
+/// One segment of a path: not empty, UTF-8, and without a slash of its own.
+fn decode(text: &str) -> Option<String> {
+    let text = percent_decode_str(text).decode_utf8().ok()?;
+    (!text.is_empty() && !text.contains('/')).then(|| text.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(path: &str) -> Option<(String, String, Target)> {
+        Route::parse(path).map(|route| (route.app, route.name, route.target))
+    }
+
+    fn expect(path: &str, app: &str, name: &str, target: Target) {
+        assert_eq!(parsed(path), Some((app.into(), name.into(), target)), "{path}");
+    }
+
+    #[test]
+    fn media_paths_are_told_from_all_others() {
+        expect("/default/cam.1.live.flv", "default", "cam.1", Target::Live);
+        expect("/a/b/hls.m3u8", "a", "b", Target::Playlist(Container::Ts));
+        expect("/a/b/hls.fmp4.m3u8", "a", "b", Target::Playlist(Container::Fmp4));
+        expect("/a/b/hls/7.ts", "a", "b", Target::File(Container::Ts, "7.ts".into()));
+        let file = Target::File(Container::Fmp4, "init-7.mp4".into());
+        expect("/a/b/hls.fmp4/init-7.mp4", "a", "b", file);
+        expect("/%E9%97%A8/a%20b.live.flv", "门", "a b", Target::Live);
+        let others =
+            ["", "*", "/", "/healthz", "/a/.live.flv", "//b.live.flv", "/a/b/c.live.flv", "/a/b/hls/7.m4s"];
+        for other in others.into_iter().chain(["/a/%FF.live.flv", "/a%2Fb/c.live.flv", "/a/b/hls/c/7.ts"]) {
+            assert_eq!(parsed(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_read_and_its_signature_repeated() {
+        let query = Query::parse("codec=12&x&expires=17&audio=0&sign=aB-_9&y=1");
+        let options = FlvOptions { h265: H265::Codec12, audio: false };
+        assert_eq!(query, Query { expires: Some(17), sign: Some("aB-_9".into()), options });
+        assert_eq!(query.signature(), "expires=17&sign=aB-_9");
+        assert_eq!(Query::parse("expires=-1&sign=&codec=13"), Query::default());
+        assert_eq!(Query::parse("expires=17&sign=%22%0A").signature(), "");
+    }
+}
