@@ -90,7 +90,11 @@ class Channel:
     channel_id: ChannelId
     project_id: str
     stream_id: str
+    app: str
+    """First part of its play addresses: the project's name."""
     stream_name: str
+    private: bool
+    """Its video plays only with a signed address."""
     name: str
     suffix: str
     status: InvitationStatus

@@ -27,15 +27,19 @@ from gateway.errors import ConflictError, NotFoundError, QuotaError
 from gateway.store.base import Database, clip, one
 from gateway.store.credentials import lock_project
 from gateway.store.events import append_events
-from gateway.store.tables import channels, devices, nodes, streams
+from gateway.store.tables import channels, devices, nodes, projects, streams
 from gateway.streams.model import AccessType, ShareType, StreamState
 
 STREAM_ID_LETTERS: Final = string.ascii_letters + string.digits
 ASKED_AT_ONCE: Final = 500
 """Devices in one question: databases bound the number of parameters."""
 
-_joined: Final = channels.join(streams, streams.c.stream_id == channels.c.stream_id)
-_query: Final = sa.select(channels, streams.c.name.label("stream_name")).select_from(_joined)
+_joined: Final = channels.join(streams, streams.c.stream_id == channels.c.stream_id).join(
+    projects, projects.c.project_id == channels.c.project_id
+)
+_query: Final = sa.select(
+    channels, streams.c.name.label("stream_name"), streams.c.share_type, projects.c.name.label("app")
+).select_from(_joined)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,7 +390,9 @@ def _channel(row: sa.Row[Any]) -> Channel:
         channel_id=ChannelId(row.channel_id),
         project_id=row.project_id,
         stream_id=row.stream_id,
+        app=row.app,
         stream_name=row.stream_name,
+        private=row.share_type == ShareType.PRIVATE.value,
         name=row.name,
         suffix=row.suffix,
         status=InvitationStatus(row.status),

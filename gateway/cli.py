@@ -1,0 +1,18 @@
+"""The command line: `gateway serve|simulate|inspect|config|doctor|user|project`."""
+
+import typer
+
+from gateway.commands import accounts
+from gateway.commands.config import config
+from gateway.commands.doctor import doctor
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+app.command()(config)
+app.command()(doctor)
+app.add_typer(accounts.user, name="user")
+app.add_typer(accounts.project, name="project")
+
+
+def main() -> None:
+    """Entry point of the `gateway` script."""
+    app()

@@ -1,0 +1,1 @@
+"""The commands of `gateway`, one module each; `gateway.cli` mounts them."""
