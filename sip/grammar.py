@@ -65,13 +65,13 @@ def unquote(text: str) -> str:
 def parse_params(text: str) -> Params:
     """`;name=value;flag` as a mapping with lower-case names; a flag has the value None, the first of a pair wins.
 
-    Values are unquoted; empty parts (`;;`) are skipped.
+    Values are unquoted; parts without a name (`;;`) or with a name that is no token are skipped.
     """
     params: dict[str, str | None] = {}
     for part in split(text, ";") if '"' in text else text.split(";"):
         name, equals, value = part.partition("=")
         name = name.strip(BLANK).lower()
-        if name:
+        if TOKEN.fullmatch(name):
             params.setdefault(name, unquote(value.strip(BLANK)) if equals else None)
     return params
 

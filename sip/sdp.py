@@ -60,7 +60,7 @@ class Origin:
     """`o=`; no meaning is ever read from it, not even the address (GB/T 28181-2016 Annex F)."""
 
     username: str = "-"
-    address: str = "0.0.0.0"  # noqa: S104 RUF100 - what stands for "no address" in SDP, nothing is bound to it
+    address: str = "0.0.0.0"
     session_id: str = "0"
     version: str = "0"
 

@@ -18,6 +18,7 @@ _SIP: Final = re.compile(
     re.VERBOSE,
 )
 _OTHER: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):([^\s<>\"]+)")
+_THIRD_COLON: Final = re.compile(r"(?<!:):::(?!:)")
 _CLAUSE: Final = "RFC 3261 §19.1.1"
 
 
@@ -78,7 +79,7 @@ class Uri:
 
 def bare_host(host: str) -> str:
     """A host without the brackets of an IPv6 reference, and without the third colon that RFC 5118 §4.10 speaks of."""
-    return host.strip("[]").replace(":::", "::") if host[:1] == "[" else host
+    return _THIRD_COLON.sub("::", host.strip("[]")) if host[:1] == "[" else host
 
 
 def host_port(host: str, port: int | None) -> str:

@@ -26,11 +26,11 @@ MAGIC_COOKIE: Final = "z9hG4bK"
 MAX_IDENTIFIER: Final = 256  # longest branch, tag or Call-ID; they become keys of tables
 
 _VIA: Final = re.compile(
-    r"""([^\s/;]+)\s*/\s*([^\s/;]+)\s*/\s*([^\s/;]+)\s+     # SIP / 2.0 / UDP
-        (\[[0-9A-Fa-f:.]+\]|[^\s;:,\[\]"<>]+)               # sent-by host
+    r"""([A-Za-z]+)\s*/\s*([0-9.]+)\s*/\s*([\w\-.!%*+`'~]+)\s+     # SIP / 2.0 / UDP
+        (\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)                        # sent-by host
         (?:\s*:\s*([0-9]{1,5}))?\s*(;.*)?                    # port, parameters
     """,
-    re.VERBOSE | re.DOTALL,
+    re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _NAME_ADDR: Final = re.compile(r'(?:("(?:[^"\\]|\\.)*+")|([^<"]*+))[ \t]*<([^<>]*+)>[ \t]*(;.*)?', re.DOTALL)
 _DISPLAY_TOKENS: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~ \t]*")
@@ -243,10 +243,11 @@ class Auth:
         params: dict[str, str] = {}
         for part in split(rest, ","):
             name, equals, value = part.partition("=")
-            if equals:
-                params.setdefault(name.strip(BLANK).lower(), unquote(value.strip(BLANK)))
+            name = name.strip(BLANK).lower()
+            if equals and TOKEN.fullmatch(name):
+                params.setdefault(name, unquote(value.strip(BLANK)))
             elif part:
-                raise SipParseError(f"parameter without a value: {part[:32]!r}", 0, "RFC 3261 §25.1")
+                raise SipParseError(f"parameter not understood: {part[:32]!r}", 0, "RFC 3261 §25.1")
         return Auth(scheme, params)
 
     @property
@@ -254,7 +255,9 @@ class Auth:
         return self.scheme.lower() == "digest"
 
     def __str__(self) -> str:
+        return f"{self.scheme} {', '.join(self._written(*item) for item in self.params.items())}"
+
+    def _written(self, name: str, value: str) -> str:
         # RFC 7616 §3.3, §3.4: qop is quoted in a challenge (a list) and bare in credentials, which carry nc
-        bare = {"algorithm", "stale", "nc"} | ({"qop"} if "nc" in self.params else set())
-        pairs = (f"{name}={value if name in bare else quote(value)}" for name, value in self.params.items())
-        return f"{self.scheme} {', '.join(pairs)}"
+        bare = name in {"algorithm", "stale", "nc"} or (name == "qop" and "nc" in self.params)
+        return f"{name}={value if bare and TOKEN.fullmatch(value) else quote(value)}"
