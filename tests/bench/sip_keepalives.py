@@ -128,7 +128,7 @@ def main() -> None:
     if arguments.core is not None:
         os.sched_setaffinity(0, {arguments.core})
     if arguments.loop == "uvloop":
-        import uvloop  # noqa: PLC0415 - only if wanted
+        import uvloop
 
         result = uvloop.run(measure(arguments))
     else:
