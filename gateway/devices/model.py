@@ -213,6 +213,10 @@ class Provision:
     username: str
     """The digest user name it must show."""
     password: str
+    state: DeviceState = DeviceState.UNREGISTERED
+    """As it was when this was first asked: what the history shows last of a device not heard of since the start."""
+    user_agent: str | None = None
+    gb_version: str | None = None
 
     def __repr__(self) -> str:
         return f"Provision({self.device_id!r}, {self.username!r})"

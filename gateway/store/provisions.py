@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 import sqlalchemy as sa
 
 from gateway.credentials.model import CredentialType
-from gateway.devices.model import DeviceId, DeviceType, Provision
+from gateway.devices.model import DeviceId, DeviceState, DeviceType, Provision
 from gateway.errors import UnavailableError
 from gateway.store.base import Database
 from gateway.store.tables import credentials, devices
@@ -99,6 +99,9 @@ class Provisions:
                 devices.c.project_id,
                 devices.c.type,
                 devices.c.credential,
+                devices.c.state,
+                devices.c.user_agent,
+                devices.c.gb_version,
                 credentials.c.type.label("credential_type"),
                 credentials.c.secret,
             )
@@ -126,6 +129,9 @@ class Provisions:
             type=DeviceType(row.type),
             username=row.credential if normal else row.device_id,
             password=self._database.secrets.open(row.secret, row.credential),
+            state=DeviceState(row.state),
+            user_agent=row.user_agent,
+            gb_version=row.gb_version,
         )
 
 
