@@ -107,7 +107,7 @@ class PsWriter:
     def _pack_header(self, unit: AccessUnit) -> bytes:
         if PsFault.BARE_PACK in self._faults and not unit.is_key:
             return b"\x00\x00\x01\xba"
-        return pack_header(unit.dts - SCR_LEAD)
+        return pack_header(max(0, unit.dts - SCR_LEAD))
 
     def _announces(self, unit: AccessUnit) -> bool:
         """System header and map stand before every key frame; without video, every second."""

@@ -32,7 +32,7 @@ END, PACK, SYSTEM_HEADER, STREAM_MAP = 0xB9, 0xBA, 0xBB, 0xBC
 PSM_BYTES_MAX: Final = 1018
 """Largest program_stream_map_length (ISO/IEC 13818-1 §2.5.4.1)."""
 
-STREAM_TYPES: Final = {
+STREAM_TYPES: Final[dict[int, str]] = {
     0x02: "MPEG-2 video",
     0x03: "MP3",
     0x04: "MP3",
