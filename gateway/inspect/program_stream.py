@@ -152,9 +152,8 @@ def _type_name(stream_type: int) -> str:
 
 
 def _title(element: Element) -> str:
-    if element.kind in {Kind.PES, Kind.OTHER}:
-        return f"{element.kind.value} {element.stream_id:02X}"
-    return element.kind.value
+    title: str = element.kind.value
+    return f"{title} {element.stream_id:02X}" if element.kind in {Kind.PES, Kind.OTHER} else title
 
 
 def explain_element(element: Element) -> ExplainedElement:
