@@ -86,7 +86,7 @@ impl Fragment {
             Kind::Video => {
                 unit.tracks.video.as_ref().map(|track| sample::without_announced_sets(unit, track))
             }
-            Kind::Audio => unit.tracks.audio.as_ref().and_then(audio_entry).map(|_| unit.data.clone()),
+            Kind::Audio => unit.tracks.audio.as_ref().and_then(audio_name).map(|_| unit.data.clone()),
         };
         let Some(data) = carried else { return false };
         self.size += data.len();
@@ -276,17 +276,20 @@ fn video_entry(track: &VideoTrack) -> Option<BytesMut> {
     Some(out)
 }
 
+/// The sample entry's name; `None` for sound that is not carried.
+fn audio_name(track: &AudioTrack) -> Option<[u8; 4]> {
+    match track.codec {
+        _ if track.sample_rate == 0 => None,
+        AudioCodec::Aac if track.config.len() >= 2 => Some(*b"mp4a"),
+        AudioCodec::G711A => Some(*b"alaw"),
+        AudioCodec::G711U => Some(*b"ulaw"),
+        AudioCodec::Aac | AudioCodec::Opus => None,
+    }
+}
+
 /// `mp4a` with `esds`, or `alaw`, `ulaw`.
 fn audio_entry(track: &AudioTrack) -> Option<BytesMut> {
-    let name = match track.codec {
-        AudioCodec::Aac if track.config.len() >= 2 => *b"mp4a",
-        AudioCodec::G711A => *b"alaw",
-        AudioCodec::G711U => *b"ulaw",
-        AudioCodec::Aac | AudioCodec::Opus => return None,
-    };
-    if track.sample_rate == 0 {
-        return None;
-    }
+    let name = audio_name(track)?;
     let mut out = BytesMut::with_capacity(128);
     put_box(&mut out, name, |out| {
         out.put_bytes(0, 6);
@@ -343,4 +346,93 @@ fn put_full_box<T>(
         out.put_u32(u32::from(version) << 24 | flags);
         content(out)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::testing;
+
+    /// Name and content of the boxes in `data`, sizes checked.
+    fn boxes(mut data: &[u8]) -> Vec<(String, &[u8])> {
+        let mut found = Vec::new();
+        while !data.is_empty() {
+            let size = word(data, 0) as usize;
+            found.push((String::from_utf8_lossy(&data[4..8]).into_owned(), &data[8..size]));
+            data = &data[size..];
+        }
+        found
+    }
+
+    /// The content of the box at `path`; a step such as `trak.1` is the second of its name.
+    fn at<'a>(data: &'a [u8], path: &str) -> &'a [u8] {
+        path.split('/').fold(data, |data, step| {
+            let (name, number) = step.split_once('.').unwrap_or((step, "0"));
+            let mut named = boxes(data).into_iter().filter(|(found, _)| found == name);
+            named.nth(number.parse().expect("a number")).unwrap_or_else(|| panic!("no {step} in {path}")).1
+        })
+    }
+
+    fn word(data: &[u8], offset: usize) -> u32 {
+        u32::from_be_bytes(data[offset..offset + 4].try_into().expect("four bytes"))
+    }
+
+    #[test]
+    fn the_init_segment_describes_both_tracks() {
+        let init = init_segment(&testing::tracks(VideoCodec::H265, Some(AudioCodec::Aac)));
+        let names: Vec<_> = boxes(at(&init, "moov")).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["mvhd", "trak", "trak", "mvex"]);
+        assert_eq!(word(at(&init, "moov/trak/mdia/mdhd"), 12), 90_000);
+        assert_eq!(word(at(&init, "moov/trak.1/mdia/mdhd"), 12), 16_000);
+        let entry = at(&at(&init, "moov/trak/mdia/minf/stbl/stsd")[8..], "hvc1");
+        assert_eq!(entry[24..28], [352_u16.to_be_bytes(), 288_u16.to_be_bytes()].concat());
+        let record = hevc::configuration_record(
+            testing::tracks(VideoCodec::H265, None).video.as_ref().expect("video"),
+        );
+        assert_eq!(Some(at(&entry[78..], "hvcC").to_vec()), record);
+        let entry = at(&at(&init, "moov/trak.1/mdia/minf/stbl/stsd")[8..], "mp4a");
+        let descriptors = &at(&entry[28..], "esds")[4..];
+        assert_eq!(descriptors[..2], [3, descriptors.len() as u8 - 2]);
+        assert_eq!(descriptors[20..24], [5, 2, 0x14, 0x08]);
+    }
+
+    #[test]
+    fn a_track_that_cannot_be_described_is_left_out() {
+        let mut tracks = testing::tracks(VideoCodec::H264, Some(AudioCodec::Opus));
+        tracks.video.as_mut().expect("video").sps.clear();
+        let names: Vec<_> = boxes(&init_segment(&tracks)).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["ftyp", "moov"]);
+        assert_eq!(boxes(at(&init_segment(&tracks), "moov")).len(), 2, "mvhd and mvex alone");
+        assert!(!Fragment::new().push(&testing::audio(&Arc::new(tracks), 0, 10)));
+    }
+
+    #[test]
+    fn a_fragment_points_at_its_samples_and_times_them() {
+        let tracks = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::G711A)));
+        let mut fragment = Fragment::new();
+        let units = [
+            testing::video(&tracks, 1000, 1080, true),
+            testing::audio(&tracks, 1010, 160),
+            testing::video(&tracks, 1040, 1040, false),
+            testing::audio(&tracks, 1035, 160),
+        ];
+        assert!(units.iter().all(|unit| fragment.push(unit)));
+        let out = fragment.write(&tracks, 7, Ticks::from_millis(1100));
+        assert_eq!(word(at(&out, "moof/mfhd"), 4), 7);
+        let run = at(&out, "moof/traf/trun");
+        assert_eq!(word(run, 4), 2);
+        let key_size = 4 + testing::H264_IDR.len() as u32;
+        let words: Vec<u32> = (3..11).map(|index| word(run, index * 4)).collect();
+        assert_eq!(words, [3600, key_size, SYNC_SAMPLE, 7200, 5400, 7, OTHER_SAMPLE, 0]);
+        assert_eq!(at(&out, "moof/traf/tfdt")[4..], 90_000_u64.to_be_bytes());
+        let sound = at(&out, "moof/traf.1/trun");
+        let words: Vec<u32> = (3..7).map(|index| word(sound, index * 4)).collect();
+        assert_eq!(words, [200, 160, 160, 160], "the gap belongs to the sample before it");
+        assert_eq!(at(&out, "moof/traf.1/tfdt")[4..], 8080_u64.to_be_bytes());
+        let (video_at, sound_at) = (word(run, 8) as usize, word(sound, 8) as usize);
+        assert_eq!(out[video_at..video_at + 9], *testing::length_prefixed(&[testing::H264_IDR]));
+        assert_eq!(out[sound_at..], [0xD5; 320]);
+    }
 }
