@@ -12,7 +12,7 @@ from sip.uri import Uri
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_LINE_CHARS: Final = 8 * 1024
-MAX_FIELDS: Final = 64
+MAX_FIELDS: Final = 64  # beside Content-Length
 
 METHODS: Final = frozenset({
     "REGISTER", "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "MESSAGE", "INFO", "SUBSCRIBE", "NOTIFY", "PRACK",
@@ -66,7 +66,7 @@ def parse_head(head: bytes, deviations: set[Deviation], start: int = 0) -> Head:
         raise SipParseError(f"control character 0x{head[at]:02x} in the head", start + at, "RFC 3261 §25.1")
     text = _decode(head, deviations)
     lines = _lines(text, deviations, start)
-    if len(lines) > MAX_FIELDS + 1:
+    if len(lines) > MAX_FIELDS + 2:
         raise SipParseError(f"more than {MAX_FIELDS} header fields", start, "RFC 3261 §7.3")
     start_line = _parse_start_line(lines[0], deviations, start)
     fields: list[Field] = []
@@ -82,6 +82,8 @@ def parse_head(head: bytes, deviations: set[Deviation], start: int = 0) -> Head:
             except SipParseError as error:
                 raise SipParseError(error.what, start + max(head.find(line.encode()), 0), error.clause) from None
         fields.append((*known, value.strip(BLANK)))
+    if len(fields) > MAX_FIELDS and not any(key == "content-length" for key, _, _ in fields):
+        raise SipParseError(f"more than {MAX_FIELDS} header fields", start, "RFC 3261 §7.3")
     headers = Headers.of_fields(fields, deviations)
     return Head(start_line, headers, _content_length(headers))
 

@@ -20,6 +20,7 @@ MAX_PAYLOAD_TYPES: Final = 64
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _RTPMAP: Final = re.compile(r"\s*([0-9]{1,3})\s+([^\s/]+)\s*/\s*([0-9]{1,9})(?:\s*/\s*([0-9]{1,3}))?\s*")
 _FMTP: Final = re.compile(r"\s*([0-9]{1,3})\s+(.*)")
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9.:_-]+")
 _SSRC: Final = re.compile(r"[0-9]{10}")
 _MEDIA: Final = re.compile(r"([A-Za-z]+)[ \t]+([0-9]{1,5})(?:/[0-9]+)?[ \t]+([A-Za-z0-9/]+)(.*)")
 
@@ -390,8 +391,10 @@ class _Section:
         parts = value.split()
         if len(parts) != 3 or parts[0].upper() != "IN":
             return False
-        if self.address is None:
-            self.address = parts[2].partition("/")[0].strip("[]")  # a multicast address may carry /ttl
+        address = parts[2].partition("/")[0].strip("[]")  # a multicast address may carry /ttl
+        if not _ADDRESS.fullmatch(address):
+            return False
+        self.address = self.address or address
         return True
 
     def read_attribute(self, text: str) -> bool:

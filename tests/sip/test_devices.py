@@ -81,7 +81,7 @@ TOLERATED: dict[str, set[Deviation]] = {
     "via_with_blanks": set(),
 }
 REFUSED = {
-    "refused_65_fields": "more than 64 header fields",
+    "refused_too_many_fields": "more than 64 header fields",
     "refused_binary": "no blank line",
     "refused_call_id_endless": "Call-ID empty, too long or with blanks",
     "refused_call_id_missing": "Call-ID missing",
