@@ -6,11 +6,11 @@ durable before the caller is answered; each confirmed dialog is kept, so that af
 
 import asyncio
 import contextlib
-from collections import defaultdict, deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final
 
 import structlog
 
@@ -29,9 +29,13 @@ from gateway.devices.model import (
 )
 from gateway.errors import IllegalTransitionError, NotFoundError
 from gateway.gb28181.active_call import ActiveCall, MediaEvent, Surroundings, Target
-from gateway.gb28181.call import Attempt, Cancelled, DeviceGone, Failure, FailureCause
+from gateway.gb28181.call import Cancelled, DeviceGone, Failure, FailureCause, MediaLost
+from gateway.gb28181.directory import Directory
+from gateway.gb28181.notices import CatalogueChanged, DeviceForgotten, DeviceOffline, DeviceOnline, Notice
+from gateway.gb28181.offer import TransportPolicy
+from gateway.gb28181.old_calls import end_old_calls
+from gateway.gb28181.state_writer import StateWriter
 from gateway.store import Store
-from sip import SipError
 from sip.flow import Flow
 
 log = structlog.get_logger(__name__)
@@ -41,32 +45,6 @@ C = StateCause
 
 REFUSAL_SHOWN: Final = 3.0
 """Seconds that `invite` waits for the device's answer before it leaves the rest to the background."""
-ENDINGS_AT_ONCE: Final = 64
-"""Old dialogs that are ended at the same time after a restart."""
-
-
-class Registered(Protocol):
-    """Who is registered, and over which flow (`gateway.gb28181.directory`)."""
-
-    def flow(self, device_id: DeviceId) -> Flow | None:
-        """The flow that the device opened; None while it is offline."""
-
-
-@dataclass(frozen=True, slots=True)
-class TransportPolicy:
-    """Which media transports to offer: `prefer` to all, `tcp_order` to those who prefer TCP."""
-
-    prefer: MediaTransport = MediaTransport.UDP
-    tcp_order: tuple[MediaTransport, ...] = (MediaTransport.TCP_PASSIVE,)
-
-    def attempts(self, tcp_priority: bool) -> list[Attempt]:
-        """The offers to make, in order. A refused UDP offer is made once more with PS alone."""
-        udp = [Attempt(MediaTransport.UDP), Attempt(MediaTransport.UDP, minimal=True)]
-        if self.prefer is MediaTransport.UDP and not tcp_priority:
-            return udp
-        first = [] if self.prefer is MediaTransport.UDP else [self.prefer]
-        tcp = first + [transport for transport in self.tcp_order if transport not in first]
-        return [*map(Attempt, tcp), udp[0]]
 
 
 class Line:
@@ -81,7 +59,8 @@ class Line:
         self.failure: Failure | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.waiters: list[asyncio.Future[Failure | None]] = []
-        self.recovering = False
+        self.recovering = channel.wanted
+        """Its old call, if it has one, must be ended before it is called again."""
 
 
 class InvitationError(NotInvitableError):
@@ -93,34 +72,37 @@ class InvitationError(NotInvitableError):
 
 
 class Invitations:
-    """An async context manager; entered, it takes up what was wanted before a restart."""
+    """`load` before devices are taken up, so that their notices find their channels; `recover` once the endpoint
+    listens; `close` while it still does.
+
+    `world` makes what all calls share; `grace`: see `ChannelInvitation`.
+    """
 
     def __init__(
         self,
-        store: Store,
-        world: Callable[["Invitations"], Surroundings],
-        registered: Registered,
-        policy: TransportPolicy,
         *,
-        utc_now: Callable[[], datetime],
+        store: Store,
+        directory: Directory,
+        states: StateWriter,
+        world: Callable[["Invitations"], Surroundings],
+        policy: TransportPolicy,
+        clock: Callable[[], datetime],
         grace: float | None = None,
     ) -> None:
-        """`world` makes what all calls share; `grace`: see `ChannelInvitation`."""
         self._store = store
-        self._registered = registered
+        self._directory = directory
+        self._states = states
         self._policy = policy
-        self._utc_now = utc_now
+        self._clock = clock
         self._grace = grace
-        self._make_world = world
-        self._world: Surroundings
-        self._loop: asyncio.AbstractEventLoop
+        self._loop = asyncio.get_running_loop()
+        self._world = world(self)
         self._lines: dict[tuple[DeviceId, ChannelId], Line] = {}
         self._by_device: defaultdict[DeviceId, list[Line]] = defaultdict(list)
         self._by_receiver: dict[int, Line] = {}
-        self._changes: deque[StateEvent] = deque()  # bounded by what devices can change: one a line and transition
-        self._changed = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._calls: set[ActiveCall] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._collected: list[StateEvent] | None = None
         self._closing = False
         self._quiet = asyncio.Event()
         """No call is left, and none will be made."""
@@ -130,22 +112,21 @@ class Invitations:
 
     # -- life -----------------------------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
-        self._world = self._make_world(self)
+    async def load(self) -> None:
+        """Reads all channels. Those that were wanted are lost for now: their calls did not outlive us."""
         async for channel in self._store.channels.load():
             self._add(channel)
-        old = [call async for call in self._store.calls.load()]
-        for call in old:
-            line = self._lines.get((call.device_id, call.channel_id))
-            if line is not None:
-                line.recovering = True
-        self.spawn(self._write_changes())
-        self.spawn(self._recover(old))
-        return self
 
-    async def __aexit__(self, *_exc: object) -> None:
-        """Ends every call with BYE (bounded), writes what is unwritten. The channels stay wanted."""
+    async def recover(self) -> None:
+        """Ends the dialogs of the process before us, so that no device streams to a closed port, then calls again."""
+        await end_old_calls(self._store, self._world.endpoint, self._directory, self._world.limits.bye)
+        for line in list(self._lines.values()):
+            line.recovering = False
+            if line.machine.status is S.TEMPORARY_OFFLINE:
+                self._arm(line)
+
+    async def close(self) -> None:
+        """Ends every call with BYE, within a bound. The channels stay wanted."""
         self._closing = True
         if not self._calls:
             self._quiet.set()
@@ -156,10 +137,10 @@ class Invitations:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._world.limits.bye + 1.0):
                 await self._quiet.wait()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._flush_changes()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task that lives no longer than the service."""
@@ -185,7 +166,7 @@ class Invitations:
         before = line.machine.status
         if before not in {S.ONLINE, S.TEMPORARY_OFFLINE}:
             raise NotInvitableError(f"channel {channel.channel_id} is {before}")
-        if self._registered.flow(channel.device_id) is None:
+        if self._flow(channel.device_id) is None:
             raise NotInvitableError(f"device {channel.device_id} is not online")
         self._step(line, C.INVITE)
         waiter: asyncio.Future[Failure | None] = self._loop.create_future()
@@ -242,23 +223,57 @@ class Invitations:
 
     # -- what happens -----------------------------------------------------------------------------------------------
 
-    def device_online(self, device_id: DeviceId) -> None:
-        """It registered, for the first time, again, or from elsewhere."""
-        flow = self._registered.flow(device_id)
-        for line in self._by_device.get(device_id, ()):
+    def handle_notice(self, notice: Notice) -> Sequence[StateEvent]:
+        """What became of a device; gives the changes of its channels, which the teller writes with the device's own."""
+        self._collected = []
+        try:
+            match notice:
+                case DeviceOnline():
+                    self._device_online(notice)
+                case DeviceOffline(device_id):
+                    self._device_offline(device_id)
+                case DeviceForgotten(device_id):
+                    self._device_forgotten(device_id)
+                case CatalogueChanged(_, change):
+                    self._catalogue_changed(change)
+                case _:
+                    pass
+            return self._collected
+        finally:
+            self._collected = None
+
+    def handle_media(self, event: MediaEvent) -> None:
+        """An event of the relay."""
+        line = self._by_receiver.get(event.receiver)
+        if line is not None and line.call is not None:
+            line.call.handle_media(event)
+
+    def _device_online(self, notice: DeviceOnline) -> None:
+        flow = self._flow(notice.device_id)
+        refresh = notice.was_online and notice.cause is C.REGISTER and not notice.restarted
+        for line in self._by_device.get(notice.device_id, ()):
             if line.call is not None and flow is not None:
                 line.call.moved(flow)
-            self._step(line, C.DEVICE_ONLINE)
+                if notice.restarted:
+                    line.call.handle(MediaLost("the device was restarted"))
+            if line.channel.reported_on and not refresh:
+                self._step(line, C.DEVICE_ONLINE)
 
-    def device_offline(self, device_id: DeviceId) -> None:
-        """It unregistered, fell silent, or lost its connection."""
+    def _device_offline(self, device_id: DeviceId) -> None:
         for line in self._by_device.get(device_id, ()):
             self._step(line, C.DEVICE_OFFLINE)
             if line.call is not None:
                 line.call.handle(DeviceGone())
 
-    def catalogue_changed(self, change: CatalogueChange) -> None:
-        """A catalogue brought new channels, or turned some on or off. While video flows, an OFF is not believed."""
+    def _device_forgotten(self, device_id: DeviceId) -> None:
+        for line in self._by_device.pop(device_id, []):
+            del self._lines[line.channel.device_id, line.channel.channel_id]
+            self._stop_timer(line)
+            if line.call is not None:
+                line.call.handle(Cancelled())
+
+    def _catalogue_changed(self, change: CatalogueChange) -> None:
+        """New channels, or some turned on or off. While video flows, an OFF is not believed: some are wrong."""
         for channel in change.added:
             self._add(channel)
         for channel in (*change.turned_on, *change.turned_off):
@@ -266,24 +281,10 @@ class Invitations:
             if line is None:
                 self._add(channel)
                 continue
-            line.channel = replace(channel, status=line.machine.status)
-            online = channel.reported_on and self._registered.flow(channel.device_id) is not None
+            line.channel = channel
+            online = channel.reported_on and self._flow(channel.device_id) is not None
             if line.machine.status in {S.UNREGISTERED, S.ONLINE, S.OFFLINE}:
-                self._step(line, C.DEVICE_ONLINE if online else C.DEVICE_OFFLINE)
-
-    def device_deleted(self, device_id: DeviceId) -> None:
-        """It is no more: its calls are ended, its channels forgotten."""
-        for line in self._by_device.pop(device_id, []):
-            del self._lines[line.channel.device_id, line.channel.channel_id]
-            self._stop_timer(line)
-            if line.call is not None:
-                line.call.handle(Cancelled())
-
-    def handle_media(self, event: MediaEvent) -> None:
-        """An event of the relay."""
-        line = self._by_receiver.get(event.receiver)
-        if line is not None and line.call is not None:
-            line.call.handle_media(event)
+                self._step(line, C.DEVICE_ONLINE if online else C.DEVICE_OFFLINE, "as the catalogue says")
 
     # -- one line ---------------------------------------------------------------------------------------------------
 
@@ -296,19 +297,21 @@ class Invitations:
         line.channel = channel
         return line
 
+    def _flow(self, device_id: DeviceId) -> Flow | None:
+        device = self._directory.get(device_id)
+        return device.flow if device is not None and device.online else None
+
     def _add(self, channel: Channel) -> None:
-        online = self._registered.flow(channel.device_id) is not None and channel.reported_on
+        key = channel.device_id, channel.channel_id
+        if key in self._lines:
+            return
         status = channel.status
         if channel.wanted:
-            status = S.TEMPORARY_OFFLINE  # its call did not outlive us
-        elif status is not S.UNREGISTERED:
-            status = S.ONLINE if online else S.OFFLINE
-        machine = ChannelInvitation(status, device_online=online, grace=self._grace)
-        line = Line(channel, machine)
-        known = self._lines.get((channel.device_id, channel.channel_id))
-        if known is not None:
-            return
-        self._lines[channel.device_id, channel.channel_id] = line
+            status = S.TEMPORARY_OFFLINE
+        elif status not in {S.UNREGISTERED, S.ONLINE}:
+            status = S.OFFLINE
+        machine = ChannelInvitation(status, device_online=status is S.ONLINE, grace=self._grace)
+        line = self._lines[key] = Line(channel, machine)
         self._by_device[channel.device_id].append(line)
         if status is not channel.status:
             self._record(line, channel.status, status, C.RESTART, "")
@@ -352,7 +355,7 @@ class Invitations:
         self._follow(line)
 
     def _call(self, line: Line) -> None:
-        flow = self._registered.flow(line.channel.device_id)
+        flow = self._flow(line.channel.device_id)
         if flow is None:
             self._step(line, C.DEVICE_OFFLINE)
             return
@@ -394,7 +397,7 @@ class Invitations:
             ssrc=call.ssrc,
             media_port=call.receiver.port,
             media_transport=call.attempt.transport,
-            started_at=self._utc_now(),
+            started_at=self._clock(),
         )
         call.saved = saved.call_id
         self.spawn(self._store.calls.save(saved))
@@ -451,67 +454,25 @@ class Invitations:
         line.channel = replace(channel, wanted=wanted)
         with contextlib.suppress(NotFoundError):  # deleted meanwhile
             await self._store.channels.set_wanted(
-                channel.device_id, channel.channel_id, wanted, at=self._utc_now(), quota=quota
+                channel.device_id, channel.channel_id, wanted, at=self._clock(), quota=quota
             )
-
-    # -- restart ----------------------------------------------------------------------------------------------------
-
-    async def _recover(self, calls: Sequence[SavedCall]) -> None:
-        """Ends the dialogs of the process before us, so that no device streams to a closed port, then calls again."""
-        turn = asyncio.Semaphore(ENDINGS_AT_ONCE)
-
-        async def end(saved: SavedCall) -> None:
-            async with turn:
-                await self._end_old(saved)
-
-        await asyncio.gather(*map(end, calls))
-        for line in list(self._lines.values()):
-            if line.machine.status is S.TEMPORARY_OFFLINE and line.call is None:
-                line.recovering = False
-                online = self._registered.flow(line.channel.device_id) is not None
-                self._step(line, C.DEVICE_ONLINE if online else C.DEVICE_OFFLINE)
-
-    async def _end_old(self, saved: SavedCall) -> None:
-        flow = self._registered.flow(saved.device_id)
-        try:
-            if flow is not None:
-                await self._world.endpoint.restore_call(saved.dialog, flow).bye("restarted", self._world.limits.bye)
-        except (SipError, KeyError, TypeError, ValueError) as error:
-            log.warning("old call not ended", device=saved.device_id, channel=saved.channel_id, error=str(error))
-        await self._store.calls.delete(saved.call_id)
-
-    # -- history ----------------------------------------------------------------------------------------------------
 
     def _record(
         self, line: Line, before: InvitationStatus, after: InvitationStatus, cause: StateCause, detail: str
     ) -> None:
+        """Into the history; in order for each device (`StateWriter`)."""
         channel = line.channel
-        self._changes.append(
-            StateEvent(
-                at=self._utc_now(),
-                project_id=channel.project_id,
-                device_id=channel.device_id,
-                channel_id=channel.channel_id,
-                before=before,
-                after=after,
-                cause=cause,
-                detail=detail,
-            )
+        event = StateEvent(
+            at=self._clock(),
+            project_id=channel.project_id,
+            device_id=channel.device_id,
+            channel_id=channel.channel_id,
+            before=before,
+            after=after,
+            cause=cause,
+            detail=detail[:255],
         )
-        self._changed.set()
-
-    async def _write_changes(self) -> None:
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            await self._flush_changes()
-
-    async def _flush_changes(self) -> None:
-        events = list(_take(self._changes))
-        if events:
-            await self._store.channels.set_status(events)
-
-
-def _take(queue: deque[StateEvent]) -> Iterator[StateEvent]:
-    while queue:
-        yield queue.popleft()
+        if self._collected is None:
+            self._states.put(channel.device_id, None, [event])
+        else:
+            self._collected.append(event)

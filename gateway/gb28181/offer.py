@@ -31,6 +31,23 @@ class MediaAnswer:
     payloads: tuple[tuple[int, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class TransportPolicy:
+    """Which media transports to offer: `prefer` to all, `tcp_order` to those who prefer TCP."""
+
+    prefer: MediaTransport = MediaTransport.UDP
+    tcp_order: tuple[MediaTransport, ...] = (MediaTransport.TCP_PASSIVE,)
+
+    def attempts(self, tcp_priority: bool) -> list[Attempt]:
+        """The offers to make, in order. A refused UDP offer is made once more with PS alone."""
+        udp = [Attempt(MediaTransport.UDP), Attempt(MediaTransport.UDP, minimal=True)]
+        if self.prefer is MediaTransport.UDP and not tcp_priority:
+            return udp
+        first = [] if self.prefer is MediaTransport.UDP else [self.prefer]
+        tcp = first + [transport for transport in self.tcp_order if transport not in first]
+        return [*map(Attempt, tcp), udp[0]]
+
+
 def live_offer(server_id: str, address: str, port: int, ssrc: Ssrc, attempt: Attempt) -> SessionDescription:
     """An offer to receive live video at `address`:`port`; a minimal one names PS alone."""
     payloads = {96: PAYLOADS[96]} if attempt.minimal else PAYLOADS

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.devices.model import MediaTransport
 from gateway.gb28181.call import Attempt
-from gateway.gb28181.offer import AnswerError, live_offer, read_answer, subject
+from gateway.gb28181.offer import AnswerError, TransportPolicy, live_offer, read_answer, subject
 from gateway.gb28181.ssrc import Ssrc
 
 SERVER = "31011500002000000001"
@@ -78,3 +78,20 @@ def test_unusable_answers_are_refused(body: bytes, attempt: Attempt) -> None:
 
 def test_a_passive_offer_does_not_care_for_the_answers_port() -> None:
     assert read_answer(answer(proto="TCP/RTP/AVP", port=0), PASSIVE, lambda _: True).port == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "tcp_priority", "attempts"),
+    [
+        (TransportPolicy(), False, [UDP, Attempt(MediaTransport.UDP, minimal=True)]),
+        (TransportPolicy(), True, [PASSIVE, UDP]),
+        (
+            TransportPolicy(tcp_order=(MediaTransport.TCP_ACTIVE, MediaTransport.TCP_PASSIVE)),
+            True,
+            [ACTIVE, PASSIVE, UDP],
+        ),
+        (TransportPolicy(prefer=MediaTransport.TCP_ACTIVE), False, [ACTIVE, PASSIVE, UDP]),
+    ],
+)
+def test_which_offers_are_made(policy: TransportPolicy, tcp_priority: bool, attempts: list[Attempt]) -> None:
+    assert policy.attempts(tcp_priority) == attempts
