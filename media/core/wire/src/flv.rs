@@ -78,11 +78,6 @@ impl FlvMuxer {
     /// The chunk of one unit: its tag, after new sequence headers if its tracks differ from those of the unit before.
     /// `None` if its track is not carried.
     pub fn write(&mut self, unit: &AccessUnit) -> Option<Chunk> {
-        let millis = timestamp(unit.dts);
-        let mut head = Vec::with_capacity(32);
-        if self.is_news(&unit.tracks) {
-            self.put_sequence_headers(&mut head, &unit.tracks, millis);
-        }
         let (kind, prefix, body) = match unit.kind {
             Kind::Video => {
                 let track = unit.tracks.video.as_ref()?;
@@ -90,14 +85,19 @@ impl FlvMuxer {
             }
             Kind::Audio => {
                 let track = self.sound(&unit.tracks)?;
-                (AUDIO_TAG, Prefix::new(&audio_prefix(track)?), unit.data.clone())
+                (AUDIO_TAG, audio_prefix(track)?, unit.data.clone())
             }
         };
         let prefix = prefix.bytes();
-        let size = prefix.len() + body.len();
-        put_tag_header(&mut head, kind, millis, u32::try_from(size).ok().filter(|size| *size < 1 << 24)?);
+        let size = u32::try_from(prefix.len() + body.len()).ok().filter(|size| *size < 1 << 24)?;
+        let millis = timestamp(unit.dts);
+        let mut head = Vec::with_capacity(TAG_HEADER_SIZE + prefix.len());
+        if self.is_news(&unit.tracks) {
+            self.put_sequence_headers(&mut head, &unit.tracks, millis);
+        }
+        put_tag_header(&mut head, kind, millis, size);
         head.extend_from_slice(prefix);
-        let tail = Some(((TAG_HEADER_SIZE + size) as u32).to_be_bytes());
+        let tail = Some((TAG_HEADER_SIZE as u32 + size).to_be_bytes());
         Some(Chunk { head: head.into(), body, tail })
     }
 
@@ -128,7 +128,7 @@ impl FlvMuxer {
             entries.push(("videocodecid", Value::Number(self.codec_id(track.codec))));
         }
         if let Some(track) = self.sound(tracks) {
-            let format = audio_prefix(track).map_or(0, |prefix| prefix[0] >> 4);
+            let format = audio_prefix(track).map_or(0, |prefix| prefix.bytes[0] >> 4);
             entries.push(("audiocodecid", Value::Number(format.into())));
             entries.push(("audiosamplerate", Value::Number(track.sample_rate.into())));
             entries.push(("audiosamplesize", Value::Number(16.0)));
@@ -213,12 +213,12 @@ impl Prefix {
 
 /// `AudioTagHeader` (§E.4.2.1) of a frame; `None` for what FLV does not carry here. G.711 has formats 7 and 8, always at
 /// 8 kHz, whatever the rate bits say.
-fn audio_prefix(track: &AudioTrack) -> Option<Vec<u8>> {
+fn audio_prefix(track: &AudioTrack) -> Option<Prefix> {
     let stereo = u8::from(track.channels > 1);
     match track.codec {
-        AudioCodec::Aac if track.config.len() >= 2 => Some(vec![AAC, 1]),
-        AudioCodec::G711A => Some(vec![0x72 | stereo]),
-        AudioCodec::G711U => Some(vec![0x82 | stereo]),
+        AudioCodec::Aac if track.config.len() >= 2 => Some(Prefix::new(&[AAC, 1])),
+        AudioCodec::G711A => Some(Prefix::new(&[0x72 | stereo])),
+        AudioCodec::G711U => Some(Prefix::new(&[0x82 | stereo])),
         AudioCodec::Aac | AudioCodec::Opus => None,
     }
 }
@@ -313,6 +313,17 @@ mod tests {
         assert_eq!(heads, [0x90, 0xAF, 0x93]);
         let again = muxer.write(&testing::video(&after, 80, 80, true)).expect("video is carried");
         assert_eq!(testing::flv_tags(&again.to_bytes()).len(), 1);
+    }
+
+    #[test]
+    fn a_unit_that_is_not_carried_announces_nothing_in_vain() {
+        let before = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::Opus)));
+        let after = Arc::new(testing::tracks(VideoCodec::H265, Some(AudioCodec::Opus)));
+        let mut muxer = muxer(H265::Enhanced);
+        muxer.write(&testing::video(&before, 0, 0, true));
+        assert!(muxer.write(&testing::audio(&after, 20, 100)).is_none());
+        let chunk = muxer.write(&testing::video(&after, 40, 40, true)).expect("video is carried");
+        assert_eq!(testing::flv_tags(&chunk.to_bytes()).len(), 2);
     }
 
     #[test]
