@@ -34,6 +34,7 @@ from pydantic_settings import (
     SettingsError as PydanticSettingsError,
 )
 
+from gateway.devices.model import MediaTransport
 from gateway.errors import GatewayError
 
 FILE_VARIABLE: Final = "GATEWAY_CONFIG"
@@ -146,6 +147,10 @@ class Rtp(_Section):
     shared_port: Port = 0
     """One port for all streams, told apart by SSRC; 0: a port for each."""
     advertise: Rules = {}
+    prefer: MediaTransport = MediaTransport.UDP
+    """What channels are offered that do not prefer TCP; TCP_PASSIVE: the device connects, TCP_ACTIVE: we do."""
+    tcp_order: tuple[MediaTransport, ...] = (MediaTransport.TCP_PASSIVE,)
+    """What channels are offered that prefer TCP, before UDP."""
     hold: Seconds = 0.2
     """Longest wait for a packet that is missing."""
     silence: Seconds = 5.0
