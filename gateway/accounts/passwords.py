@@ -19,9 +19,9 @@ GENERATED_BYTES: Final = 15
 class Passwords:
     """Hashes and checks; an unknown user costs as long as a wrong password."""
 
-    def __init__(self) -> None:
+    def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self.refused = 0
-        self._hasher = PasswordHasher(type=Type.ID)
+        self._hasher = hasher or PasswordHasher(type=Type.ID)
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
         self._nobody: str | None = None

@@ -45,10 +45,11 @@ class Accounts:
         *,
         token_life: timedelta = timedelta(hours=24),
         subscription_required: bool = False,
+        passwords: Passwords | None = None,
     ) -> None:
         self.quotas = quotas
         self._store = store
-        self._passwords = Passwords()
+        self._passwords = passwords or Passwords()
         self._token_life = token_life
         self._subscription_required = subscription_required
 

@@ -123,6 +123,15 @@ class Devices:
             raise NotFoundError("channel", channel_id)
         return channel
 
+    async def channels(
+        self, project_id: str, *, offset: int, limit: int, device_id: str | None = None
+    ) -> Listing[tuple[Channel, DeviceState]]:
+        """Channels with their device's state, in order of device and id; NotFoundError for an unknown device."""
+        if device_id is not None:
+            await self.device(project_id, device_id)
+        wanted = None if device_id is None else DeviceId(device_id)
+        return await self._store.channels.page(project_id, offset=offset, limit=limit, device_id=wanted)
+
     async def delete(self, project_id: str, device_id: str, at: datetime) -> None:
         """Deletes a device that is not registered now, with all its channels and streams; its history stays.
 

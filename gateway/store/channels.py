@@ -24,6 +24,7 @@ from gateway.devices.model import (
     StateEvent,
 )
 from gateway.errors import ConflictError, NotFoundError, QuotaError
+from gateway.paging import Listing
 from gateway.store.base import Database, clip, one
 from gateway.store.credentials import lock_project
 from gateway.store.events import append_events
@@ -83,12 +84,23 @@ class ChannelStore:
                 found[DeviceId(row.device_id)].append(_channel(row))
         return found
 
-    async def of_project(self, project_id: str, *, limit: int, after: tuple[str, str] = ("", "")) -> Sequence[Channel]:
-        """Channels in order of device and id, following the pair `after`."""
-        key = sa.tuple_(channels.c.device_id, channels.c.channel_id)
-        query = _query.where(channels.c.project_id == project_id, key > sa.tuple_(*map(sa.literal, after)))
-        rows = await self._database.all(query.order_by(channels.c.device_id, channels.c.channel_id).limit(limit))
-        return [_channel(row) for row in rows]
+    async def page(
+        self, project_id: str, *, offset: int, limit: int, device_id: DeviceId | None = None
+    ) -> Listing[tuple[Channel, DeviceState]]:
+        """Channels of a project, or of one device of it, in order of device and id, with their device's state."""
+        conditions = [channels.c.project_id == project_id]
+        if device_id is not None:
+            conditions.append(channels.c.device_id == device_id)
+        order = (channels.c.device_id, channels.c.channel_id)
+        total = int(await self._database.scalar(sa.select(sa.func.count()).select_from(channels).where(*conditions)))
+        keys = sa.select(channels.c.stream_id).where(*conditions).order_by(*order).limit(limit).offset(offset)
+        query = (
+            _query.add_columns(devices.c.state.label("device_state"))
+            .join(devices, devices.c.device_id == channels.c.device_id)
+            .where(channels.c.stream_id.in_(keys))
+        )
+        rows = await self._database.all(query.order_by(*order))
+        return Listing(total, [(_channel(row), DeviceState(row.device_state)) for row in rows])
 
     async def load(self) -> AsyncIterator[Channel]:
         """Every channel: read at start."""

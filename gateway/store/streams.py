@@ -15,8 +15,11 @@ from gateway.store.tables import channels, projects, streams
 from gateway.streams.model import AccessType, ShareType, StreamRecord, StreamState
 
 SORTABLE: Final[Sortable] = {
-    name: streams.c[name]
-    for name in ("created_at", "name", "encode_type", "access_type", "share_type", "state", "updated_at")
+    **{
+        name: streams.c[name]
+        for name in ("created_at", "name", "encode_type", "access_type", "share_type", "state", "updated_at")
+    },
+    "retention_state": streams.c.created_at,  # it is the same for all: none is retained yet
 }
 _query: Final = (
     sa.select(streams, projects.c.name.label("app"), channels.c.tcp_priority)

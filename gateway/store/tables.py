@@ -177,7 +177,7 @@ class StreamRow(Row, table=True):
 class ChannelRow(Row, table=True):
     __tablename__: ClassVar[str] = "channel"
     __table_args__ = (
-        sa.Index(None, "project_id", "created_at", "device_id", "channel_id"),
+        sa.Index(None, "project_id", "device_id", "channel_id"),
         sa.Index(None, "project_id", "status"),
     )
 

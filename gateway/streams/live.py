@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
-from gateway.streams.model import ShareType, StreamRecord
-
 
 class LiveStream(Protocol):
     """A stream in the relay at one moment (`media._core.Stream`)."""
@@ -65,10 +63,12 @@ class PlayAddresses:
     hls_fmp4: str
 
 
-def play_addresses(stream: StreamRecord, base_url: str, relay: RelayView, expires: int) -> PlayAddresses:
-    """Addresses under `base_url` (scheme and host); those of a PRIVATE stream are signed, good until `expires`."""
-    path = f"/{quote(stream.app, safe='')}/{quote(stream.name, safe='')}"
-    query = "" if stream.share_type is ShareType.PUBLIC else f"?{relay.sign(stream.app, stream.name, expires)}"
+def play_addresses(
+    app: str, name: str, base_url: str, *, relay: RelayView, expires: int, private: bool
+) -> PlayAddresses:
+    """Addresses under `base_url` (scheme and host); private ones are signed, good until `expires` (UNIX seconds)."""
+    path = f"/{quote(app, safe='')}/{quote(name, safe='')}"
+    query = f"?{relay.sign(app, name, expires)}" if private else ""
     return PlayAddresses(
         http_flv=f"{base_url}{path}.live.flv{query}",
         ws_flv=f"ws{base_url.removeprefix('http')}{path}.live.flv{query}",

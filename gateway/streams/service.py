@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gateway.devices.model import Channel
 from gateway.errors import NotFoundError
 from gateway.paging import Listing, Page
 from gateway.store import Store, StreamFilter
 from gateway.streams.errors import StreamStoppedError
 from gateway.streams.live import LiveStream, PlayAddresses, RelayView, play_addresses
-from gateway.streams.model import StreamRecord, StreamState
+from gateway.streams.model import ShareType, StreamRecord, StreamState
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,16 @@ class Streams:
 
     def addresses(self, record: StreamRecord, base_url: str, at: datetime) -> PlayAddresses:
         """Good for the configured time from `at`."""
-        return play_addresses(record, base_url, self._relay, int((at + self._address_life).timestamp()))
+        private = record.share_type is ShareType.PRIVATE
+        return self._addresses(record.app, record.name, base_url, at, private=private)
+
+    def channel_addresses(self, app: str, channel: Channel, base_url: str, at: datetime) -> PlayAddresses:
+        """Of a channel's automatic stream, which is PRIVATE."""
+        return self._addresses(app, channel.stream_name, base_url, at, private=True)
+
+    def _addresses(self, app: str, name: str, base_url: str, at: datetime, *, private: bool) -> PlayAddresses:
+        expires = int((at + self._address_life).timestamp())
+        return play_addresses(app, name, base_url, relay=self._relay, expires=expires, private=private)
 
     def live(self, app: str, name: str) -> LiveStream | None:
         """What flows under this address now."""

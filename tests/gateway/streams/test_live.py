@@ -1,13 +1,8 @@
 """Where a stream plays."""
 
-from datetime import UTC, datetime
-
 import pytest
 
 from gateway.streams.live import LiveStream, play_addresses
-from gateway.streams.model import AccessType, ShareType, StreamRecord, StreamState
-
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 class Signer:
@@ -20,27 +15,10 @@ class Signer:
         return f"expires={expires}&sign={app}.{name}"
 
 
-def record(share: ShareType, name: str = "channel_1_2") -> StreamRecord:
-    return StreamRecord(
-        stream_id="stream-AbCd1234",
-        project_id="a" * 32,
-        app="default",
-        name=name,
-        access_type=AccessType.GB28181,
-        share_type=share,
-        state=StreamState.ACTIVE,
-        description="",
-        encode_type="",
-        device_id="1",
-        channel_id="2",
-        tcp_priority=False,
-        created_at=NOW,
-        updated_at=NOW,
-    )
-
-
 def test_private_addresses_are_signed() -> None:
-    addresses = play_addresses(record(ShareType.PRIVATE), "http://192.0.2.1:8080", Signer(), 1700000000)
+    addresses = play_addresses(
+        "default", "channel_1_2", "http://192.0.2.1:8080", relay=Signer(), expires=1700000000, private=True
+    )
     query = "?expires=1700000000&sign=default.channel_1_2"
     assert addresses.http_flv == f"http://192.0.2.1:8080/default/channel_1_2.live.flv{query}"
     assert addresses.ws_flv == f"ws://192.0.2.1:8080/default/channel_1_2.live.flv{query}"
@@ -49,11 +27,13 @@ def test_private_addresses_are_signed() -> None:
 
 
 def test_public_addresses_are_bare() -> None:
-    addresses = play_addresses(record(ShareType.PUBLIC), "https://video.example.org", Signer(), 1)
+    addresses = play_addresses(
+        "default", "channel_1_2", "https://video.example.org", relay=Signer(), expires=1, private=False
+    )
     assert addresses.ws_flv == "wss://video.example.org/default/channel_1_2.live.flv"
 
 
 @pytest.mark.parametrize(("name", "quoted"), [("a b", "a%20b"), ("a/b?", "a%2Fb%3F"), ("门", "%E9%97%A8")])
 def test_names_are_quoted(name: str, quoted: str) -> None:
-    addresses = play_addresses(record(ShareType.PUBLIC, name), "http://h", Signer(), 1)
+    addresses = play_addresses("default", name, "http://h", relay=Signer(), expires=1, private=False)
     assert addresses.hls == f"http://h/default/{quoted}/hls.m3u8"

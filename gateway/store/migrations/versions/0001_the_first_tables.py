@@ -235,9 +235,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("stream_id", name="uq_channel_stream_id"),
     )
     op.create_index(
-        "ix_channel_project_id_created_at_device_id_channel_id",
+        "ix_channel_project_id_device_id_channel_id",
         "channel",
-        ["project_id", "created_at", "device_id", "channel_id"],
+        ["project_id", "device_id", "channel_id"],
         unique=False,
     )
     op.create_index("ix_channel_project_id_status", "channel", ["project_id", "status"], unique=False)
@@ -245,7 +245,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_channel_project_id_status", table_name="channel")
-    op.drop_index("ix_channel_project_id_created_at_device_id_channel_id", table_name="channel")
+    op.drop_index("ix_channel_project_id_device_id_channel_id", table_name="channel")
     op.drop_table("channel")
     op.drop_index("ix_stream_project_id_state_created_at_stream_id", table_name="stream")
     op.drop_index("ix_stream_project_id_created_at_stream_id", table_name="stream")

@@ -1,0 +1,122 @@
+"""The ASGI application: every API family behind one exception table, one gate and one request id."""
+
+import secrets
+import socket
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from litestar import Litestar, Router
+from litestar.datastructures import MutableScopeHeaders
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.static_files import create_static_files_router
+from litestar.types import Message
+from prometheus_client import Counter, Histogram
+
+from api.auth.gate import Gate
+from api.auth.keystone import KeystoneController
+from api.errors import handle
+from api.health import HealthController
+from api.operator.controllers import OperatorController
+from api.services import Gateway
+from api.vis.common import page
+from api.vis.credentials import CredentialController
+from api.vis.devices import DeviceController
+from api.vis.streams import StreamController
+from api.vis.subscription import SubscriptionController
+
+BODY_MAX: Final = 1_048_576
+CONSOLE: Final = Path(__file__).parent / "console" / "dist"
+FAMILIES: Final = {"v1": "vis", "v3": "keystone", "gb": "operator"}
+
+
+def create(gateway: Gateway) -> Litestar:
+    """Builds the application; it opens nothing and starts nothing."""
+    handlers: list[Any] = [
+        HealthController,
+        Router(path="/", route_handlers=[KeystoneController], middleware=[Gate(gateway)]),
+        Router(
+            path="/v1",
+            route_handlers=[SubscriptionController, CredentialController, DeviceController, StreamController],
+            middleware=[Gate(gateway, subscribed=True)],
+            dependencies={"page": Provide(page, sync_to_thread=False)},
+        ),
+        Router(path="/gb/v1", route_handlers=[OperatorController], middleware=[Gate(gateway)]),
+    ]
+    if CONSOLE.is_dir():
+        handlers.append(create_static_files_router(path="/", directories=[CONSOLE], html_mode=True))
+    return Application(
+        handlers,
+        figures=Figures(gateway),
+        dependencies={"gateway": Provide(lambda: gateway, sync_to_thread=False)},
+        exception_handlers={Exception: handle},
+        openapi_config=_openapi(),
+        request_max_body_size=BODY_MAX,
+    )
+
+
+class Figures:
+    """What is counted of every request."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.requests = Counter(
+            "gateway_http_requests",
+            "Requests answered, by API family, method and status",
+            ["family", "method", "status"],
+            registry=gateway.metrics,
+        )
+        self.seconds = Histogram(
+            "gateway_http_request_seconds",
+            "Time to the end of the answer, by API family",
+            ["family"],
+            registry=gateway.metrics,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )
+
+
+class Application(Litestar):
+    """Gives every request an id (X-request-id, also in the log) and counts it, whatever it meets."""
+
+    def __init__(self, *given: Any, figures: Figures, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._figures = figures
+        self._host = socket.gethostname()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        begin, status = time.perf_counter(), "0"
+        request_id = f"{secrets.token_hex(16)}-{int(time.clock_gettime(time.CLOCK_REALTIME))}-{self._host}"
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+                MutableScopeHeaders.from_message(message)["X-request-id"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await super().__call__(scope, receive, answer)
+        family = FAMILIES.get(scope["path"].split("/", 2)[1], "other")
+        method = scope["method"] if scope["method"] in {"GET", "POST", "PUT", "DELETE", "HEAD"} else "other"
+        self._figures.requests.labels(family, method, status).inc()
+        self._figures.seconds.labels(family).observe(time.perf_counter() - begin)
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="GB/T 28181 access gateway",
+        version="1",
+        description="VIS under /v1, Keystone under /v3, the operator's own API under /gb/v1.",
+        path="/schema",
+        render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"]), YamlRenderPlugin()],
+        components=Components(
+            security_schemes={"token": SecurityScheme(type="apiKey", name="X-Auth-Token", security_scheme_in="header")}
+        ),
+        security=[{"token": []}],
+    )

@@ -1,0 +1,25 @@
+"""What every controller asks of a request."""
+
+from typing import Any
+
+from litestar import Request
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from api.services import Gateway
+from gateway.accounts.model import Token, User
+
+Authorised = Request[User, Token, State]
+"""A request that came through the gate."""
+
+Services = NamedDependency[SkipValidation[Gateway]]
+"""The gateway, given by `api.application`."""
+
+
+def base_url(request: Request[Any, Any, Any], gateway: Gateway) -> str:
+    """Scheme and host under which the client reaches us; the front door says whether it came by TLS."""
+    if gateway.public_url:
+        return gateway.public_url
+    scheme = "https" if request.headers.get("x-forwarded-proto") == "https" else "http"
+    return f"{scheme}://{request.headers.get('host') or request.url.netloc}"

@@ -1,0 +1,190 @@
+"""One table from what the domain refuses to what each API answers.
+
+Every family has a body of its own: `/v1` that of VIS, `/v3` that of Keystone, the rest problem+json (RFC 9457).
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+import gateway.accounts.errors as accounts
+import gateway.credentials.errors as credentials
+import gateway.devices.errors as devices
+import gateway.streams.errors as streams
+from gateway.errors import GatewayError, InvalidError, NotFoundError, QuotaError, UnavailableError
+
+log = structlog.get_logger(__name__)
+
+STATUS: Final[Mapping[str, int]] = {
+    "VIS.0001": 403,  # the token is refused
+    "VIS.0002": 400,  # no project id
+    "VIS.0003": 403,
+    "VIS.0004": 403,  # not subscribed
+    "VIS.0005": 404,  # a parameter is wrong
+    "VIS.0006": 403,  # not allowed
+    "VIS.0007": 500,  # our fault
+    "VIS.0008": 503,  # something we depend on is down
+    "VIS.0009": 503,
+    "VIS.0010": 404,
+    "VIS.0011": 503,
+    "VIS.0012": 404,
+    "VIS.0013": 500,
+    "VIS.0014": 400,  # a quota is used up
+    "VIS.0015": 404,
+    "VIS.0017": 403,
+    "VIS.0018": 400,  # subscribed already
+    "VIS.0101": 409,  # the credential's user name is taken
+    "VIS.0102": 404,  # no such credential
+    "VIS.0103": 409,
+    "VIS.0104": 404,
+    "VIS.0105": 400,  # the password is the user name, perhaps backwards
+    "VIS.0106": 403,  # the present password is another
+    "VIS.0107": 400,
+    "VIS.0108": 400,  # devices use the credential
+    "VIS.0109": 400,  # a device of the credential is invited
+    "VIS.0201": 409,  # the stream's name is taken
+    "VIS.0202": 400,  # no such stream
+    "VIS.0203": 400,
+    "VIS.0204": 400,  # the stream is stopped: no endpoint
+    "VIS.0205": 400,
+    "VIS.0206": 400,
+    "VIS.0207": 400,
+    "VIS.0208": 400,
+    "VIS.0209": 400,
+    "VIS.0210": 403,
+    "VIS.0211": 400,
+    "VIS.0212": 400,
+    "VIS.0213": 400,
+    "VIS.0214": 400,
+    "VIS.0215": 400,
+    "VIS.0216": 400,
+    "VIS.0301": 409,  # the device's id is taken
+    "VIS.0302": 404,  # no such device
+    "VIS.0303": 400,  # the device is registered: not deleted
+    "VIS.0304": 404,  # no such channel
+    "VIS.0305": 500,  # the invitation failed
+    "VIS.0306": 500,  # the cancellation failed
+    "VIS.0307": 400,
+    "VIS.0308": 400,  # invited already, or offline
+    "VIS.0309": 400,  # not invited
+    "VIS.0310": 400,
+    "VIS.0311": 400,  # being refreshed, or no NVR
+    "VIS.0312": 400,  # not registered, or offline
+    "VIS.0313": 400,  # an NVR's channel cannot prefer TCP
+}
+"""Status by error code: the whole of the document's table (§6.2)."""
+
+CODES: Final[Mapping[type[GatewayError], str]] = {
+    accounts.TokenError: "VIS.0001",
+    accounts.LoginError: "VIS.0001",
+    accounts.ForbiddenError: "VIS.0006",
+    accounts.NotSubscribedError: "VIS.0004",
+    accounts.AlreadySubscribedError: "VIS.0018",
+    InvalidError: "VIS.0005",
+    QuotaError: "VIS.0014",
+    UnavailableError: "VIS.0008",
+    credentials.CredentialExistsError: "VIS.0101",
+    credentials.PasswordIsNameError: "VIS.0105",
+    credentials.WrongPasswordError: "VIS.0106",
+    credentials.CredentialInUseError: "VIS.0108",
+    credentials.CredentialBusyError: "VIS.0109",
+    streams.StreamStoppedError: "VIS.0204",
+    devices.StreamExistsError: "VIS.0201",
+    devices.DeviceExistsError: "VIS.0301",
+    devices.DeviceRegisteredError: "VIS.0303",
+    devices.ChannelBusyError: "VIS.0308",
+    devices.NotInvitableError: "VIS.0308",
+    devices.NotInvitedError: "VIS.0309",
+    devices.RefreshingError: "VIS.0311",
+    devices.NotNvrError: "VIS.0311",
+    devices.DeviceOfflineError: "VIS.0312",
+    devices.TcpPriorityError: "VIS.0313",
+}
+NOT_FOUND: Final[Mapping[str, str]] = {
+    "credential": "VIS.0102",
+    "stream": "VIS.0202",
+    "device": "VIS.0302",
+    "channel": "VIS.0304",
+    "user of project": "VIS.0015",
+}
+LITESTAR: Final[Mapping[int, str]] = {401: "VIS.0001", 403: "VIS.0006", 503: "VIS.0008"}
+"""Codes of what the framework itself refuses; everything else of it is a wrong request."""
+
+
+class ProjectIdError(GatewayError):
+    """What stands in the path is no project id."""
+
+
+class NoTokenError(accounts.TokenError):
+    """The request carries no token at all."""
+
+
+class InvitationFailedError(GatewayError):
+    """The channel could not be called."""
+
+
+class CancellationFailedError(GatewayError):
+    """The channel's call could not be ended."""
+
+
+OURS: Final[Mapping[type[GatewayError], str]] = {
+    ProjectIdError: "VIS.0002",
+    InvitationFailedError: "VIS.0305",
+    CancellationFailedError: "VIS.0306",
+}
+
+
+def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answers what was raised, in the form of the family that was asked."""
+    status, code, message = _judge(error)
+    if status >= 500:
+        log.error("request failed", path=request.url.path, status=status, error=repr(error), exc_info=error)
+    path = request.url.path
+    if path.startswith("/v1/"):
+        return Response({"error_code": code, "error_msg": message}, status_code=status)
+    if path.startswith("/v3/"):
+        status = 401 if isinstance(error, accounts.LoginError | accounts.TokenError) else status
+        status = 400 if code == "VIS.0005" and status == 404 and not isinstance(error, HTTPException) else status
+        return Response(_keystone(status, code, message), status_code=status)
+    problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": message}
+    return Response(problem, status_code=status, media_type="application/problem+json")
+
+
+def _judge(error: Exception) -> tuple[int, str, str]:
+    """Status, code and text."""
+    if isinstance(error, GatewayError):
+        code = _code(error)
+        status = 401 if isinstance(error, NoTokenError) else STATUS[code]
+        return status, code, "the service is overloaded or down; try again" if status == 503 else str(error)
+    if isinstance(error, ValidationException) or (isinstance(error, HTTPException) and error.status_code == 400):
+        return STATUS["VIS.0005"], "VIS.0005", _explain(error)
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        return error.status_code, LITESTAR.get(error.status_code, "VIS.0005"), error.detail
+    return 500, "VIS.0007", "internal error; the log says more under this request's id"
+
+
+def _code(error: GatewayError) -> str:
+    if isinstance(error, NotFoundError):
+        return NOT_FOUND.get(error.kind, "VIS.0005")
+    for kind in type(error).__mro__:
+        code = OURS.get(kind) or CODES.get(kind)
+        if code is not None:
+            return code
+    return "VIS.0007"
+
+
+def _explain(error: HTTPException) -> str:
+    """Names each wrong field as the framework found it."""
+    extra = error.extra if isinstance(error.extra, list) else []
+    told = [f"{found['key']}: {found['message']}" if found.get("key") else str(found["message"]) for found in extra]
+    return "; ".join(told) or error.detail
+
+
+def _keystone(status: int, code: str, message: str) -> dict[str, Any]:
+    """Both forms that Keystone-like services answer with."""
+    title = HTTPStatus(status).phrase
+    return {"error": {"code": status, "message": message, "title": title}, "error_code": code, "error_msg": message}

@@ -1,0 +1,192 @@
+"""Channels with what flows and where it plays, devices with what they told, and the history of both."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, get
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from api.context import Authorised, Services, base_url
+from api.services import Gateway
+from gateway.devices.model import Channel, ChannelId, Device, DeviceState
+from gateway.streams.live import LiveStream
+
+
+class StreamFigures(msgspec.Struct, kw_only=True):
+    video_codec: str | None
+    width: int
+    height: int
+    fps: float
+    audio_codec: str | None
+    rate_in_bps: int
+    received: int
+    expected: int
+    viewers: dict[str, int]
+
+
+class Play(msgspec.Struct, kw_only=True):
+    http_flv: str
+    ws_flv: str
+    hls: str
+    hls_fmp4: str
+
+
+class ChannelView(msgspec.Struct, kw_only=True):
+    device_id: str
+    channel_id: str
+    name: str
+    device_state: str
+    invitation_status: str
+    stream_name: str
+    wanted: bool
+    stream: StreamFigures | None
+    """None while nothing flows."""
+    play: Play | None
+    """None while the channel is not wanted."""
+    failure: str | None
+    """Stage and cause of the last invitation that failed."""
+
+
+class ChannelList(msgspec.Struct, kw_only=True):
+    total: int
+    channels: list[ChannelView]
+
+
+class DeviceView(msgspec.Struct, kw_only=True):
+    """A device, also as it describes itself; None is what it did not tell."""
+
+    device_id: str
+    type: str
+    state: str
+    channels_query: str
+    created_at: datetime
+    registered_at: datetime | None
+    last_seen_at: datetime | None
+    manufacturer: str | None
+    model: str | None
+    firmware: str | None
+    user_agent: str | None
+    gb_version: str | None
+
+
+class EventView(msgspec.Struct, kw_only=True):
+    number: int
+    at: datetime
+    channel_id: str | None
+    before: str
+    after: str
+    cause: str
+    detail: str
+
+
+class EventList(msgspec.Struct, kw_only=True):
+    """Newest first; `next` continues as `before`."""
+
+    events: list[EventView]
+    next: int | None
+
+
+class OperatorController(Controller):
+    path = "/"
+    tags = ("operator",)
+
+    @get("/channels", summary="Channels of the project with what flows and where it plays")
+    async def channels(
+        self,
+        request: Authorised,
+        gateway: Services,
+        offset: Annotated[int, QueryParameter(ge=0, le=10_000_000)] = 0,
+        limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+        device_id: FromQuery[str | None] = None,
+    ) -> ChannelList:
+        """`offset` counts the channels left out before the first; `device_id` narrows to one device."""
+        project, base = request.auth.project, base_url(request, gateway)
+        listing = await gateway.devices.channels(
+            project.project_id, offset=offset, limit=limit, device_id=device_id or None
+        )
+        views = [_channel(gateway, project.name, base, channel, state) for channel, state in listing.entries]
+        return ChannelList(total=listing.total, channels=views)
+
+    @get("/devices/{device_id:str}", summary="A device, also as it describes itself")
+    async def device(self, request: Authorised, gateway: Services, device_id: FromPath[str]) -> DeviceView:
+        return _device(await gateway.devices.device(request.auth.project.project_id, device_id))
+
+    @get("/devices/{device_id:str}/events", summary="History of a device and its channels")
+    async def events(
+        self,
+        request: Authorised,
+        gateway: Services,
+        device_id: FromPath[str],
+        channel_id: FromQuery[str | None] = None,
+        before: FromQuery[int | None] = None,
+        limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+    ) -> EventList:
+        device = await gateway.devices.device(request.auth.project.project_id, device_id)
+        channel = ChannelId(channel_id) if channel_id else None
+        found = await gateway.events.history(device.device_id, channel_id=channel, before=before, limit=limit)
+        events = [
+            EventView(
+                number=number,
+                at=event.at.astimezone(UTC),
+                channel_id=event.channel_id,
+                before=event.before,
+                after=event.after,
+                cause=event.cause.value,
+                detail=event.detail,
+            )
+            for number, event in found
+        ]
+        return EventList(events=events, next=events[-1].number if len(events) == limit else None)
+
+
+def _channel(gateway: Gateway, app: str, base: str, channel: Channel, state: DeviceState) -> ChannelView:
+    live = gateway.streams.live(app, channel.stream_name)
+    return ChannelView(
+        device_id=channel.device_id,
+        channel_id=channel.channel_id,
+        name=channel.name,
+        device_state=state.value,
+        invitation_status=channel.status.value,
+        stream_name=channel.stream_name,
+        wanted=channel.wanted,
+        stream=_figures(live) if live is not None and live.first_packet_ms is not None else None,
+        play=_play(gateway, app, base, channel) if channel.wanted else None,
+        failure=gateway.invitations.failure(channel.device_id, channel.channel_id),
+    )
+
+
+def _play(gateway: Gateway, app: str, base: str, channel: Channel) -> Play:
+    found = gateway.streams.channel_addresses(app, channel, base, gateway.clock())
+    return Play(http_flv=found.http_flv, ws_flv=found.ws_flv, hls=found.hls, hls_fmp4=found.hls_fmp4)
+
+
+def _figures(live: LiveStream) -> StreamFigures:
+    return StreamFigures(
+        video_codec=live.video_codec,
+        width=live.width,
+        height=live.height,
+        fps=live.fps,
+        audio_codec=live.audio_codec,
+        rate_in_bps=live.rate_in_bps,
+        received=live.received,
+        expected=live.expected,
+        viewers=dict(live.viewers),
+    )
+
+
+def _device(device: Device) -> DeviceView:
+    return DeviceView(
+        device_id=device.device_id,
+        type=device.type.value,
+        state=device.state.value,
+        channels_query=device.catalogue.value,
+        created_at=device.created_at,
+        registered_at=device.registered_at,
+        last_seen_at=device.last_seen_at,
+        manufacturer=device.manufacturer,
+        model=device.model,
+        firmware=device.firmware,
+        user_agent=device.user_agent,
+        gb_version=device.gb_version,
+    )

@@ -1,0 +1,187 @@
+"""Streams (§4.2.5 to §4.2.7)."""
+
+import msgspec
+from litestar import Controller, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, SkipValidation
+from msgspec import UNSET, UnsetType
+
+from api.context import Authorised, Services, base_url
+from api.vis.common import optional, time
+from gateway.paging import Listing, Page
+from gateway.store import StreamFilter
+from gateway.streams.live import LiveStream
+from gateway.streams.model import AccessType, StreamState
+from gateway.streams.service import StreamNow
+
+
+class VideoMeta(msgspec.Struct, kw_only=True):
+    codec: str
+    width: str
+    height: str
+
+
+class Meta(msgspec.Struct, kw_only=True):
+    video: VideoMeta
+
+
+class FlowInfo(msgspec.Struct, kw_only=True):
+    """What flows; rates only while it does."""
+
+    is_publishing: bool
+    bytes_in: str
+    bytes_out: str
+    bw_in: str | UnsetType = UNSET
+    bw_out: str | UnsetType = UNSET
+    bw_video: str | UnsetType = UNSET
+    bw_audio: str | UnsetType = UNSET
+    num_play_clients: int | UnsetType = UNSET
+    meta: Meta | UnsetType = UNSET
+
+
+class Tag(msgspec.Struct, kw_only=True):
+    key: str
+    value: str
+
+
+class StreamBody(msgspec.Struct, kw_only=True):
+    access_type: str
+    created_at: str
+    updated_at: str
+    description: str
+    share_type: str
+    stream_id: str
+    name: str
+    state: str
+    retention_state: str
+    tag: list[Tag]
+    encode_type: str
+    transfer_protocol: str | UnsetType = UNSET
+    stream_flow_info: FlowInfo | UnsetType = UNSET
+
+
+class StreamPage(msgspec.Struct, kw_only=True):
+    total: int
+    entries: list[StreamBody]
+
+
+class Addresses(msgspec.Struct, kw_only=True):
+    """An extension: the stream in every format."""
+
+    http_flv: str
+    ws_flv: str
+    hls: str
+    hls_fmp4: str
+
+
+class Endpoint(msgspec.Struct, kw_only=True):
+    push_flow_protocol: str
+    push_flow_address: str
+    addresses: Addresses
+    pull_flow_address: str | UnsetType = UNSET
+    hls_pull_flow_address: str | UnsetType = UNSET
+
+
+class StreamController(Controller):
+    path = "/{project_id:str}/streams"
+    tags = ("streams",)
+
+    @get(summary="List streams")
+    async def index(
+        self,
+        project_id: FromPath[str],
+        gateway: Services,
+        page: NamedDependency[SkipValidation[Page | None]],
+        name: FromQuery[str | None] = None,
+        stream_state: FromQuery[str | None] = None,
+        retention_state: FromQuery[str | None] = None,
+    ) -> StreamPage | list[StreamBody]:
+        """No stream is retained yet, so `retention_state` ACTIVE finds none."""
+        wanted = StreamFilter(name=name or None, state=optional(StreamState, stream_state, "stream_state"))
+        listing = await gateway.streams.list(project_id, wanted, page)
+        if optional(StreamState, retention_state, "retention_state") is StreamState.ACTIVE:
+            listing = Listing(0, [])
+        entries = [_body(stream) for stream in listing.entries]
+        return entries if page is None else StreamPage(total=listing.total, entries=entries)
+
+    @get("/{stream_name:str}", summary="A stream and what flows of it")
+    async def show(self, project_id: FromPath[str], stream_name: FromPath[str], gateway: Services) -> StreamBody:
+        stream = await gateway.streams.get(project_id, stream_name)
+        body = _body(stream)
+        body.stream_flow_info = _flow(stream.live)
+        return body
+
+    @get("/{stream_name:str}/endpoint", summary="Where a stream plays")
+    async def endpoint(
+        self, project_id: FromPath[str], stream_name: FromPath[str], request: Authorised, gateway: Services
+    ) -> Endpoint:
+        """H.264 has `pull_flow_address`, H.265 `hls_pull_flow_address`; before the coding is known there are both."""
+        stream, addresses = await gateway.streams.endpoint(
+            project_id, stream_name, base_url(request, gateway), gateway.clock()
+        )
+        endpoint = Endpoint(
+            push_flow_protocol=stream.record.access_type.value,
+            push_flow_address=gateway.sip.host,
+            addresses=Addresses(
+                http_flv=addresses.http_flv, ws_flv=addresses.ws_flv, hls=addresses.hls, hls_fmp4=addresses.hls_fmp4
+            ),
+        )
+        if stream.encode_type != "H265":
+            endpoint.pull_flow_address = addresses.http_flv
+        if stream.encode_type != "H264":
+            endpoint.hls_pull_flow_address = addresses.hls
+        return endpoint
+
+
+def _body(stream: StreamNow) -> StreamBody:
+    record = stream.record
+    body = StreamBody(
+        access_type=record.access_type.value,
+        created_at=time(record.created_at),
+        updated_at=time(record.updated_at),
+        description=record.description,
+        share_type=record.share_type.value,
+        stream_id=record.stream_id,
+        name=record.name,
+        state=record.state.value,
+        retention_state=StreamState.STOPPED.value,
+        tag=[],
+        encode_type=stream.encode_type,
+    )
+    if record.access_type is AccessType.GB28181:
+        over_tcp = stream.live.transport != "udp" if stream.live else record.tcp_priority
+        body.transfer_protocol = "TCP" if over_tcp else "UDP"
+    return body
+
+
+def _flow(live: LiveStream | None) -> FlowInfo:
+    if live is None or live.first_packet_ms is None:
+        return FlowInfo(is_publishing=False, bytes_in=size(0), bytes_out=size(0))
+    flow = FlowInfo(
+        is_publishing=True,
+        bytes_in=size(live.bytes_in),
+        bytes_out=size(live.bytes_out),
+        bw_in=rate(live.rate_in_bps),
+        bw_out=rate(live.rate_out_bps),
+        bw_video=rate(live.rate_video_bps),
+        bw_audio=rate(live.rate_audio_bps),
+        num_play_clients=sum(live.viewers.values()),
+    )
+    if live.video_codec:
+        flow.meta = Meta(video=VideoMeta(codec=live.video_codec, width=str(live.width), height=str(live.height)))
+    return flow
+
+
+def size(count: int) -> str:
+    """Bytes as `131.469 MB` or `15.775 GB`, in powers of 1024."""
+    giga = count >= 1 << 30
+    return f"{_number(count / (1 << 30 if giga else 1 << 20))} {'GB' if giga else 'MB'}"
+
+
+def rate(bits: int) -> str:
+    """Bits a second as `102.883 Kb/s`."""
+    return f"{_number(bits / 1000)} Kb/s"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".")

@@ -1,0 +1,208 @@
+"""A gateway without cameras: real services over a real database, with doors to the parts that speak SIP and media."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from argon2 import PasswordHasher
+from prometheus_client import CollectorRegistry
+
+from api.services import Gateway, SipServer
+from gateway.accounts.passwords import Passwords
+from gateway.accounts.quotas import Quotas
+from gateway.accounts.service import Accounts, FirstStart
+from gateway.credentials.service import Credentials
+from gateway.devices.errors import NotInvitableError, NotInvitedError, RefreshingError
+from gateway.devices.model import (
+    CatalogueEntry,
+    CatalogueStatus,
+    Channel,
+    ChannelId,
+    Device,
+    DeviceId,
+    DeviceState,
+    InvitationStatus,
+    Registration,
+    StateCause,
+    StateEvent,
+)
+from gateway.devices.service import Devices
+from gateway.errors import GatewayError
+from gateway.settings import DEFAULT_QUOTAS
+from gateway.store import Store
+from gateway.streams.service import Streams
+
+NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+DOMAIN = "3402000000"
+S = InvitationStatus
+
+
+@dataclass
+class Live:
+    """A stream as the relay would tell it."""
+
+    transport: str = "udp"
+    first_packet_ms: int | None = 1
+    video_codec: str | None = "H264"
+    width: int = 704
+    height: int = 576
+    fps: float = 25.0
+    audio_codec: str | None = "PCMA"
+    expected: int = 4511
+    received: int = 4511
+    bytes_in: int = 137_857_335
+    bytes_out: int = 16_938_360_832
+    rate_in_bps: int = 102_883
+    rate_out_bps: int = 0
+    rate_video_bps: int = 100_000
+    rate_audio_bps: int = 2_883
+    viewers: Mapping[str, int] = field(default_factory=lambda: {"http-flv": 1, "hls": 1})
+
+
+class Relay:
+    """The relay's answers, to be set by a test."""
+
+    def __init__(self) -> None:
+        self.live: dict[tuple[str, str], Live] = {}
+
+    def stream(self, app: str, name: str) -> Live | None:
+        return self.live.get((app, name))
+
+    def sign(self, app: str, name: str, expires: int) -> str:
+        return f"expires={expires}&sign=s"
+
+
+class Calls:
+    """Cameras that answer at once; `error` is what happens instead."""
+
+    def __init__(self, store: Store, world: "World") -> None:
+        self.error: GatewayError | None = None
+        self._store, self._world = store, world
+
+    async def invite(self, channel: Channel, *, quota: int) -> None:
+        if self.error is not None:
+            raise self.error
+        if channel.status not in {S.ONLINE, S.TEMPORARY_OFFLINE}:
+            raise NotInvitableError(f"the channel is {channel.status}")
+        await self._store.channels.set_wanted(channel.device_id, channel.channel_id, True, at=NOW, quota=quota)
+        await self._world.set_channel(channel, S.INVITE_SUCCESS, StateCause.MEDIA)
+
+    async def cancel(self, channel: Channel) -> None:
+        if self.error is not None:
+            raise self.error
+        if channel.status not in {S.INVITING, S.INVITE_SUCCESS, S.TEMPORARY_OFFLINE}:
+            raise NotInvitedError(f"the channel is {channel.status}")
+        await self._store.channels.set_wanted(channel.device_id, channel.channel_id, False, at=NOW)
+        await self._world.set_channel(channel, S.ONLINE, StateCause.ENDED)
+
+    def failure(self, device_id: DeviceId, channel_id: ChannelId) -> str | None:
+        return "answer: 486 Busy Here" if channel_id.endswith("9") else None
+
+
+class Catalogue:
+    """Takes one query a device, and never gets an answer."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def refresh(self, device: Device) -> None:
+        if device.catalogue is CatalogueStatus.QUERYING:
+            raise RefreshingError("a query is running")
+        await self._store.devices.set_catalogue(device.device_id, CatalogueStatus.QUERYING)
+
+
+class Health:
+    """Well, until a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, str | None] = {"database": None, "sip": None}
+
+    async def check(self) -> Mapping[str, str | None]:
+        return self.found
+
+
+class World:
+    """The gateway, and what cameras would do to it."""
+
+    def __init__(self, store: Store, *, subscription_required: bool = False, quotas: Mapping[str, int] = {}) -> None:
+        self.store = store
+        self.now = NOW
+        self.relay = Relay()
+        self.calls = Calls(store, self)
+        self.health = Health()
+        limits = Quotas({**DEFAULT_QUOTAS, **quotas})
+        cheap = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        self.accounts = Accounts(store, limits, subscription_required=subscription_required, passwords=cheap)
+        self.gateway = Gateway(
+            accounts=self.accounts,
+            credentials=Credentials(store, limits),
+            devices=Devices(store, limits, domain=DOMAIN),
+            streams=Streams(store, self.relay),
+            invitations=self.calls,
+            catalogue=Catalogue(store),
+            events=store.events,
+            health=self.health,
+            metrics=CollectorRegistry(),
+            sip=SipServer("192.0.2.1", 5080),
+            clock=lambda: self.now,
+        )
+
+    async def first_start(self) -> FirstStart:
+        first = await self.accounts.first_start(NOW, name="admin", password="Secret-1234")
+        assert first is not None
+        return first
+
+    async def register(self, device_id: str, project_id: str, channels: int = 1) -> None:
+        """The device registers and tells its channels."""
+        device = DeviceId(device_id)
+        registration = Registration(
+            device_id=device,
+            contact=f"sip:{device}@198.51.100.7:5060",
+            transport="UDP",
+            remote_host="198.51.100.7",
+            remote_port=5060,
+            local_host="192.0.2.1",
+            local_port=5080,
+            call_id="1@198.51.100.7",
+            cseq=2,
+            registered_at=self.now,
+            expires_at=self.now + timedelta(days=1),
+            last_seen_at=self.now,
+            keepalive_interval=None,
+        )
+        event = self._event(project_id, device, None, DeviceState.ONLINE.value, StateCause.REGISTER)
+        await self.store.devices.save_registration(registration, event)
+        entries = [
+            CatalogueEntry(node_id=f"{DOMAIN}131{number:07d}", name=f"门{number}", video=True, reported_on=True)
+            for number in range(1, channels + 1)
+        ]
+        await self.store.channels.upsert_catalogue(device, entries, complete=True, at=self.now)
+
+    async def lose(self, device_id: str, project_id: str) -> None:
+        """The device falls silent."""
+        device = DeviceId(device_id)
+        event = self._event(project_id, device, None, DeviceState.OFFLINE.value, StateCause.KEEPALIVE_LOST)
+        channels = (await self.store.channels.of_devices([device])).get(device, ())
+        events = [
+            self._event(project_id, device, channel.channel_id, S.OFFLINE.value, StateCause.DEVICE_OFFLINE)
+            for channel in channels
+        ]
+        await self.store.devices.set_state(event, channels=events)
+
+    async def set_channel(self, channel: Channel, status: InvitationStatus, cause: StateCause) -> None:
+        event = self._event(channel.project_id, channel.device_id, channel.channel_id, status.value, cause)
+        await self.store.channels.set_status([event])
+
+    def _event(
+        self, project_id: str, device_id: DeviceId, channel_id: ChannelId | None, after: str, cause: StateCause
+    ) -> StateEvent:
+        return StateEvent(
+            at=self.now,
+            project_id=project_id,
+            device_id=device_id,
+            channel_id=channel_id,
+            before="",
+            after=after,
+            cause=cause,
+            detail="",
+        )
