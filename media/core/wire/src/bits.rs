@@ -31,6 +31,17 @@ impl<'a> Bits<'a> {
         Some((1 << zeros) - 1 + self.read(zeros)?)
     }
 
+    /// se(v): 0, 1, −1, 2, −2 … (§9.1.1).
+    pub(crate) fn se(&mut self) -> Option<i64> {
+        let code = i64::from(self.ue()?);
+        Some(if code & 1 == 1 { (code + 1) / 2 } else { -(code / 2) })
+    }
+
+    /// u(1).
+    pub(crate) fn flag(&mut self) -> Option<bool> {
+        Some(self.read(1)? == 1)
+    }
+
     pub(crate) fn skip(&mut self, count: usize) -> Option<()> {
         self.position += count;
         (self.position <= self.data.len() * 8).then_some(())

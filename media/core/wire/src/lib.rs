@@ -7,25 +7,38 @@
 //! nothing, `next_timeout()` says when to call `handle_timeout(now)`.
 #![forbid(unsafe_code)]
 
+pub mod aac;
 pub mod adts;
 pub mod amf;
 pub mod avc;
 mod bits;
 pub mod chunk;
+mod es;
 pub mod fault;
 pub mod flv;
 pub mod fmp4;
+mod habit;
 pub mod hevc;
 pub mod hls;
+pub mod inspect;
 pub mod media;
+pub mod nal;
+pub mod parameter_sets;
+mod payload;
+mod probe;
+mod program;
+pub mod ps;
 pub mod reorder;
 pub mod rfc4571;
 pub mod rtcp;
 pub mod rtp;
 mod sample;
+mod sound;
 #[cfg(test)]
 mod testing;
+pub mod timeline;
 pub mod ts;
+mod units;
 pub mod unpack;
 pub mod websocket;
 

@@ -1,15 +1,24 @@
 //! From ordered RTP packets to access units: the whole chain for one stream.
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use crate::{
+    aac::Config,
+    es::{self, AacPacket, Packing, Pictures},
     fault::Fault,
-    media::{AccessUnit, Tracks},
+    media::{AccessUnit, AudioCodec, Kind, Tracks, VideoCodec},
+    payload::{BareAudio, Expected, expected, static_audio},
+    probe::{Probe, Verdict},
+    program::{self, Frame, Program},
+    ps::begins_pack,
     rtp,
+    timeline::Stamp,
+    units::Units,
 };
 
 /// Limits and patience of one stream.
@@ -33,39 +42,7 @@ impl Default for Options {
     }
 }
 
-/// What the packets of a stream carry, as found by probing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Payload {
-    /// Program stream (ISO/IEC 13818-1 §2.5) over RTP.
-    Ps,
-    /// H.264 NAL units (RFC 6184, or Annex B bytes).
-    H264,
-    /// H.265 NAL units (RFC 7798, or Annex B bytes).
-    H265,
-    /// Bare G.711 A-law.
-    G711A,
-    /// Bare G.711 µ-law.
-    G711U,
-    /// AAC (RFC 3640).
-    Aac,
-    /// Transport stream.
-    Ts,
-}
-
-impl Payload {
-    /// Its name in the interface: `ps`, `h264`, `h265`, `g711a`, `g711u`, `aac`, `ts`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ps => "ps",
-            Self::H264 => "h264",
-            Self::H265 => "h265",
-            Self::G711A => "g711a",
-            Self::G711U => "g711u",
-            Self::Aac => "aac",
-            Self::Ts => "ts",
-        }
-    }
-}
+pub use crate::payload::Payload;
 
 /// What comes out of a stream.
 #[derive(Debug, Clone)]
@@ -80,40 +57,297 @@ pub enum Output {
     Fault(Fault),
 }
 
+/// How the packets of video (and what comes with it) are read.
+#[derive(Debug)]
+enum Reader {
+    Probing(Probe),
+    Program(Box<Program>),
+    Pictures(Box<Pictures>),
+    /// Nothing can be made of it.
+    Nothing,
+}
+
+/// A packet kept while probing.
+#[derive(Debug)]
+struct Kept {
+    now: Instant,
+    payload_type: u8,
+    marker: bool,
+    seq: u16,
+    timestamp: u32,
+    payload: Bytes,
+}
+
+/// What is kept while probing.
+const KEPT_PACKETS: usize = 256;
+const KEPT_BYTES: usize = 512 << 10;
+
 /// Unpacks one stream; its packets come in order, gaps are told.
+#[derive(Debug)]
 pub struct Unpacker {
-    output: VecDeque<Output>,
+    options: Options,
+    reader: Reader,
+    units: Units,
+    kept: Vec<Kept>,
+    kept_bytes: usize,
+    expected: Vec<(u8, Expected)>,
+    program_type: Option<u8>, // payload type of the program stream
+    audio_type: Option<u8>,   // last payload type of bare sound: one packet alone proves nothing
+    audio: Option<BareAudio>, // as read now
+    told: Vec<Payload>,
 }
 
 impl Unpacker {
     /// A stream that has not begun.
-    pub fn new(_options: Options) -> Self {
-        Self { output: VecDeque::new() }
-    }
-
-    /// Tells payload types and encoding names of the SDP answer, such as (96, "PS") or (98, "H264").
-    pub fn expect<'a>(&mut self, _payloads: impl IntoIterator<Item = (u8, &'a str)>) {}
-
-    /// Takes the next packet.
-    pub fn handle_packet(&mut self, _now: Instant, _packet: &rtp::Packet<'_>) {}
-
-    /// Tells that `lost` packets before the next one will never come (at a restart: an unknown number, say 1).
-    pub fn handle_gap(&mut self, lost: u64) {
-        if lost > 0 {
-            self.output.push_back(Output::Fault(Fault::SequenceGap));
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            reader: Reader::Probing(Probe::new()),
+            units: Units::new(options),
+            kept: Vec::new(),
+            kept_bytes: 0,
+            expected: Vec::new(),
+            program_type: None,
+            audio_type: None,
+            audio: None,
+            told: Vec::new(),
         }
     }
 
+    /// Tells payload types and encoding names of the SDP answer, such as (96, "PS"), (98, "H264") or
+    /// (102, "MPEG4-GENERIC/16000/1"). They are hints: what the packets show counts more.
+    pub fn expect<'a>(&mut self, payloads: impl IntoIterator<Item = (u8, &'a str)>) {
+        self.expected = payloads
+            .into_iter()
+            .filter_map(|(number, name)| Some((number, expected(name)?)))
+            .take(32)
+            .collect();
+    }
+
+    /// Takes the next packet.
+    pub fn handle_packet(&mut self, now: Instant, packet: &rtp::Packet<'_>) {
+        if packet.payload.is_empty() {
+            return;
+        }
+        if let Some(audio) = self.bare_audio(packet) {
+            return self.handle_audio(now, packet, audio);
+        }
+        match &mut self.reader {
+            Reader::Probing(probe) => {
+                let announced = self.expected.iter().find_map(|&(number, expected)| match expected {
+                    Expected::Main(main) if number == packet.payload_type => Some(main),
+                    _ => None,
+                });
+                match probe.handle_packet(packet, announced) {
+                    None => self.keep(now, packet),
+                    Some(verdict) => self.decide(now, packet, verdict),
+                }
+            }
+            _ => self.read(now, packet),
+        }
+    }
+
+    fn read(&mut self, now: Instant, packet: &rtp::Packet<'_>) {
+        match &mut self.reader {
+            Reader::Program(program) => {
+                if begins_pack(packet.payload) {
+                    self.program_type = Some(packet.payload_type);
+                }
+                program.handle_packet(packet);
+                self.drain_program(now);
+            }
+            Reader::Pictures(pictures) => {
+                pictures.handle_packet(packet);
+                self.drain_pictures(now);
+            }
+            Reader::Probing(_) | Reader::Nothing => {}
+        }
+    }
+
+    fn keep(&mut self, now: Instant, packet: &rtp::Packet<'_>) {
+        let &rtp::Packet { payload_type, marker, seq, timestamp, payload, .. } = packet;
+        self.kept_bytes += payload.len();
+        if self.kept.len() < KEPT_PACKETS && self.kept_bytes <= KEPT_BYTES {
+            let payload = Bytes::copy_from_slice(payload);
+            self.kept.push(Kept { now, payload_type, marker, seq, timestamp, payload });
+        }
+    }
+
+    /// The payload is known: what was kept is read, then this packet.
+    fn decide(&mut self, now: Instant, packet: &rtp::Packet<'_>, verdict: Verdict) {
+        let limit = self.options.frame_bytes_max;
+        let kept = std::mem::take(&mut self.kept);
+        self.kept_bytes = 0;
+        self.reader = match verdict {
+            Verdict::Ps => {
+                self.tell(Payload::Ps);
+                self.program_type = Some(packet.payload_type);
+                Reader::Program(Box::new(Program::new(limit)))
+            }
+            Verdict::Nals(codec) | Verdict::AnnexB(codec) => {
+                self.tell(if codec == VideoCodec::H264 { Payload::H264 } else { Payload::H265 });
+                self.units.announce(Some(codec), None);
+                let packing = if let Verdict::AnnexB(_) = verdict { Packing::AnnexB } else { Packing::Rtp };
+                Reader::Pictures(Box::new(Pictures::new(codec, packing, limit)))
+            }
+            Verdict::Ts => {
+                self.tell(Payload::Ts);
+                self.units.fault(Fault::UnsupportedPayload("MPEG-TS"));
+                Reader::Nothing
+            }
+            Verdict::Unsupported(name) => {
+                self.units.fault(Fault::UnsupportedPayload(name));
+                // What is unknown may have begun badly; a maker's container stays one.
+                if name == "unknown" { Reader::Probing(Probe::new()) } else { Reader::Nothing }
+            }
+        };
+        for Kept { now, payload_type, marker, seq, timestamp, payload } in kept {
+            let kept =
+                rtp::Packet { payload_type, marker, seq, timestamp, ssrc: packet.ssrc, payload: &payload };
+            self.read(now, &kept);
+        }
+        self.read(now, packet);
+    }
+
+    fn drain_program(&mut self, now: Instant) {
+        let Reader::Program(program) = &mut self.reader else { return };
+        while let Some(event) = program.poll_event() {
+            match event {
+                program::Event::Frame(Frame { kind: Kind::Video, data, stamp }) => {
+                    self.units.handle_annex_b(now, data, stamp);
+                    if let Some(codec) = self.units.codec() {
+                        program.set_codec(codec);
+                    }
+                }
+                program::Event::Frame(Frame { kind: Kind::Audio, data, stamp }) => {
+                    self.units.handle_audio(now, data.freeze(), stamp);
+                }
+                program::Event::Map { video, audio } => self.units.handle_map(video, audio),
+                program::Event::VideoGap => self.units.handle_video_gap(),
+                program::Event::Fault(fault) => self.units.fault(fault),
+            }
+        }
+    }
+
+    fn drain_pictures(&mut self, now: Instant) {
+        let Reader::Pictures(pictures) = &mut self.reader else { return };
+        while let Some(event) = pictures.poll_event() {
+            match event {
+                es::Event::Picture(data, stamp) => match pictures.packing() {
+                    Packing::Rtp => self.units.handle_video(now, data, stamp),
+                    Packing::AnnexB => self.units.handle_annex_b(now, data, stamp),
+                },
+                es::Event::Gap => self.units.handle_video_gap(),
+                es::Event::Fault(fault) => self.units.fault(fault),
+            }
+        }
+        if let Some(codec) = self.units.codec().filter(|&codec| codec != pictures.codec()) {
+            pictures.set_codec(codec);
+        }
+    }
+
+    /// What sound a packet carries by its payload type, unless it shows or continues a program stream.
+    fn bare_audio(&mut self, packet: &rtp::Packet<'_>) -> Option<BareAudio> {
+        let number = packet.payload_type;
+        let stated = self.expected.iter().find(|expected| expected.0 == number);
+        let audio = match stated {
+            Some(&(_, Expected::Audio(audio))) => audio,
+            Some(_) => return None,
+            None => static_audio(number)?,
+        };
+        if begins_pack(packet.payload) || self.program_type == Some(number) {
+            return None;
+        }
+        Some(audio)
+    }
+
+    fn handle_audio(&mut self, now: Instant, packet: &rtp::Packet<'_>, audio: BareAudio) {
+        if self.audio_type.replace(packet.payload_type) != Some(packet.payload_type) {
+            return; // some devices give the first packet of a program stream a payload type of sound
+        }
+        if self.audio != Some(audio) {
+            self.audio = Some(audio);
+            self.begin_audio(audio);
+        }
+        let timestamp = packet.timestamp;
+        match audio {
+            BareAudio::G711(_) => {
+                let data = Bytes::copy_from_slice(packet.payload);
+                self.units.handle_audio(now, data, Stamp::Rtp { timestamp, rate: 8000 });
+            }
+            BareAudio::Aac { rate, .. } => {
+                let units = &mut self.units;
+                let each = |data, stamp| units.handle_aac(now, data, stamp);
+                if AacPacket::parse(packet.payload)
+                    .and_then(|aac| aac.frames(timestamp, rate, each))
+                    .is_none()
+                {
+                    self.units.fault(Fault::BadPayload);
+                }
+            }
+            BareAudio::Unsupported(_) => {}
+        }
+    }
+
+    fn begin_audio(&mut self, audio: BareAudio) {
+        match audio {
+            BareAudio::G711(codec) => {
+                self.tell(if codec == AudioCodec::G711A { Payload::G711A } else { Payload::G711U });
+                self.units.announce(None, Some(codec));
+            }
+            BareAudio::Aac { rate, stated } => {
+                self.tell(Payload::Aac);
+                self.units.announce(None, Some(AudioCodec::Aac));
+                if stated {
+                    self.units.sound.configure(Config { sample_rate: rate, ..Config::ASSUMED });
+                }
+            }
+            BareAudio::Unsupported(name) => self.units.fault(Fault::UnsupportedCodec(name)),
+        }
+    }
+
+    fn tell(&mut self, payload: Payload) {
+        if !self.told.contains(&payload) {
+            self.told.push(payload);
+            self.units.tell(Output::Payload(payload));
+        }
+    }
+
+    /// Tells that `lost` packets before the next one will never come (at a restart: an unknown number, say 1).
+    pub fn handle_gap(&mut self, lost: u64) {
+        if lost == 0 {
+            return;
+        }
+        self.units.fault(Fault::SequenceGap);
+        self.units.sound.handle_gap();
+        let damaged = match &mut self.reader {
+            Reader::Program(program) => program.handle_gap(),
+            Reader::Pictures(pictures) => pictures.handle_gap(),
+            Reader::Probing(_) => {
+                self.kept.clear();
+                self.kept_bytes = 0;
+                false
+            }
+            Reader::Nothing => false,
+        };
+        if damaged {
+            self.units.fault(Fault::DamagedUnit);
+        }
+        self.units.handle_video_gap();
+    }
+
     /// Lets time pass; early calls do no harm.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.units.handle_timeout(now);
+    }
 
     /// When to call `handle_timeout`.
     pub fn next_timeout(&self) -> Option<Instant> {
-        None
+        self.units.next_timeout()
     }
 
     /// The next output, or `None` until something is handled.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.output.pop_front()
+        self.units.poll_output()
     }
 }

@@ -1,0 +1,170 @@
+//! Sequence parameter sets of H.264 (ITU-T H.264 §7.3.2.1.1, §E.1.1).
+
+use super::{SpsInfo, rate};
+use crate::{
+    bits::{Bits, unescape},
+    nal::ParameterSet,
+};
+
+const BYTES_MAX: usize = 1024;
+
+/// The sequence or picture parameter set's id.
+pub(super) fn id(set: ParameterSet, nal: &[u8]) -> Option<u32> {
+    let start = if set == ParameterSet::Sequence { 4 } else { 1 };
+    Bits::new(&unescape(nal.get(start..)?, 8)).ue()
+}
+
+pub(super) fn parse(nal: &[u8]) -> Option<SpsInfo> {
+    let bytes = unescape(nal.get(1..)?, BYTES_MAX);
+    let &[profile, constraints, level, ..] = &bytes[..] else { return None };
+    let mut bits = Bits::new(&bytes[3..]);
+    (bits.ue()? < 32).then_some(())?; // seq_parameter_set_id
+    let (mut chroma_format, mut planes, mut luma_depth, mut chroma_depth) = (1, false, 8, 8);
+    if matches!(profile, 100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135) {
+        chroma_format = bits.ue()?;
+        if chroma_format == 3 {
+            planes = bits.flag()?;
+        }
+        (luma_depth, chroma_depth) = (bits.ue()?.checked_add(8)?, bits.ue()?.checked_add(8)?);
+        bits.skip(1)?; // qpprime_y_zero_transform_bypass_flag
+        if bits.flag()? {
+            scaling_matrices(&mut bits, if chroma_format == 3 { 12 } else { 8 })?;
+        }
+    }
+    (chroma_format <= 3 && luma_depth <= 14 && chroma_depth <= 14).then_some(())?;
+    bits.ue()?; // log2_max_frame_num_minus4
+    order_count(&mut bits)?;
+    bits.ue()?; // max_num_ref_frames
+    bits.skip(1)?; // gaps_in_frame_num_value_allowed_flag
+    let (width, height) = size(&mut bits, chroma_format, planes)?;
+    let rate =
+        if bits.flag()? { timing(&mut bits).and_then(|(scale, unit)| rate(scale, unit)) } else { None };
+    Some(SpsInfo {
+        profile,
+        compatibility: u32::from(constraints),
+        level,
+        chroma_format: chroma_format as u8,
+        luma_depth: luma_depth as u8,
+        chroma_depth: chroma_depth as u8,
+        width,
+        height,
+        rate,
+    })
+}
+
+/// `seq_scaling_matrix` (§7.3.2.1.1.1).
+fn scaling_matrices(bits: &mut Bits, lists: usize) -> Option<()> {
+    for list in 0..lists {
+        if !bits.flag()? {
+            continue;
+        }
+        let (mut last, mut next) = (8, 8);
+        for _ in 0..if list < 6 { 16 } else { 64 } {
+            if next != 0 {
+                next = (last + bits.se()?).rem_euclid(256);
+            }
+            last = if next == 0 { last } else { next };
+        }
+    }
+    Some(())
+}
+
+/// `pic_order_cnt_type` and what depends on it.
+fn order_count(bits: &mut Bits) -> Option<()> {
+    match bits.ue()? {
+        0 => bits.ue().map(drop),
+        1 => {
+            bits.skip(1)?;
+            bits.se()?;
+            bits.se()?;
+            let cycle = bits.ue()?;
+            (cycle <= 255).then_some(())?;
+            (0..cycle).try_for_each(|_| bits.se().map(drop))
+        }
+        2 => Some(()),
+        _ => None,
+    }
+}
+
+/// Width and height with cropping (§7.4.2.1.1); 0 for a picture that is cropped away.
+fn size(bits: &mut Bits, chroma_format: u32, planes: bool) -> Option<(u32, u32)> {
+    let width = bits.ue()?.checked_add(1)?.checked_mul(16)?;
+    let units = bits.ue()?.checked_add(1)?.checked_mul(16)?;
+    let frames_only = bits.flag()?;
+    let fields = if frames_only { 1 } else { 2 };
+    let height = units.checked_mul(fields)?;
+    if !frames_only {
+        bits.skip(1)?; // mb_adaptive_frame_field_flag
+    }
+    bits.skip(1)?; // direct_8x8_inference_flag
+    if !bits.flag()? {
+        return Some((width, height));
+    }
+    let (unit_x, unit_y) = match chroma_format {
+        1 if !planes => (2, 2),
+        2 => (2, 1),
+        _ => (1, 1),
+    };
+    let (left, right, top, bottom) = (bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?);
+    let cut_x = left.checked_add(right)?.checked_mul(unit_x)?;
+    let cut_y = top.checked_add(bottom)?.checked_mul(unit_y * fields)?;
+    Some((width.saturating_sub(cut_x), height.saturating_sub(cut_y)))
+}
+
+/// The VUI as far as `timing_info`: ticks per second and ticks per frame (a frame has two ticks, §E.2.1).
+fn timing(bits: &mut Bits) -> Option<(u32, u32)> {
+    if bits.flag()? && bits.read(8)? == 255 {
+        bits.skip(32)?; // sar_width, sar_height
+    }
+    if bits.flag()? {
+        bits.skip(1)?; // overscan_appropriate_flag
+    }
+    if bits.flag()? {
+        bits.skip(4)?; // video_format, video_full_range_flag
+        if bits.flag()? {
+            bits.skip(24)?; // colour description
+        }
+    }
+    if bits.flag()? {
+        bits.ue()?; // chroma_sample_loc_type
+        bits.ue()?;
+    }
+    if !bits.flag()? {
+        return None;
+    }
+    let (unit, scale) = (bits.read(32)?, bits.read(32)?);
+    Some((scale, unit.checked_mul(2)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{H264_PPS, H264_SPS};
+
+    #[test]
+    fn size_rate_and_profile_of_a_high_profile_set() {
+        let info = parse(H264_SPS).unwrap();
+        assert_eq!((info.width, info.height, info.rate), (352, 288, Some((25, 1))));
+        assert_eq!((info.profile, info.compatibility, info.level), (100, 0, 13));
+        assert_eq!((info.chroma_format, info.luma_depth, info.chroma_depth), (1, 8, 8));
+        assert_eq!(
+            (id(ParameterSet::Sequence, H264_SPS), id(ParameterSet::Picture, H264_PPS)),
+            (Some(0), Some(0))
+        );
+    }
+
+    #[test]
+    fn cropping_makes_1080_lines_of_1088() {
+        // Baseline, level 4.0, 120 by 68 macroblocks, 4 rows of chroma pairs cropped at the bottom.
+        let nal = [0x67, 0x42, 0x00, 0x28, 0xF4, 0x03, 0xC0, 0x11, 0x3F, 0x2A];
+        let info = parse(&nal).unwrap();
+        assert_eq!((info.width, info.height), (1920, 1080));
+    }
+
+    #[test]
+    fn a_cut_set_is_none() {
+        for len in 0..10 {
+            assert_eq!(parse(&H264_SPS[..len]), None, "{len}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! From the payload of an audio stream to units: which coding it is, and where its frames end.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    aac::{ADTS_LEN, Adts, Config, FRAME_SAMPLES},
+    fault::Fault,
+    media::{AudioCodec, AudioTrack, Ticks},
+    timeline::Stamp,
+};
+
+/// A run of coded sound.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) data: Bytes,
+    pub(crate) stamp: Stamp,
+}
+
+/// Reads one audio stream.
+#[derive(Debug)]
+pub(crate) struct Sound {
+    announced: Option<AudioCodec>,
+    codec: Option<AudioCodec>,
+    config: Option<Config>,
+    adts: bool,
+    rest: BytesMut, // the start of an ADTS frame
+}
+
+/// G.711 is always sampled so often.
+const G711_RATE: u32 = 8000;
+/// A longer payload is no sound.
+const PAYLOAD_MAX: usize = 64 << 10;
+
+impl Sound {
+    pub(crate) fn new() -> Self {
+        Self { announced: None, codec: None, config: None, adts: false, rest: BytesMut::new() }
+    }
+
+    /// The coding that a map or an answer announces; what is known from before is forgotten.
+    pub(crate) fn announce(&mut self, codec: Option<AudioCodec>) {
+        if self.announced != codec {
+            self.announced = codec;
+            self.codec = None;
+            self.rest.clear();
+        }
+    }
+
+    /// The sampling that an answer's rtpmap states for AAC.
+    pub(crate) fn configure(&mut self, config: Config) {
+        self.config = Some(config);
+    }
+
+    /// A frame that was cut is not continued.
+    pub(crate) fn handle_gap(&mut self) {
+        self.rest.clear();
+    }
+
+    /// The track, once the coding is certain.
+    pub(crate) fn track(&self) -> Option<AudioTrack> {
+        let codec = self.codec?;
+        let (config, sample_rate, channels) = match self.config {
+            Some(config) if codec == AudioCodec::Aac => {
+                (config.to_bytes().into(), config.sample_rate, config.channels)
+            }
+            _ if codec == AudioCodec::Aac => return None,
+            _ => (Bytes::new(), G711_RATE, 1),
+        };
+        Some(AudioTrack { codec, sample_rate, channels, config })
+    }
+
+    /// Takes one payload and gives its runs, and what was wrong, to `out` and `fault`.
+    pub(crate) fn handle_payload(
+        &mut self,
+        data: Bytes,
+        stamp: Stamp,
+        out: &mut Vec<Run>,
+        fault: &mut impl FnMut(Fault),
+    ) {
+        if data.is_empty() || data.len() > PAYLOAD_MAX {
+            return;
+        }
+        match self.decide(&data, fault) {
+            AudioCodec::Aac if self.adts => self.split(data, stamp, out, fault),
+            _ => out.push(Run { data, stamp }),
+        }
+    }
+
+    /// AAC whose frames the transport delimits.
+    pub(crate) fn handle_frame(
+        &mut self,
+        data: Bytes,
+        stamp: Stamp,
+        out: &mut Vec<Run>,
+        fault: &mut impl FnMut(Fault),
+    ) {
+        self.codec = Some(AudioCodec::Aac);
+        if self.config.is_none() {
+            fault(Fault::AacWithoutAdts);
+            self.config = Some(Config::ASSUMED);
+        }
+        out.push(Run { data, stamp });
+    }
+
+    /// The coding: what the bytes prove, else what was announced, else G.711 A-law.
+    fn decide(&mut self, data: &[u8], fault: &mut impl FnMut(Fault)) -> AudioCodec {
+        if let Some(codec) = self.codec {
+            let unmarked = codec == AudioCodec::Aac && !self.adts;
+            self.adts |= unmarked && Adts::fits(data);
+            return codec;
+        }
+        let adts = memchr::memchr_iter(0xFF, data).any(|at| Adts::fits(&data[at..]));
+        let codec = match self.announced {
+            Some(AudioCodec::Aac) => AudioCodec::Aac,
+            _ if Adts::fits(data) => AudioCodec::Aac,
+            announced => announced.unwrap_or(AudioCodec::G711A),
+        };
+        if self.announced.is_some_and(|announced| announced != codec) {
+            fault(Fault::PsmContradicts);
+        }
+        self.adts = adts && codec == AudioCodec::Aac;
+        if codec == AudioCodec::Aac && !adts {
+            fault(Fault::AacWithoutAdts);
+            self.config.get_or_insert(Config::ASSUMED);
+        }
+        self.codec = Some(codec);
+        codec
+    }
+
+    /// ADTS frames; one may be cut by the end of a payload. A payload's time is that of the first frame that
+    /// begins in it.
+    fn split(&mut self, data: Bytes, stamp: Stamp, out: &mut Vec<Run>, fault: &mut impl FnMut(Fault)) {
+        let held = self.rest.len();
+        let bytes = if held > 0 {
+            self.rest.extend_from_slice(&data);
+            let joined = Bytes::copy_from_slice(&self.rest);
+            self.rest.clear();
+            joined
+        } else {
+            data
+        };
+        let mut at = 0;
+        let mut stamp = Some(stamp);
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            let Some(adts) = Adts::parse(rest) else {
+                if rest.len() < ADTS_LEN && rest[0] == 0xFF {
+                    break;
+                }
+                fault(Fault::BadAdts);
+                at += memchr::memchr(0xFF, &rest[1..]).map_or(rest.len(), |next| next + 1);
+                continue;
+            };
+            if adts.frame_len > rest.len() {
+                break;
+            }
+            self.config = Some(adts.config);
+            let step = i64::from(FRAME_SAMPLES) * Ticks::PER_SECOND / i64::from(adts.config.sample_rate);
+            let own = if at >= held { stamp.take() } else { None };
+            let data = bytes.slice(at + adts.header_len..at + adts.frame_len);
+            out.push(Run { data, stamp: own.unwrap_or(Stamp::After(Ticks(step))) });
+            at += adts.frame_len;
+        }
+        self.rest.extend_from_slice(&bytes[at.min(bytes.len())..]);
+    }
+}

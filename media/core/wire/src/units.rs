@@ -1,0 +1,318 @@
+//! From frames to access units: tracks, times, and when a stream may begin.
+//!
+//! Video waits for a key frame with its parameter sets, at the start and after every loss. Tracks are published
+//! before the first unit that has them. Video that is ready waits for announced audio a moment, so that viewers
+//! see both tracks from the start; audio alone begins if no video shows.
+
+use std::{collections::VecDeque, ops::Range, sync::Arc, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    fault::Fault,
+    media::{AccessUnit, AudioCodec, Kind, Tracks, VideoCodec, VideoTrack},
+    nal::{self, NalKind},
+    parameter_sets::ParameterSets,
+    payload::{audio_of_stream_type, video_of_stream_type},
+    sound::{Run, Sound},
+    timeline::{Stamp, Timed, Timeline},
+    unpack::{Options, Output},
+};
+
+/// Makes the access units of one stream.
+#[derive(Debug)]
+pub(crate) struct Units {
+    options: Options,
+    timeline: Timeline,
+    pub(crate) sound: Sound,
+    announced: Option<VideoCodec>,
+    sets: Option<ParameterSets>,
+    tracks: Tracks, // as known; `published` as told
+    published: Arc<Tracks>,
+    awaits_key: bool,
+    prefix: BytesMut, // NAL units that came without a picture
+    begun: Option<Instant>,
+    saw_video: bool,
+    audio_announced: bool,
+    muted: bool, // the sound is of a coding that is not carried
+    started: bool,
+    held: VecDeque<(Kind, Timed, bool, Bytes)>, // ready before the start
+    held_since: Option<Instant>,
+    spans: Vec<Range<usize>>,
+    runs: Vec<Run>,
+    output: VecDeque<Output>,
+}
+
+/// What the NAL units of a frame are.
+#[derive(Debug, Default, Clone, Copy)]
+struct Look {
+    any: bool,
+    slice: bool,
+    key: bool,
+    sets: bool,
+}
+
+impl Look {
+    fn at(codec: VideoCodec, data: &[u8]) -> Self {
+        let mut look = Self::default();
+        for nal in nal::length_prefixed(data) {
+            look.any = true;
+            match nal::kind(codec, nal) {
+                NalKind::KeySlice => (look.key, look.slice) = (true, true),
+                NalKind::Slice => look.slice = true,
+                NalKind::Set(_) => look.sets = true,
+                _ => {}
+            }
+        }
+        look
+    }
+}
+
+impl Units {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            options,
+            timeline: Timeline::new(),
+            sound: Sound::new(),
+            announced: None,
+            sets: None,
+            tracks: Tracks::default(),
+            published: Arc::default(),
+            awaits_key: true,
+            prefix: BytesMut::new(),
+            begun: None,
+            saw_video: false,
+            audio_announced: false,
+            muted: false,
+            started: false,
+            held: VecDeque::new(),
+            held_since: None,
+            spans: Vec::new(),
+            runs: Vec::new(),
+            output: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.output.pop_front()
+    }
+
+    pub(crate) fn tell(&mut self, output: Output) {
+        self.output.push_back(output);
+    }
+
+    pub(crate) fn fault(&mut self, fault: Fault) {
+        self.output.push_back(Output::Fault(fault));
+    }
+
+    /// The coding that the NAL units proved, or else the announced one.
+    pub(crate) fn codec(&self) -> Option<VideoCodec> {
+        self.sets.as_ref().map(ParameterSets::codec).or(self.announced)
+    }
+
+    /// The codings that a map or an answer announces.
+    pub(crate) fn announce(&mut self, video: Option<VideoCodec>, audio: Option<AudioCodec>) {
+        self.announced = video.or(self.announced);
+        self.audio_announced = audio.is_some();
+        self.sound.announce(audio);
+    }
+
+    /// What a program stream map says of the codings.
+    pub(crate) fn handle_map(&mut self, video: Option<u8>, audio: Option<u8>) {
+        let (video, audio) = (video.map(video_of_stream_type), audio.map(audio_of_stream_type));
+        for name in [video.and_then(Result::err), audio.and_then(Result::err)].into_iter().flatten() {
+            self.fault(Fault::UnsupportedCodec(name));
+        }
+        self.muted = matches!(audio, Some(Err(_)));
+        self.announce(video.and_then(Result::ok), audio.and_then(Result::ok));
+    }
+
+    /// Video bytes are lost.
+    pub(crate) fn handle_video_gap(&mut self) {
+        self.awaits_key = true;
+        self.prefix.clear();
+    }
+
+    /// A frame with start codes.
+    pub(crate) fn handle_annex_b(&mut self, now: Instant, data: BytesMut, stamp: Stamp) {
+        let data = nal::into_length_prefixed(data, &mut self.spans);
+        self.handle_video(now, data, stamp);
+    }
+
+    /// A frame of NAL units behind 4-byte lengths.
+    pub(crate) fn handle_video(&mut self, now: Instant, data: BytesMut, stamp: Stamp) {
+        self.begun.get_or_insert(now);
+        self.saw_video = true;
+        self.notice_codec(&data);
+        let Some(codec) = self.codec() else {
+            return self.fault(Fault::KeyFrameAwaited);
+        };
+        let look = Look::at(codec, &data);
+        if !look.any {
+            return self.fault(Fault::BadNal);
+        }
+        if look.sets {
+            self.take_sets(codec, &data);
+        }
+        if !look.slice {
+            return self.keep(&data);
+        }
+        if !self.may_decode(look.key) {
+            self.prefix.clear();
+            return;
+        }
+        let data = if self.prefix.is_empty() {
+            data.freeze()
+        } else {
+            self.prefix.extend_from_slice(&data);
+            self.prefix.split().freeze()
+        };
+        self.emit(now, Kind::Video, stamp, look.key, data);
+    }
+
+    /// Parameter sets prove a coding; what was announced, or came before, gives way.
+    fn notice_codec(&mut self, data: &[u8]) {
+        let Some(proved) = nal::length_prefixed(data).find_map(nal::evidence) else { return };
+        if self.sets.as_ref().is_some_and(|sets| sets.codec() == proved) {
+            return;
+        }
+        match self.announced {
+            Some(announced) if announced != proved => self.fault(Fault::PsmContradicts),
+            Some(_) => {}
+            None => self.fault(Fault::PsmMissing),
+        }
+        self.sets = Some(ParameterSets::new(proved));
+        self.handle_video_gap();
+    }
+
+    fn take_sets(&mut self, codec: VideoCodec, data: &[u8]) {
+        let sets = self.sets.get_or_insert_with(|| ParameterSets::new(codec));
+        let Ok(changed) = sets.handle_unit(nal::length_prefixed(data)) else {
+            return self.fault(Fault::BadParameterSet);
+        };
+        if changed && let Some(track) = sets.track() {
+            self.set_video(track);
+        }
+    }
+
+    fn set_video(&mut self, track: VideoTrack) {
+        if self.tracks.video.as_ref() != Some(&track) {
+            self.tracks.video = Some(track);
+        }
+    }
+
+    /// NAL units without a picture belong to the next one.
+    fn keep(&mut self, data: &[u8]) {
+        if self.prefix.len() + data.len() > self.options.frame_bytes_max {
+            self.prefix.clear();
+            return self.fault(Fault::FrameTooBig);
+        }
+        self.prefix.extend_from_slice(data);
+    }
+
+    fn may_decode(&mut self, key: bool) -> bool {
+        if self.awaits_key && !key {
+            self.fault(Fault::KeyFrameAwaited);
+            return false;
+        }
+        let codec = self.codec();
+        if self.tracks.video.as_ref().is_none_or(|track| Some(track.codec) != codec) {
+            self.fault(Fault::ParameterSetsMissing);
+            return false;
+        }
+        self.awaits_key = false;
+        true
+    }
+
+    /// The payload of an audio stream: a PES packet, or an RTP packet of G.711.
+    pub(crate) fn handle_audio(&mut self, now: Instant, data: Bytes, stamp: Stamp) {
+        if self.muted {
+            return;
+        }
+        let (sound, output) = (&mut self.sound, &mut self.output);
+        let mut fault = |fault| output.push_back(Output::Fault(fault));
+        sound.handle_payload(data, stamp, &mut self.runs, &mut fault);
+        self.emit_runs(now);
+    }
+
+    /// A frame of AAC without ADTS header.
+    pub(crate) fn handle_aac(&mut self, now: Instant, data: Bytes, stamp: Stamp) {
+        let (sound, output) = (&mut self.sound, &mut self.output);
+        let mut fault = |fault| output.push_back(Output::Fault(fault));
+        sound.handle_frame(data, stamp, &mut self.runs, &mut fault);
+        self.emit_runs(now);
+    }
+
+    fn emit_runs(&mut self, now: Instant) {
+        self.begun.get_or_insert(now);
+        let track = self.sound.track();
+        if track.is_some() && self.tracks.audio != track {
+            self.tracks.audio = track;
+        }
+        let mut runs = std::mem::take(&mut self.runs);
+        for Run { data, stamp } in runs.drain(..) {
+            // Sound before the first picture would leave viewers with a black start: it waits, unheard.
+            if self.started || !self.held.is_empty() || self.is_due(now) {
+                self.emit(now, Kind::Audio, stamp, true, data);
+            }
+        }
+        self.runs = runs;
+    }
+
+    fn emit(&mut self, now: Instant, kind: Kind, stamp: Stamp, key: bool, data: Bytes) {
+        let timed = self.timeline.handle_unit(now, kind, stamp);
+        if let Some(fault) = timed.fault {
+            self.fault(fault);
+        }
+        if self.started {
+            return self.release(kind, timed, key, data);
+        }
+        if kind == Kind::Video {
+            self.held_since.get_or_insert(now);
+        }
+        self.held.push_back((kind, timed, key, data));
+        self.handle_timeout(now);
+    }
+
+    /// Hands a unit on, behind its tracks if these are new.
+    fn release(&mut self, kind: Kind, timed: Timed, key: bool, data: Bytes) {
+        if *self.published != self.tracks {
+            self.published = Arc::new(self.tracks.clone());
+            self.output.push_back(Output::Tracks(Arc::clone(&self.published)));
+        }
+        let Timed { dts, pts, .. } = timed;
+        let tracks = Arc::clone(&self.published);
+        self.output.push_back(Output::Unit(AccessUnit { kind, dts, pts, key, data, tracks }));
+    }
+
+    /// Until when the start waits; `None` if nothing is there to start with, or nothing to wait for.
+    fn deadline(&self) -> Option<Instant> {
+        if let Some(since) = self.held_since {
+            return Some(since + self.options.audio_wait);
+        }
+        self.tracks.audio.as_ref()?;
+        let wait = if self.saw_video { self.options.video_wait } else { self.options.audio_wait };
+        Some(self.begun? + wait)
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        let complete = self.tracks.audio.is_some() || !self.audio_announced;
+        let full = || self.held.iter().map(|unit| unit.3.len()).sum::<usize>() > self.options.frame_bytes_max;
+        (self.held_since.is_some() && (complete || full())) || self.deadline().is_some_and(|due| now >= due)
+    }
+
+    /// Starts the stream if its time has come.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.started || !self.is_due(now) {
+            return;
+        }
+        self.started = true;
+        for (kind, timed, key, data) in std::mem::take(&mut self.held) {
+            self.release(kind, timed, key, data);
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        if self.started { None } else { self.deadline() }
+    }
+}
