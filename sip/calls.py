@@ -213,11 +213,11 @@ class Calls:
         for call in self._abandoned.pop(now):
             self._remove(call)
         for call in self._deadlines.pop(now):
-            if now >= call.repeat_until:
+            if now >= call.repeat_until or call.answer is None:
                 call.repeat_at = None
                 call.wanted = call.wanted or Ended(Party.NETWORK, "no ACK")
                 self._do(now, call, CallCause.TIMEOUT)
-            elif call.answer is not None and not call.over:
+            else:
                 call.interval = min(2 * call.interval, self._timers.t2)
                 call.repeat_at = min(now + call.interval, call.repeat_until)
                 self._repeat_answer(now, call, call.answer)

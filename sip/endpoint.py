@@ -46,6 +46,7 @@ from sip.values import CSeq
 logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT: Final = 8.0  # seconds; devices that have not answered a MESSAGE by then never do
+MIN_DELAY: Final = 0.001  # seconds; sockets get their turn whatever the core wants
 RETRY_AFTER: Final = 5  # seconds, told with 503
 BUILT_IN: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS")
 
@@ -182,7 +183,8 @@ class Endpoint:
         self._call_handler = handler
 
     def on_flow_closed(self, callback: Callable[[Flow, str], None]) -> None:
-        """Calls back with flow and reason when a TCP connection is gone or the network refuses a datagram's address."""
+        """Calls back with flow and reason when a TCP connection is gone. UDP has none; what cannot be sent there
+        only fails the requests that wait."""
         self._closed_callbacks.append(callback)
 
     def trace(self, callback: Callable[[Trace], None]) -> Callable[[], None]:
@@ -367,7 +369,7 @@ class Endpoint:
     def _on_closed(self, flow: Flow, reason: str) -> None:
         self._core.handle_flow_closed(self.loop.time(), flow)
         self._pump()
-        for callback in self._closed_callbacks:
+        for callback in self._closed_callbacks if flow.reliable else ():
             self._guard(callback, flow, reason)
 
     def _pump(self) -> None:
@@ -395,7 +397,7 @@ class Endpoint:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self.loop.call_at(due, self._fire)
+        self._timer = self.loop.call_at(max(due, self.loop.time() + MIN_DELAY), self._fire)
 
     def _fire(self) -> None:
         self._timer = None

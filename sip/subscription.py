@@ -114,16 +114,20 @@ class Subscriber:
 
     def due(self, now: float) -> SubscriberCause | None:
         """What time has brought, if anything."""
-        if self.expires_at is not None and now >= self.expires_at:
-            return SubscriberCause.EXPIRED
-        if self.state is SubscriberState.ACTIVE and self.refresh_at is not None and now >= self.refresh_at:
-            return SubscriberCause.DUE
-        return None
+        deadline = self.next_timeout()
+        if deadline is None or now < deadline:
+            return None
+        return SubscriberCause.DUE if deadline == self._refresh_due() else SubscriberCause.EXPIRED
 
     def next_timeout(self) -> float | None:
-        if self.state is SubscriberState.ACTIVE and self.refresh_at is not None and self.expires_at is not None:
-            return min(self.refresh_at, self.expires_at)
-        return self.expires_at
+        """Its refresh or its expiry, whichever comes first; None where a SUBSCRIBE under way will decide."""
+        if (self.state, SubscriberCause.EXPIRED) not in TRANSITIONS or self.expires_at is None:
+            return None
+        refresh_at = self._refresh_due()
+        return self.expires_at if refresh_at is None else min(refresh_at, self.expires_at)
+
+    def _refresh_due(self) -> float | None:
+        return self.refresh_at if self.state is SubscriberState.ACTIVE else None
 
 
 class Notifier:

@@ -136,6 +136,7 @@ class TransactionLayer:
         self._clients: dict[tuple[str, str], OutgoingTransaction] = {}
         self._servers: dict[str, IncomingTransaction] = {}
         self._unanswered = 0
+        self._by_flow: dict[Flow, dict[_Either, None]] = {}
         # COMPLETED of a non-INVITE server over UDP is nothing but the bytes to repeat: no object, no timer of its own
         self._answered: dict[str, bytes] = {}
         self._forget: Expiry[str] = Expiry(timers.remember(reliable=False))
@@ -155,6 +156,7 @@ class TransactionLayer:
         machine = kind(now, branch, flow, self.timers, bytes(request))
         transaction = OutgoingTransaction(machine, request, listener)
         self._clients[branch, request.method] = transaction
+        self._bind(transaction)
         self._deadlines.arm(transaction)
         self._transmit(flow, machine.message)
         self.counters.requests_sent += 1
@@ -166,6 +168,7 @@ class TransactionLayer:
         machine = Client(now, invite.machine.key, invite.flow, self.timers, bytes(request))
         transaction = OutgoingTransaction(machine, request, _ignore)
         self._clients[machine.key, "CANCEL"] = transaction
+        self._bind(transaction)
         self._deadlines.arm(transaction)
         if isinstance(invite.machine, InviteClient):
             invite.machine.give_up_after(now)
@@ -176,6 +179,7 @@ class TransactionLayer:
     def abandon(self, transaction: OutgoingTransaction) -> None:
         """Forgets a request: it is not repeated any more, and what is still answered to it is stray."""
         self._clients.pop((transaction.machine.key, transaction.request.method), None)
+        self._unbind(transaction)
         transaction.machine.abandon()
         transaction.listener = _ignore
 
@@ -225,6 +229,7 @@ class TransactionLayer:
         kind = InviteServer if request.method == "INVITE" else Server
         transaction = IncomingTransaction(kind(now, key, flow, self.timers), request)
         self._servers[key] = transaction
+        self._bind(transaction)
         self._unanswered += 1
         if kind is InviteServer:
             self._deadlines.arm(transaction)
@@ -301,11 +306,23 @@ class TransactionLayer:
 
     def handle_flow_closed(self, now: float, flow: Flow) -> None:
         """Ends the transactions of a flow that is gone."""
-        broken = [each for each in self._clients.values() if each.flow == flow]
-        for client in broken:
-            self._apply(now, client, Cause.BROKEN, Failure.BROKEN)
-        for server in [each for each in self._servers.values() if each.flow == flow]:
-            self._apply_server(now, server, Cause.BROKEN)
+        for transaction in list(self._by_flow.get(flow, ())):
+            if isinstance(transaction, OutgoingTransaction):
+                self._apply(now, transaction, Cause.BROKEN, Failure.BROKEN)
+            else:
+                self._apply_server(now, transaction, Cause.BROKEN)
+
+    def _bind(self, transaction: _Either) -> None:
+        """Servers over UDP are not bound: there is no connection to lose, and there are very many of them."""
+        if transaction.flow.reliable or isinstance(transaction, OutgoingTransaction):
+            self._by_flow.setdefault(transaction.flow, {})[transaction] = None
+
+    def _unbind(self, transaction: _Either) -> None:
+        bound = self._by_flow.get(transaction.flow)
+        if bound is not None:
+            bound.pop(transaction, None)
+            if not bound:
+                del self._by_flow[transaction.flow]
 
     def next_timeout(self) -> float | None:
         """When to call `handle_timeout`; early at worst."""
@@ -318,13 +335,15 @@ class TransactionLayer:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How much is held: clients, servers, unanswered ones among them, answers remembered, timers."""
+        """How much is held: clients, servers, unanswered ones among them, answers remembered, timers,
+        flows with transactions."""
         return {
             "clients": len(self._clients),
             "servers": len(self._servers),
             "unanswered": self._unanswered,
             "answered": len(self._answered),
             "timers": len(self._deadlines),
+            "flows": len(self._by_flow),
         }
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -337,6 +356,7 @@ class TransactionLayer:
         action = machine.handle(now, cause)
         if machine.terminated:
             self._clients.pop((machine.key, transaction.request.method), None)
+            self._unbind(transaction)
         else:
             self._deadlines.arm(transaction)
         if action is Action.SEND:
@@ -379,6 +399,7 @@ class TransactionLayer:
     def _settle(self, transaction: IncomingTransaction) -> None:
         if transaction.machine.terminated:
             self._servers.pop(transaction.machine.key, None)
+            self._unbind(transaction)
         elif isinstance(transaction.machine, InviteServer):
             self._deadlines.arm(transaction)
 
