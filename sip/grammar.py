@@ -33,9 +33,7 @@ def split(text: str, separator: str) -> list[str]:
 
     For commas, `<…>` stays whole too. Raises SipParseError if a quote or bracket is left open.
     """
-    if separator not in text:
-        return [text.strip(BLANK)]
-    if '"' not in text and "<" not in text:
+    if '"' not in text and ("<" not in text or separator not in text):
         return [part.strip(BLANK) for part in text.split(separator)]
     piece, parts, at = _PIECES[separator], [], 0
     while True:

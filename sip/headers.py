@@ -11,7 +11,7 @@ from sip.values import MAX_IDENTIFIER, Auth, CSeq, Event, NameAddr, Subscription
 
 T = TypeVar("T")
 
-_FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 Field = tuple[str, str, str]  # key (lower-case long name), name as written, value
 
@@ -32,7 +32,7 @@ class Headers:
         checked: list[Field] = []
         for name, value in fields:
             text = str(value)
-            if _FORBIDDEN.search(text):
+            if FORBIDDEN.search(text):
                 raise ValueError(f"control character in {name}: {text!r}")
             checked.append((*canonical(name), text.strip(BLANK)))
         self._take(checked, set())

@@ -10,7 +10,7 @@ from typing import Final
 
 from sip.errors import Deviation, SipParseError
 from sip.head import MAX_HEAD_BYTES, METHODS, Head, StatusLine, find_end, parse_head
-from sip.headers import Field, Headers
+from sip.headers import FORBIDDEN, Field, Headers
 from sip.uri import Uri
 from sip.values import CSeq, NameAddr, Via
 
@@ -80,6 +80,8 @@ class _Common:
         return self.headers.deviations
 
     def _written(self, start_line: str) -> bytes:
+        if FORBIDDEN.search(start_line):
+            raise ValueError(f"control character in {start_line!r}")
         lines = [start_line]
         lines += [f"{name}: {value}" for key, name, value in self.headers.fields if key != "content-length"]
         lines.append(f"Content-Length: {len(self.body)}\r\n\r\n")

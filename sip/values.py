@@ -93,11 +93,17 @@ class Via:
         return host_port(self.host.lower(), self.port or (5061 if self.transport == "TLS" else 5060))
 
     def stamped(self, host: str, port: int) -> "Via":
-        """This hop with `received` and `rport` telling where the request really came from (RFC 3581 §4).
+        """This hop, telling where the request really came from.
 
-        Both are always filled in, asked for or not: devices behind NAT forget to ask.
+        `rport` is filled in for those who asked (RFC 3581 §4), `received` for them and where it differs from `host`
+        (RFC 3261 §18.2.1).
         """
-        return replace(self, params={**self.params, "received": host, "rport": str(port)})
+        params = dict(self.params)
+        if "rport" in params:
+            params["rport"] = str(port)
+        if "rport" in params or host != self.host:
+            params["received"] = host
+        return replace(self, params=params)
 
     def __str__(self) -> str:
         return f"SIP/2.0/{self.transport} {host_port(self.host, self.port)}{format_params(self.params)}"

@@ -99,3 +99,27 @@ def test_a_message_without_a_mandatory_header_is_refused(name: bytes) -> None:
 def test_missing_max_forwards_is_a_deviation() -> None:
     request = read_request(KEEPALIVE.replace(b"Max-Forwards: 70\r\n", b""))
     assert request.deviations == {Deviation.NO_MAX_FORWARDS}
+
+
+def test_nothing_can_be_smuggled_into_a_start_line() -> None:
+    with pytest.raises(ValueError, match="control character"):
+        bytes(Response(200, "OK\r\nVia: x"))
+    with pytest.raises(ValueError, match="control character"):
+        bytes(Request("OPTIONS", Uri("a", "b SIP/2.0\r\nX:")))
+
+
+def test_a_body_has_a_bound() -> None:
+    with pytest.raises(SipParseError, match="body longer"):
+        parse(KEEPALIVE, max_body=8)
+
+
+def test_an_error_tells_where() -> None:
+    data = KEEPALIVE.replace(b"CSeq: 43 MESSAGE", b"CSeq: forty-three MESSAGE")
+    with pytest.raises(SipParseError) as caught:
+        parse(data)
+    assert data[caught.value.offset :].startswith(b"forty-three")
+    assert caught.value.clause == "RFC 3261 §8.1.1.5"
+    data = KEEPALIVE.replace(b"Max-Forwards", b"Max Forwards")
+    with pytest.raises(SipParseError, match="header name") as caught:
+        parse(data)
+    assert data[caught.value.offset :].startswith(b"Max Forwards")
