@@ -20,7 +20,7 @@ METHODS: Final = frozenset({
 })  # fmt: skip
 _CONTROL_BYTES: Final = bytes(code for code in (*range(32), 127) if code not in b"\t\r\n")
 _BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
-_FOLD: Final = re.compile(r"[ \t]*\r?\n[ \t]+")
+_FOLD: Final = re.compile(r"\n[ \t]+")
 _REQUEST_LINE: Final = re.compile(r"(\S+)[ \t]+(<[^<>]*>|\S+)[ \t]+(\S+)[ \t]*")
 _STATUS_LINE: Final = re.compile(r"([^\s/]+/[^\s/]+)[ \t]+([0-9]{3})(?:[ \t](.*))?")
 

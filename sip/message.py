@@ -218,13 +218,12 @@ def assemble(head: Head, body: bytes, data: bytes = b"") -> Message:
     line = head.start_line
     if isinstance(line, StatusLine):
         return Response(line.status, line.reason, headers, body)
-    deviations = headers.deviations
     if cseq.method != line.method:
         if cseq.method.upper() != line.method:
             what = f"CSeq of {cseq.method[:32]} in a {line.method[:32]}"
             raise SipParseError(what, _offset(data, "cseq", headers), "RFC 3261 §8.1.1.5")
-        deviations.add(Deviation.METHOD_CASE)
         headers = headers.replacing("CSeq", CSeq(cseq.number, line.method))
+    deviations = headers.deviations
     if "max-forwards" not in headers.first:
         deviations.add(Deviation.NO_MAX_FORWARDS)
     if not via.has_cookie:

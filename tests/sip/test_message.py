@@ -1,5 +1,7 @@
 """`sip.message`: whole messages in and out."""
 
+import time
+
 import pytest
 
 from sip import CSeq, Deviation, Headers, NameAddr, Request, Response, SipParseError, Uri, Via, parse
@@ -106,6 +108,40 @@ def test_nothing_can_be_smuggled_into_a_start_line() -> None:
         bytes(Response(200, "OK\r\nVia: x"))
     with pytest.raises(ValueError, match="control character"):
         bytes(Request("OPTIONS", Uri("a", "b SIP/2.0\r\nX:")))
+
+
+def test_several_deviations_are_all_named() -> None:
+    data = KEEPALIVE.replace(b"MESSAGE", b"message").replace(b"Max-Forwards: 70\r\n", b"").replace(b"z9hG4bK", b"")
+    assert parse(data).deviations == {Deviation.METHOD_CASE, Deviation.NO_MAX_FORWARDS, Deviation.NO_COOKIE}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(b" " * 7000, b"\r\n " * 15000 + b"x", (b" " * 8000 + b"\r\n ") * 8, b'"' * 7000, b"<" * 7000, b"<," * 3500),
+        *(
+            b'"\\' * 3500,
+            b";" * 7000,
+            b"a=" * 3500,
+            b'a="b",' * 1100,
+            b"sip:" + b"a:" * 3400,
+            b"SIP/2.0/UDP h" + b" " * 7000,
+        ),
+        *(b"[" * 7000, b"0" * 7000, b"1 " + b"A" * 7000, b'"' + b"\\" * 7000, b"<sip:a@b>" + b";x" * 3400),
+    ],
+)
+@pytest.mark.parametrize(
+    "name", [b"Via", b"From", b"CSeq", b"Contact", b"Authorization", b"Event", b"Content-Length", b"X"]
+)
+def test_the_cost_of_a_message_does_not_explode(name: bytes, value: bytes) -> None:
+    data = b"OPTIONS sip:a@b SIP/2.0\r\n" + name + b": " + value + b"\r\n" + KEEPALIVE.partition(b"\r\n")[2]
+    began = time.process_time()
+    try:
+        headers = parse(data).headers
+        _ = headers.vias, headers.contacts, headers.authorization, headers.event, headers.routes
+    except SipParseError:
+        pass
+    assert time.process_time() - began < 0.5
 
 
 def test_a_body_has_a_bound() -> None:
