@@ -23,8 +23,8 @@ use super::{
     takeover::{Destination, TakeOver},
 };
 
-/// How long a playlist waits for the first segment.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a playlist waits for the first segment: longer than the longest takes, for cameras whose key frames are rare.
+const PATIENCE: Duration = Duration::from_secs(14);
 /// A segment's bytes never change; players that come back to it within so many seconds need not ask.
 const SEGMENT_AGE_S: u32 = 60;
 
