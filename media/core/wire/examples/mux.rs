@@ -8,9 +8,12 @@ use std::{error::Error, fs, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use wire::{
+    aac::{Adts, Config},
     flv::{FlvMuxer, FlvOptions, H265},
     hls::{Container, Segmenter, SegmenterOptions},
     media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
+    nal::{self, NalKind, ParameterSet},
+    parameter_sets::parse_sps,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -20,17 +23,19 @@ fn main() -> Result<()> {
     let [out, video, times, rest @ ..] = arguments.as_slice() else {
         return Err("usage: mux OUT_DIR VIDEO TIMES [AUDIO]".into());
     };
-    let pictures = pictures(&fs::read(video)?, video.ends_with("h265"));
+    let codec = if video.ends_with("h265") { VideoCodec::H265 } else { VideoCodec::H264 };
+    let stream = fs::read(video)?;
+    let pictures = pictures(&stream, codec);
     let audio = rest.first().map(|path| sound(path)).transpose()?;
     let tracks = Arc::new(Tracks {
-        video: Some(video_track(&pictures, video.ends_with("h265"))?),
+        video: Some(video_track(&pictures[0], codec)?),
         audio: audio.as_ref().map(|(track, _)| track.clone()),
     });
     let mut units = audio.map_or_else(Vec::new, |(track, frames)| sound_units(&track, frames, &tracks));
     for (nals, line) in pictures.iter().zip(fs::read_to_string(times)?.lines()) {
         let numbers: Vec<i64> =
             line.split(',').take(3).map(str::parse).collect::<std::result::Result<_, _>>()?;
-        let data = nals.iter().flat_map(|nal| [&(nal.len() as u32).to_be_bytes(), nal.as_slice()].concat());
+        let data = nals.iter().flat_map(|nal| [&(nal.len() as u32).to_be_bytes()[..], nal].concat());
         let (dts, pts) = (Ticks(numbers[1]), Ticks(numbers[0]));
         let (key, tracks) = (numbers[2] == 1, Arc::clone(&tracks));
         units.push(AccessUnit { kind: Kind::Video, dts, pts, key, data: data.collect(), tracks });
@@ -72,72 +77,46 @@ fn write_hls(dir: &Path, container: Container, units: &[AccessUnit]) -> Result<(
     Ok(fs::write(dir.join(if container == Container::Ts { "all.ts" } else { "all.mp4" }), all)?)
 }
 
-fn nal_type(nal: &[u8], h265: bool) -> u8 {
-    if h265 { nal[0] >> 1 & 0x3F } else { nal[0] & 0x1F }
-}
-
 /// NAL units of each picture.
-fn pictures(data: &[u8], h265: bool) -> Vec<Vec<Vec<u8>>> {
-    let mut nals = Vec::new();
-    let mut start = None;
-    let mut at = 0;
-    while at + 3 <= data.len() {
-        if data[at..at + 3] == [0, 0, 1] {
-            let end = if at > 0 && data[at - 1] == 0 { at - 1 } else { at };
-            nals.extend(start.map(|start| data[start..end].to_vec()));
-            start = Some(at + 3);
+fn pictures(data: &[u8], codec: VideoCodec) -> Vec<Vec<&[u8]>> {
+    let is_slice = |nal: &&[u8]| matches!(nal::kind(codec, nal), NalKind::KeySlice | NalKind::Slice);
+    let mut pictures: Vec<Vec<&[u8]>> = vec![Vec::new()];
+    for nal in nal::annex_b(data).map(|range| &data[range]) {
+        let last = pictures.last_mut().expect("never empty");
+        if nal::starts_access_unit(codec, nal) && last.iter().any(is_slice) {
+            pictures.push(vec![nal]);
+        } else {
+            last.push(nal);
         }
-        at += 1;
-    }
-    nals.extend(start.map(|start| data[start..].to_vec()));
-    let mut pictures: Vec<Vec<Vec<u8>>> = vec![Vec::new()];
-    let mut has_slice = false;
-    for nal in nals {
-        let kind = nal_type(&nal, h265);
-        let slice = if h265 { kind < 32 } else { (1..=5).contains(&kind) };
-        let first = slice && nal[if h265 { 2 } else { 1 }] & 0x80 != 0;
-        let opens = first || if h265 { matches!(kind, 32..=35 | 39) } else { matches!(kind, 6..=9) };
-        if opens && has_slice {
-            pictures.push(Vec::new());
-            has_slice = false;
-        }
-        has_slice |= slice;
-        pictures.last_mut().expect("never empty").push(nal);
     }
     pictures
 }
 
-fn video_track(pictures: &[Vec<Vec<u8>>], h265: bool) -> Result<VideoTrack> {
-    let sets = |wanted: u8| -> Vec<Bytes> {
-        let sets = pictures[0].iter().filter(|nal| nal_type(nal, h265) == wanted);
-        sets.map(|nal| nal.clone().into()).collect()
+fn video_track(picture: &[&[u8]], codec: VideoCodec) -> Result<VideoTrack> {
+    let sets = |wanted: ParameterSet| -> Vec<Bytes> {
+        let sets = picture.iter().filter(|nal| nal::kind(codec, nal) == NalKind::Set(wanted));
+        sets.map(|nal| Bytes::copy_from_slice(nal)).collect()
     };
-    let size = std::env::var("SIZE").unwrap_or_else(|_| "352x288".into());
-    let (width, height) = size.split_once('x').ok_or("SIZE is WIDTHxHEIGHT")?;
-    let (width, height, rate) = (width.parse()?, height.parse()?, Some((25, 1)));
-    let codec = if h265 { VideoCodec::H265 } else { VideoCodec::H264 };
-    let [vps, sps, pps] = if h265 { [sets(32), sets(33), sets(34)] } else { [Vec::new(), sets(7), sets(8)] };
-    Ok(VideoTrack { codec, width, height, rate, vps, sps, pps })
+    let [vps, sps, pps] = [ParameterSet::Video, ParameterSet::Sequence, ParameterSet::Picture].map(sets);
+    let info = parse_sps(codec, sps.first().ok_or("no sequence parameter set")?)?;
+    Ok(VideoTrack { codec, width: info.width, height: info.height, rate: info.rate, vps, sps, pps })
 }
 
 fn sound(path: &str) -> Result<(AudioTrack, Vec<Bytes>)> {
-    let data = fs::read(path)?;
+    let data = Bytes::from(fs::read(path)?);
     if !path.ends_with("aac") {
         let codec = if path.ends_with("alaw") { AudioCodec::G711A } else { AudioCodec::G711U };
         let track = AudioTrack { codec, sample_rate: 8000, channels: 1, config: Bytes::new() };
         return Ok((track, data.chunks(320).map(Bytes::copy_from_slice).collect()));
     }
-    let rates =
-        [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000];
-    let (profile, rate, channels) = (data[2] >> 6, data[2] >> 2 & 0xF, (data[2] & 1) << 2 | data[3] >> 6);
-    let config = vec![(profile + 1) << 3 | rate >> 1, (rate & 1) << 7 | channels << 3].into();
-    let sample_rate = rates[usize::from(rate)];
-    let track = AudioTrack { codec: AudioCodec::Aac, sample_rate, channels, config };
-    let (mut rest, mut frames) = (data.as_slice(), Vec::new());
-    while rest.len() > 7 {
-        let size = (usize::from(rest[3] & 3) << 11) | (usize::from(rest[4]) << 3) | usize::from(rest[5] >> 5);
-        frames.push(Bytes::copy_from_slice(&rest[7..size]));
-        rest = &rest[size..];
+    let config = Adts::parse(&data).ok_or("no ADTS")?.config;
+    let Config { sample_rate, channels, .. } = config;
+    let track =
+        AudioTrack { codec: AudioCodec::Aac, sample_rate, channels, config: config.to_bytes().into() };
+    let (mut at, mut frames) = (0, Vec::new());
+    while let Some(header) = Adts::parse(&data[at..]).filter(|header| at + header.frame_len <= data.len()) {
+        frames.push(data.slice(at + header.header_len..at + header.frame_len));
+        at += header.frame_len;
     }
     Ok((track, frames))
 }

@@ -3,7 +3,8 @@
 /// Samples of one raw frame.
 pub const FRAME_SAMPLES: u32 = 1024;
 
-const RATES: [u32; 13] =
+/// Samples per second by index (ISO/IEC 14496-3 table 1.18).
+pub(crate) const RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
 /// What a decoder must know.

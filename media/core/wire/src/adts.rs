@@ -1,30 +1,23 @@
 //! Puts ADTS headers in front of raw AAC frames (ISO/IEC 13818-7 §6.2), as MPEG-TS wants them.
 
-use crate::media::AudioTrack;
+use crate::{
+    aac::{Config, RATES},
+    media::AudioTrack,
+};
 
 /// Size of the header in bytes.
 pub const HEADER_SIZE: usize = 7;
 
-/// Samples per second by index (ISO/IEC 14496-3 table 1.18).
-const SAMPLE_RATES: [u32; 13] =
-    [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
-
 /// The header of a frame of `size` bytes; `None` if ADTS cannot express the track's configuration or the size.
 pub fn header(track: &AudioTrack, size: usize) -> Option<[u8; HEADER_SIZE]> {
-    let &[first, second, ..] = track.config.as_ref() else { return None };
-    let profile = match first >> 3 {
+    let config = Config::parse(&track.config)?;
+    let profile = match config.object_type {
         object_type @ 1..=4 => object_type - 1,
         5 | 29 => 1, // SBR and PS lie over a core of low complexity, which is what ADTS names
         _ => return None,
     };
-    let rate = match (first & 7) << 1 | second >> 7 {
-        index if usize::from(index) < SAMPLE_RATES.len() => index,
-        _ => SAMPLE_RATES.iter().position(|rate| *rate == track.sample_rate)? as u8,
-    };
-    let channels = match second >> 3 & 0x0F {
-        0 => track.channels & 7,
-        configuration => configuration & 7,
-    };
+    let rate = RATES.iter().position(|rate| *rate == config.sample_rate)? as u8;
+    let channels = config.channels & 7;
     let length = u16::try_from(size + HEADER_SIZE).ok().filter(|length| *length < 1 << 13)?;
     Some([
         0xFF,

@@ -2,7 +2,10 @@
 
 use bytes::{BufMut, Bytes};
 
-use crate::{bits, media::VideoTrack};
+use crate::{
+    media::{VideoCodec, VideoTrack},
+    parameter_sets::parse_sps,
+};
 
 /// The record of `track`, for NAL units behind 4-byte lengths; `None` without a usable parameter set of each kind.
 pub fn configuration_record(track: &VideoTrack) -> Option<Vec<u8>> {
@@ -12,8 +15,10 @@ pub fn configuration_record(track: &VideoTrack) -> Option<Vec<u8>> {
     put_sets(&mut out, 0xE0, 31, &track.sps);
     put_sets(&mut out, 0, 255, &track.pps);
     if !matches!(profile, 66 | 77 | 88) {
-        let [chroma, luma_depth, chroma_depth] = sample_format(&track.sps[0]).unwrap_or([1, 0, 0]);
-        out.extend_from_slice(&[0xFC | chroma, 0xF8 | luma_depth, 0xF8 | chroma_depth, 0]);
+        let info = parse_sps(VideoCodec::H264, &track.sps[0]).ok();
+        let (chroma, luma, colour) =
+            info.map_or((1, 8, 8), |info| (info.chroma_format, info.luma_depth, info.chroma_depth));
+        out.extend_from_slice(&[0xFC | chroma, 0xF8 | (luma - 8), 0xF8 | (colour - 8), 0]);
     }
     Some(out)
 }
@@ -34,27 +39,10 @@ fn put_sets(out: &mut Vec<u8>, flags: u8, limit: usize, sets: &[Bytes]) {
     }
 }
 
-/// `chroma_format_idc` and both bit depths minus 8 of a High profile's set (ITU-T H.264 §7.3.2.1.1).
-fn sample_format(sps: &[u8]) -> Option<[u8; 3]> {
-    let payload = bits::unescape(sps.get(4..)?, 32);
-    let mut bits = bits::Bits::new(&payload);
-    bits.ue()?; // seq_parameter_set_id
-    let chroma = bits.ue()?;
-    if chroma == 3 {
-        bits.read(1)?; // separate_colour_plane_flag
-    }
-    let depths = [bits.ue()?, bits.ue()?];
-    (chroma <= 3 && depths.iter().all(|depth| *depth <= 6)).then_some([
-        chroma as u8,
-        depths[0] as u8,
-        depths[1] as u8,
-    ])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{media::VideoCodec, testing};
+    use crate::testing;
 
     #[test]
     fn a_high_profile_record_ends_with_the_sample_format() {

@@ -286,7 +286,7 @@ mod tests {
         tracks.video.as_mut().expect("video").pps = vec![Bytes::from_static(&[0x68, 1, 2, 3])];
         let unit = testing::video(&Arc::new(tracks), 0, 0, true);
         let body = muxer(H265::Enhanced).write(&unit).expect("video is carried").body;
-        let roles: Vec<_> = sample::NalUnits(&body).map(|nal| nal[0] & 0x1F).collect();
+        let roles: Vec<_> = crate::nal::length_prefixed(&body).map(|nal| nal[0] & 0x1F).collect();
         assert_eq!(roles, [8, 5]);
     }
 

@@ -4,34 +4,32 @@ use std::fmt::Write;
 
 use bytes::{BufMut, Bytes};
 
-use crate::{bits, media::VideoTrack};
-
-/// What the record repeats of a sequence parameter set (ITU-T H.265 §7.3.2.2).
-struct Summary {
-    /// `general_profile_space` to `general_level_idc`.
-    profile_tier_level: [u8; 12],
-    sub_layers: u8,
-    nesting: u8,
-    chroma: u8,
-    luma_depth: u8,
-    chroma_depth: u8,
-}
+use crate::{
+    bits,
+    media::{VideoCodec, VideoTrack},
+    parameter_sets::parse_sps,
+};
 
 /// The record of `track`, for NAL units behind 4-byte lengths; `None` without a usable parameter set of each kind.
 /// All sets stand in it and none need stand in the samples, as the sample entry `hvc1` asks.
 pub fn configuration_record(track: &VideoTrack) -> Option<Vec<u8>> {
-    let summary = summarise(track.sps.first()?)?;
+    let sps = track.sps.first()?;
+    let (layers, general) = profile_tier_level(sps)?;
+    let info = parse_sps(VideoCodec::H265, sps).ok();
+    let (chroma, luma, colour) =
+        info.map_or((1, 8, 8), |info| (info.chroma_format, info.luma_depth, info.chroma_depth));
     track.vps.first()?;
     track.pps.first()?;
     let mut out = vec![1];
-    out.put_slice(&summary.profile_tier_level);
+    out.put_slice(&general);
     out.put_u16(0xF000); // min_spatial_segmentation_idc unknown
     out.put_u8(0xFC); // parallelismType unknown
-    out.put_u8(0xFC | summary.chroma);
-    out.put_u8(0xF8 | summary.luma_depth);
-    out.put_u8(0xF8 | summary.chroma_depth);
+    out.put_u8(0xFC | chroma);
+    out.put_u8(0xF8 | (luma - 8));
+    out.put_u8(0xF8 | (colour - 8));
     out.put_u16(0); // avgFrameRate unknown
-    out.put_u8(summary.sub_layers << 3 | summary.nesting << 2 | 3); // NAL unit lengths of 4 bytes
+    let (sub_layers_minus1, nesting) = (layers >> 1 & 7, layers & 1);
+    out.put_u8((sub_layers_minus1 + 1) << 3 | nesting << 2 | 3); // NAL unit lengths of 4 bytes
     out.put_u8(3);
     for (nal_type, sets) in [(32, &track.vps), (33, &track.sps), (34, &track.pps)] {
         put_sets(&mut out, nal_type, sets);
@@ -41,7 +39,7 @@ pub fn configuration_record(track: &VideoTrack) -> Option<Vec<u8>> {
 
 /// The codec parameter such as `hvc1.1.6.L93.B0` (ISO/IEC 14496-15 §E.3); `None` if the set is broken.
 pub fn codec_parameter(sps: &[u8]) -> Option<String> {
-    let ptl = summarise(sps)?.profile_tier_level;
+    let (_, ptl) = profile_tier_level(sps)?;
     let space = ["", "A", "B", "C"][usize::from(ptl[0] >> 6)];
     let tier = if ptl[0] & 0x20 == 0 { 'L' } else { 'H' };
     let compatibility = u32::from_be_bytes([ptl[1], ptl[2], ptl[3], ptl[4]]).reverse_bits();
@@ -65,55 +63,18 @@ fn put_sets(out: &mut Vec<u8>, nal_type: u8, sets: &[Bytes]) {
     }
 }
 
-fn summarise(sps: &[u8]) -> Option<Summary> {
-    let payload = bits::unescape(sps.get(2..)?, 256);
-    let first = *payload.first()?;
-    let profile_tier_level = payload.get(1..13)?.try_into().ok()?;
-    let sub_layers_minus1 = first >> 1 & 7;
-    let mut bits = bits::Bits::new(&payload[13..]);
-    let [chroma, luma_depth, chroma_depth] = sample_format(&mut bits, sub_layers_minus1).unwrap_or([1, 0, 0]);
-    Some(Summary {
-        profile_tier_level,
-        sub_layers: sub_layers_minus1 + 1,
-        nesting: first & 1,
-        chroma,
-        luma_depth,
-        chroma_depth,
-    })
-}
-
-/// `chroma_format_idc` and both bit depths minus 8, which follow the sub-layers' levels.
-fn sample_format(bits: &mut bits::Bits, sub_layers_minus1: u8) -> Option<[u8; 3]> {
-    if sub_layers_minus1 > 0 {
-        let present: Vec<u32> = (0..8).map(|_| bits.read(2)).collect::<Option<_>>()?;
-        for flags in &present[..usize::from(sub_layers_minus1)] {
-            bits.skip((flags >> 1) as usize * 88 + (flags & 1) as usize * 8)?;
-        }
-    }
-    bits.ue()?; // sps_seq_parameter_set_id
-    let chroma = bits.ue()?;
-    if chroma == 3 {
-        bits.read(1)?; // separate_colour_plane_flag
-    }
-    bits.ue()?; // width
-    bits.ue()?; // height
-    if bits.read(1)? == 1 {
-        for _ in 0..4 {
-            bits.ue()?; // conformance window
-        }
-    }
-    let depths = [bits.ue()?, bits.ue()?];
-    (chroma <= 3 && depths.iter().all(|depth| *depth <= 7)).then_some([
-        chroma as u8,
-        depths[0] as u8,
-        depths[1] as u8,
-    ])
+/// The byte before `profile_tier_level()`, and its general part: `general_profile_space` to `general_level_idc`
+/// (ITU-T H.265 §7.3.2.2.1, §7.3.3).
+fn profile_tier_level(sps: &[u8]) -> Option<(u8, [u8; 12])> {
+    let payload = bits::unescape(sps.get(2..)?, 13);
+    let (first, general) = payload.split_first()?;
+    Some((*first, general.try_into().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{media::VideoCodec, testing};
+    use crate::testing;
 
     #[test]
     fn the_record_repeats_the_sequence_parameter_set() {

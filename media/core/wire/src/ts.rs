@@ -8,7 +8,7 @@ use bytes::{BufMut, BytesMut};
 use crate::{
     adts,
     media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
-    sample::{NalUnits, Role},
+    nal::{self, NalKind},
 };
 
 const PACKET_SIZE: usize = 188;
@@ -204,11 +204,12 @@ fn put_picture(out: &mut Vec<u8>, unit: &AccessUnit, track: &VideoTrack) {
         VideoCodec::H264 => &[0x09, 0xF0],
         VideoCodec::H265 => &[0x46, 0x01, 0x50],
     };
-    let content = || NalUnits(&unit.data).filter(|nal| Role::of(track.codec, nal) != Role::Delimiter);
-    let has_sets = content().any(|nal| Role::of(track.codec, nal) == Role::ParameterSet);
+    let kind = |nal: &&[u8]| nal::kind(track.codec, nal);
+    let content = nal::length_prefixed(&unit.data).filter(|nal| kind(nal) != NalKind::Delimiter);
+    let has_sets = content.clone().any(|nal| matches!(kind(&nal), NalKind::Set(_)));
     let sets = [&track.vps, &track.sps, &track.pps].into_iter().flatten().map(AsRef::as_ref);
     let repeated = sets.filter(|_| unit.key && !has_sets);
-    let nals = std::iter::once(delimiter).chain(repeated).chain(content());
+    let nals = std::iter::once(delimiter).chain(repeated).chain(content);
     let size = nals.clone().map(|nal| 4 + nal.len()).sum();
     put_pes_header(out, unit, size);
     for nal in nals {
