@@ -239,4 +239,8 @@ class RtpSender:
             if self._faults.silent_after_s is not None and at >= self._faults.silent_after_s:
                 await asyncio.Event().wait()  # until cancelled: the device hangs, its socket does not
             await wire.send(self._link.pass_on(self._stream.packetise(unit)))
+        await self.flush(wire)
+
+    async def flush(self, wire: Wire) -> None:
+        """Sends what the link holds back: after `run` was cancelled, so that the counts are true."""
         await wire.send(self._link.flush())
