@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from sip.failures import IllegalTransitionError
 from sip.flow import Flow
 from sip.message import Request
-from sip.transaction import State, cause_of
+from sip.transaction import cause_of
 
 if TYPE_CHECKING:
     from sip.endpoint import Endpoint
@@ -61,10 +61,10 @@ class Incoming:
         nothing then.
         """
         transaction = self._event.transaction
-        if transaction.machine.state is State.TERMINATED and not transaction.responded:
-            return
-        if transaction.answered:
+        if transaction.final:
             raise IllegalTransitionError(transaction.machine.state, cause_of(status))
+        if transaction.answered:
+            return
         fields = [*headers, ("Content-Type", content_type)] if content_type else headers
         self._endpoint.respond(transaction, status, reason, fields, body)
 

@@ -5,6 +5,7 @@ framer's patience, and must send its first message within the same time. One tha
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import socket
@@ -21,6 +22,8 @@ from sip.message import Message
 logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024
+CLOSE_TIMEOUT: Final = 1.0  # seconds
+MAX_CLOSE_TURNS: Final = 10  # turns of the loop: a dropped connection is gone after one or two
 SWEEP_INTERVAL: Final = 5.0  # seconds between looks at who is too slow
 
 OnMessage = Callable[[Flow, Message | SipParseError], None]
@@ -110,14 +113,21 @@ class TcpConnections:
             connection.close("closed by us")
 
     async def close(self) -> None:
-        """Stops accepting and drops all connections."""
+        """Stops accepting, drops all connections, and waits until they are gone."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for server in self._servers:
-            server.close()
         for connection in list(self._connections.values()):
             connection.abort("closed by us")
+        for server in self._servers:
+            server.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await server.wait_closed()
         self._servers.clear()
+        for _ in range(MAX_CLOSE_TURNS):
+            if not self._connections:
+                return
+            await asyncio.sleep(0)
 
     def admits(self, host: str) -> bool:
         """Whether one more connection from there is within the limits."""

@@ -92,9 +92,10 @@ class OutgoingTransaction:
 class IncomingTransaction:
     """A server machine with the request that it answers; `listener` hears of the end without an answer."""
 
-    __slots__ = ("armed_at", "listener", "machine", "request")
+    __slots__ = ("armed_at", "final", "listener", "machine", "request")
 
     def __init__(self, machine: Server | InviteServer, request: Request) -> None:
+        self.final = False  # whether we gave a final response
         self.machine = machine
         self.request = request
         self.listener: ServerListener | None = None
@@ -108,11 +109,6 @@ class IncomingTransaction:
     def answered(self) -> bool:
         """Whether a final response was given, or none can be given any more."""
         return self.machine.state not in _UNANSWERED
-
-    @property
-    def responded(self) -> bool:
-        """Whether any response was given."""
-        return bool(self.machine.message)
 
     def next_timeout(self) -> float | None:
         return self.machine.next_timeout()
@@ -260,6 +256,7 @@ class TransactionLayer:
         action = machine.handle(now, cause_of(status))
         machine.message = data
         if unanswered and status >= 200:
+            transaction.final = True
             self._unanswered -= 1
         if action is Action.SEND:
             self.counters.responses_sent += 1

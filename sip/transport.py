@@ -108,6 +108,7 @@ class Transports:
         for udp in set(self._udp.values()):
             for name, value in asdict(udp.counters).items():
                 total[f"udp.{name}"] = total.get(f"udp.{name}", 0) + value
+            total["udp.dropped"] = total.get("udp.dropped", 0) + udp.dropped()
         return total
 
     def _udp_socket(self, local: Address) -> UdpSocket:

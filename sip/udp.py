@@ -24,6 +24,10 @@ BATCH: Final = 128  # datagrams read in one turn of the loop, so that timers and
 KERNEL_BUFFER: Final = 8 << 20  # asked for in both directions; the kernel grants what net.core.?mem_max allows
 
 _IP_PKTINFO: Final = 8  # Linux; the socket module of Python 3.11 does not name it
+_SO_MEMINFO: Final = 55  # Linux: nine counters of 32 bits, the last of which are drops
+_MEMINFO: Final = struct.Struct("@9I")
+_MEMINFO_DROPS: Final = 8
+_SO_RCVBUFFORCE: Final = 33  # Linux: beyond net.core.rmem_max, for those who may
 _V4_INFO: Final = struct.Struct("@i4s4s")  # interface, local address, destination in the header
 _V6_INFO: Final = struct.Struct("@16si")  # destination, interface
 _WILDCARDS: Final = {"0.0.0.0", "::"}
@@ -81,8 +85,7 @@ class UdpSocket:
         try:
             if family is socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                sock.setsockopt(socket.SOL_SOCKET, option, KERNEL_BUFFER)
+            _enlarge(sock)
             sock.setblocking(False)
             sock.bind((host, port))
             return cls(sock, loop, on_datagram, on_drained)
@@ -108,6 +111,13 @@ class UdpSocket:
             raise
         self.counters.sent += 1
         return True
+
+    def dropped(self) -> int:
+        """Datagrams that the kernel threw away since we opened, its buffer being full; 0 where it does not say."""
+        if not sys.platform.startswith("linux") or self._sock.fileno() < 0:
+            return 0
+        sizes = self._sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        return int(_MEMINFO.unpack(sizes)[_MEMINFO_DROPS]) if len(sizes) == _MEMINFO.size else 0
 
     def close(self) -> None:
         """Stops reading and frees the port; closing twice does no harm."""
@@ -166,3 +176,11 @@ class UdpSocket:
             info = _V6_INFO.pack(socket.inet_pton(socket.AF_INET6, host.partition("%")[0]), 0)
             return socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info
         return socket.IPPROTO_IP, _IP_PKTINFO, _V4_INFO.pack(0, socket.inet_aton(host), bytes(4))
+
+
+def _enlarge(sock: socket.socket) -> None:
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        sock.setsockopt(socket.SOL_SOCKET, option, KERNEL_BUFFER)
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, KERNEL_BUFFER)

@@ -15,7 +15,7 @@ from sip.failures import (
     IllegalTransitionError,
     RequestTimeoutError,
 )
-from sip.flow import Flow
+from sip.flow import Address, Flow
 from sip.headers import Headers
 from sip.incoming import Incoming
 from sip.message import Request
@@ -416,3 +416,89 @@ def test_handlers_for_calls_are_not_handlers_for_requests() -> None:
 
 def _nothing(_incoming: Incoming) -> Awaitable[None] | None:
     return None
+
+
+async def test_an_answer_after_the_connection_is_gone_does_nothing() -> None:
+    answered = asyncio.Event()
+
+    async def slow(incoming: Incoming) -> None:
+        incoming.respond(100)
+        device.close_flow(flow)
+        await eventually(lambda: incoming.answered)
+        incoming.respond(200)
+        answered.set()
+
+    async with listening("TCP") as platform, listening("TCP") as device:
+        platform.on("MESSAGE", slow)
+        flow = await flow_between(device, platform)
+        with pytest.raises(FlowClosedError):
+            await device.request(request("MESSAGE"), flow=flow)
+        await asyncio.wait_for(answered.wait(), 5)
+        assert platform.counters["endpoint.handler_errors"] == 0
+
+
+async def test_a_device_is_answered_from_the_address_that_it_reached() -> None:
+    seen: list[Flow] = []
+
+    def on_register(incoming: Incoming) -> None:
+        seen.append(incoming.flow)
+        incoming.respond(200)
+
+    async with Endpoint([Listen("UDP", "0.0.0.0", 0)]) as platform, listening("UDP") as device:
+        platform.on("REGISTER", on_register)
+        device.on("MESSAGE", lambda incoming: incoming.respond(200, headers=[("Date", str(incoming.request.via))]))
+        port = platform.addresses[0][1].port
+        flow = await device.flow_to("UDP", "127.0.0.77", port)
+        assert (await device.request(request("REGISTER"), flow=flow)).status == 200
+        assert seen[0].local == ("127.0.0.77", port)
+        answer = await platform.request(request("MESSAGE"), flow=seen[0])
+        assert f"127.0.0.77:{port}" in (answer.headers.date or "")
+
+
+async def test_an_advertised_address_is_written_into_via_and_contact() -> None:
+    shown: list[Request] = []
+
+    def on_register(incoming: Incoming) -> None:
+        shown.append(incoming.request)
+        incoming.respond(200)
+
+    outside = Address("203.0.113.9", 5080)
+    async with listening("UDP") as platform, listening("UDP", advertise=lambda _flow: outside) as device:
+        platform.on("REGISTER", on_register)
+        await device.request(request("REGISTER"), flow=await flow_between(device, platform))
+    assert (shown[0].via.host, shown[0].via.port) == outside
+    assert shown[0].headers.contact is not None
+    assert (shown[0].headers.contact.uri.host, shown[0].headers.contact.uri.port) == outside
+
+
+async def test_over_tcp_the_contact_names_the_port_where_we_listen() -> None:
+    shown: list[Request] = []
+
+    def on_register(incoming: Incoming) -> None:
+        shown.append(incoming.request)
+        incoming.respond(200)
+
+    async with listening("TCP") as platform, listening("TCP") as device:
+        platform.on("REGISTER", on_register)
+        await device.request(request("REGISTER"), flow=await flow_between(device, platform))
+        assert shown[0].headers.contact is not None
+        assert shown[0].headers.contact.uri.port == device.addresses[0][1].port
+
+
+async def test_names_are_not_resolved() -> None:
+    async with listening("UDP") as endpoint:
+        with pytest.raises(ValueError, match="example"):
+            await endpoint.flow_to("UDP", "camera.example", 5060)
+        with pytest.raises(OSError, match="family"):
+            await endpoint.flow_to("UDP", "::1", 5060)
+
+
+async def test_a_bug_in_the_core_costs_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening("UDP") as platform, listening("UDP") as device:
+        broken = platform._core.handle_datagram
+        monkeypatch.setattr(platform._core, "handle_datagram", lambda *_: 1 // 0)
+        flow = await flow_between(device, platform)
+        task = asyncio.create_task(device.request(request("OPTIONS"), flow=flow))
+        await eventually(lambda: platform.counters["endpoint.internal_errors"] >= 1)
+        monkeypatch.setattr(platform._core, "handle_datagram", broken)
+        assert (await task).status == 200
