@@ -373,8 +373,12 @@ impl Stream {
 
     /// The connection has bytes, or an attempt came to its end.
     pub(crate) fn handle_link_ready(&mut self, turn: Turn<'_>) {
-        let Link::Open(mut connection) = std::mem::replace(&mut self.link, Link::Idle) else {
-            return self.advance_link(turn);
+        let mut connection = match std::mem::replace(&mut self.link, Link::Idle) {
+            Link::Open(connection) => connection,
+            unfinished => {
+                self.link = unfinished;
+                return self.advance_link(turn);
+            }
         };
         match self.read_link(turn, &mut connection) {
             Ok(()) => self.link = Link::Open(connection),
@@ -586,12 +590,11 @@ impl Stream {
     fn handle_tick(&mut self, turn: Turn<'_>) {
         self.check_silence(turn);
         self.check_viewers(turn);
-        if let Link::Open(connection) = &self.link
-            && connection.is_mute(turn.now)
-            && let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Idle)
-        {
+        if matches!(&self.link, Link::Open(connection) if connection.is_mute(turn.now)) {
             turn.metrics.connections_refused.add(1);
-            self.close_link(turn, &connection, "no RTP packet in 5 s".to_owned());
+            if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Idle) {
+                self.close_link(turn, &connection, "no RTP packet in 5 s".to_owned());
+            }
         }
         if turn.now.saturating_duration_since(self.reported) >= REPORT {
             self.reported = turn.now;

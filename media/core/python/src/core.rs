@@ -1,0 +1,181 @@
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use pyo3::{exceptions::PyValueError, prelude::*};
+use relay::{Config, OpenReceiver, Transport};
+
+use crate::{error, event::Event, stream::Stream, tap::Tap};
+
+/// `media._core.Core`.
+#[pyclass(frozen, module = "media._core")]
+pub struct Core(relay::Core);
+
+/// `media._core.Receiver`.
+#[pyclass(frozen, get_all, module = "media._core")]
+pub struct Receiver {
+    id: u64,
+    port: u16,
+}
+
+#[pymethods]
+impl Core {
+    #[new]
+    #[pyo3(signature = (
+        *,
+        rtp_host = "::",
+        rtp_port_min = 30000,
+        rtp_port_max = 39999,
+        rtp_shared_port = 0,
+        threads = 0,
+        play_key,
+        silence_ms = 5000,
+        no_viewer_ms = 0,
+        gop_bytes_max = 16_777_216,
+        bandwidth_max_bps = 40_000_000,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn new(
+        py: Python<'_>,
+        rtp_host: &str,
+        rtp_port_min: u16,
+        rtp_port_max: u16,
+        rtp_shared_port: u16,
+        threads: usize,
+        play_key: Vec<u8>,
+        silence_ms: u64,
+        no_viewer_ms: u64,
+        gop_bytes_max: usize,
+        bandwidth_max_bps: u64,
+    ) -> PyResult<Self> {
+        let config = Config {
+            rtp_host: ip(rtp_host)?,
+            rtp_port_min,
+            rtp_port_max,
+            rtp_shared_port,
+            threads,
+            play_key,
+            silence: Duration::from_millis(silence_ms),
+            no_viewer: (no_viewer_ms > 0).then(|| Duration::from_millis(no_viewer_ms)),
+            gop_bytes_max,
+            bandwidth_max_bps,
+        };
+        py.detach(|| relay::Core::start(config)).map(Self).map_err(error)
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.0.close());
+    }
+
+    fn listen_http(&self, py: Python<'_>, host: &str, port: u16, upstream: &str) -> PyResult<u16> {
+        py.detach(|| self.0.listen_http(host, port, upstream)).map_err(error)
+    }
+
+    fn event_fd(&self) -> i32 {
+        self.0.event_fd()
+    }
+
+    #[pyo3(signature = (limit = 1000))]
+    fn poll_events(&self, py: Python<'_>, limit: usize) -> Vec<Event> {
+        py.detach(|| self.0.poll_events(limit)).into_iter().map(Event).collect()
+    }
+
+    #[pyo3(signature = (
+        app, name, *, transport, shared = false, ssrc = None, peer = None, any_peer = false, hold_ms = 200,
+        private = true,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn open_receiver(
+        &self,
+        py: Python<'_>,
+        app: String,
+        name: String,
+        transport: &str,
+        shared: bool,
+        ssrc: Option<u32>,
+        peer: Option<&str>,
+        any_peer: bool,
+        hold_ms: u64,
+        private: bool,
+    ) -> PyResult<Receiver> {
+        let wanted = OpenReceiver {
+            app,
+            name,
+            transport: transport_named(transport)?,
+            shared,
+            ssrc,
+            peer: peer.map(ip).transpose()?,
+            any_peer,
+            hold: Duration::from_millis(hold_ms),
+            private,
+        };
+        let opened = py.detach(|| self.0.open_receiver(&wanted)).map_err(error)?;
+        Ok(Receiver { id: opened.id, port: opened.port })
+    }
+
+    fn connect(&self, py: Python<'_>, receiver: u64, host: &str, port: u16) -> PyResult<()> {
+        let to = SocketAddr::new(ip(host)?, port);
+        py.detach(|| self.0.connect(receiver, to)).map_err(error)
+    }
+
+    #[pyo3(signature = (receiver, *, ssrc = None, peer = None, payloads = Vec::new()))]
+    fn expect(
+        &self,
+        py: Python<'_>,
+        receiver: u64,
+        ssrc: Option<u32>,
+        peer: Option<&str>,
+        payloads: Vec<(u8, String)>,
+    ) -> PyResult<()> {
+        let peer = peer.map(ip).transpose()?;
+        py.detach(|| self.0.expect(receiver, ssrc, peer, payloads)).map_err(error)
+    }
+
+    fn close_receiver(&self, py: Python<'_>, receiver: u64) -> PyResult<()> {
+        py.detach(|| self.0.close_receiver(receiver)).map_err(error)
+    }
+
+    fn set_private(&self, app: &str, name: &str, private: bool) {
+        self.0.set_private(app, name, private);
+    }
+
+    fn sign(&self, app: &str, name: &str, expires: u64) -> String {
+        self.0.sign(app, name, expires)
+    }
+
+    fn streams(&self, py: Python<'_>) -> PyResult<Vec<Stream>> {
+        let streams = py.detach(|| self.0.streams()).map_err(error)?;
+        Ok(streams.into_iter().map(Stream::from).collect())
+    }
+
+    fn stream(&self, py: Python<'_>, app: &str, name: &str) -> PyResult<Option<Stream>> {
+        let stream = py.detach(|| self.0.stream(app, name)).map_err(error)?;
+        Ok(stream.map(Stream::from))
+    }
+
+    fn stream_count(&self) -> usize {
+        self.0.stream_count()
+    }
+
+    #[pyo3(signature = (receiver, *, packets = 4096))]
+    fn tap(&self, py: Python<'_>, receiver: u64, packets: usize) -> PyResult<Tap> {
+        py.detach(|| self.0.tap(receiver, packets)).map(Tap).map_err(error)
+    }
+
+    fn metrics(&self, py: Python<'_>) -> BTreeMap<&'static str, f64> {
+        py.detach(|| self.0.metrics())
+    }
+}
+
+fn ip(text: &str) -> PyResult<IpAddr> {
+    text.parse().map_err(|_| PyValueError::new_err(format!("{text:?} is no IP address")))
+}
+
+fn transport_named(name: &str) -> PyResult<Transport> {
+    [Transport::Udp, Transport::TcpPassive, Transport::TcpActive]
+        .into_iter()
+        .find(|transport| transport.name() == name)
+        .ok_or_else(|| PyValueError::new_err(format!("{name:?} is no transport")))
+}
