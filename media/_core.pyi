@@ -1,7 +1,8 @@
 """What the relay's core offers (crate `media/core/python`); a test compares this file with the built module.
 
 Every call is per stream or rarer, returns at once, and releases the GIL where it may wait. Media bytes never
-pass through here. Times in events are milliseconds of the UNIX epoch.
+pass through here but by `Tap`. Times in events are milliseconds of the UNIX epoch. Addresses are literal IP
+addresses: ValueError for anything else. After `close`, calls raise CoreError.
 """
 
 from collections.abc import Sequence
@@ -33,11 +34,13 @@ class Core:
         silence_ms: int = 5000,
         no_viewer_ms: int = 0,
         gop_bytes_max: int = 16_777_216,
+        bandwidth_max_bps: int = 40_000_000,
     ) -> Core:
         """Starts the threads; `threads` 0 means one a core. `rtp_shared_port` 0 means none.
 
         `play_key` signs play addresses (see `sign`). `silence_ms`: a receiver without a packet for so long raises
         `silent`. `no_viewer_ms`: a stream nobody watched for so long raises `no_viewers`; 0 means never.
+        `bandwidth_max_bps`: what one receiver may bring in; what is beyond is dropped (TCP: not read for a while).
         CoreError if the shared port cannot be opened.
         """
 
@@ -71,9 +74,9 @@ class Core:
         """Opens a receive port for the stream `app`/`name` (replaces no other: CoreError if it has a receiver).
 
         `ssrc`: the one that was asked for; `peer`: the address the media should come from; a dedicated port accepts
-        any SSRC from that peer, and with `any_peer` any source that shows the right SSRC. `shared`: use the shared
-        port, where `ssrc` is the key. `tcp_active`: nothing is opened until `connect`. `private`: play addresses
-        must be signed. `hold_ms`: longest wait for a packet that is missing.
+        any SSRC from that peer, and with `any_peer` (or no `peer`) any source that shows the right SSRC. `shared`: use
+        the shared port, where `ssrc` is the key. `tcp_active`: nothing is opened until `connect`. `private`: play
+        addresses must be signed. `hold_ms`: longest wait for a packet that is missing.
         """
 
     def connect(self, receiver: int, host: str, port: int) -> None:
@@ -127,12 +130,12 @@ class Receiver:
 class Event:
     """Something happened to a receiver or stream.
 
-    Kinds: `connected` (TCP; detail peer) · `connect_failed` (tcp_active; reason) · `first_packet` (peer, ssrc,
-    payload_type, payload) · `ssrc_mismatch` (detail expected, got; adopted) · `wrong_payload` (payload, first bytes) ·
-    `tracks` (codec, size; again on change) · `first_key_frame` · `silent` (nothing for silence_ms) ·
-    `resumed` ·
-    `disconnected` (TCP; detail reason) · `no_viewers` · `rejected` (packets from a stranger, once a second
-    at most) · `overflow` (detail lost).
+    Kinds, with what `detail` says: `connected` (TCP; peer) · `connect_failed` (tcp_active, after the last try;
+    reason) · `first_packet` (peer, ssrc, payload_type) · `ssrc_mismatch` (expected, got; adopted) · `wrong_payload`
+    (payload, first_bytes; once) · `tracks` (payload, video, width, height, audio, sample_rate, as far as known; again
+    on change) · `first_key_frame` · `silent` (ms; nothing for silence_ms) · `resumed` · `disconnected` (TCP; peer,
+    reason) · `no_viewers` · `rejected` (count, peer, ssrc; packets or connections of strangers, once a second at
+    most) · `failed` (reason; our own fault: the stream is closed) · `overflow` (lost).
     """
 
     @property
@@ -232,6 +235,48 @@ class Stream:
     @property
     def faults(self) -> dict[str, int]:
         """Deviations counted by name (see docs/media.md): pes_truncated, psm_contradicts, resync …"""
+
+@final
+class RtpPacket:
+    """What `parse_rtp` read."""
+
+    @property
+    def payload_type(self) -> int: ...
+    @property
+    def marker(self) -> bool: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def ssrc(self) -> int: ...
+    @property
+    def payload(self) -> bytes:
+        """Without header, CSRC list, extension and padding."""
+
+def parse_rtp(data: bytes) -> RtpPacket:
+    """Reads one RTP packet as the relay does (RFC 3550 §5.1); ValueError says why it is none."""
+
+@final
+class PesPacket:
+    """A PES packet of video or audio that `demux_ps` found."""
+
+    @property
+    def stream_id(self) -> int:
+        """C0 to DF audio, E0 to EF video."""
+    @property
+    def pts(self) -> int | None:
+        """90 kHz, 33 bits."""
+    @property
+    def dts(self) -> int | None: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def whole(self) -> bool:
+        """It was as long as it said."""
+
+def demux_ps(data: bytes) -> tuple[list[PesPacket], list[str]]:
+    """Reads a program stream as the relay does, from its first pack header on: its packets, and the faults by name."""
 
 @final
 class Tap:

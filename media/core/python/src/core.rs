@@ -120,7 +120,10 @@ impl Core {
         py.detach(|| self.0.connect(receiver, to)).map_err(error)
     }
 
-    #[pyo3(signature = (receiver, *, ssrc = None, peer = None, payloads = Vec::new()))]
+    #[pyo3(
+        signature = (receiver, *, ssrc = None, peer = None, payloads = Vec::new()),
+        text_signature = "($self, receiver, *, ssrc=None, peer=None, payloads=())"
+    )]
     fn expect(
         &self,
         py: Python<'_>,

@@ -18,7 +18,7 @@ use crate::{
     clock,
     config::{Config, OpenReceiver, Transport},
     desk::Desk,
-    door::Directory,
+    door::{Directory, Door, DoorOptions, sign},
     error::Error,
     events::{Event, EventQueue},
     feeds::Feeds,
@@ -59,6 +59,7 @@ pub struct Core {
     table: Arc<Table>,
     ports: Arc<Mutex<PortPool>>,
     shards: RwLock<Vec<Shard>>,
+    doors: Mutex<Vec<Door>>,
     closed: AtomicBool,
 }
 
@@ -77,6 +78,7 @@ impl Core {
             table: Arc::new(Table::new(threads)),
             ports: Arc::new(Mutex::new(PortPool::new(config.rtp_port_min, config.rtp_port_max))),
             shards: RwLock::default(),
+            doors: Mutex::default(),
             closed: AtomicBool::new(false),
             config: Arc::new(config),
         };
@@ -96,11 +98,34 @@ impl Core {
     /// Closes every receiver and viewer and joins the threads. A second call does nothing.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        lock(&self.doors).clear();
         for shard in std::mem::take(&mut *self.write_shards()) {
             shard.inbox.push(Command::Stop);
             // A shard that panicked has nothing left to close.
             let _ = shard.thread.join();
         }
+    }
+
+    /// Opens the front door and returns its port: media from here, everything else from the HTTP/1.1 server on the Unix
+    /// socket `upstream`.
+    pub fn listen_http(&self, host: &str, port: u16, upstream: &str) -> Result<u16, Error> {
+        self.check_open()?;
+        let options = DoorOptions {
+            host: host.to_owned(),
+            port,
+            upstream: upstream.into(),
+            play_key: self.config.play_key.clone(),
+        };
+        let door = Door::open(options, self.directory())
+            .map_err(Error::io(format!("cannot open the HTTP port {port} on {host}")))?;
+        let port = door.address().port();
+        lock(&self.doors).push(door);
+        Ok(port)
+    }
+
+    /// The query that lets its bearer play a stream until `expires` (UNIX seconds).
+    pub fn sign(&self, app: &str, name: &str, expires: u64) -> String {
+        sign::sign(&self.config.play_key, app, name, expires)
     }
 
     /// A descriptor that is readable while events wait; it stays ours.
@@ -249,6 +274,13 @@ impl Core {
             shard.metrics.add_to(&mut totals);
         }
         totals.insert("relay_events_lost_total", self.events.lost_total.load(Ordering::Relaxed) as f64);
+        for door in lock(&self.doors).iter() {
+            let counters = door.counters();
+            *totals.entry("relay_http_accepted_total").or_default() +=
+                counters.accepted.load(Ordering::Relaxed) as f64;
+            *totals.entry("relay_http_refused_total").or_default() +=
+                counters.refused.load(Ordering::Relaxed) as f64;
+        }
         totals.insert("relay_ports_free", lock(&self.ports).free() as f64);
         totals
     }
@@ -326,9 +358,9 @@ fn busy() -> Error {
     Error::Busy(ANSWER.as_millis() as u64)
 }
 
-/// Names stand in paths and logs.
+/// Names stand in paths, signatures and logs.
 fn check_name(name: &str) -> Result<(), Error> {
-    if name.is_empty() || name.len() > 256 || name.chars().any(char::is_control) {
+    if name.is_empty() || name.len() > 256 || name.contains('/') || name.chars().any(char::is_control) {
         return Err(Error::Invalid(format!("{name:?} cannot name a stream")));
     }
     Ok(())

@@ -144,9 +144,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Neither part can contain the separator: `Core` refuses control characters in names.
+/// Neither part can contain the separator: `Core` refuses slashes in names.
 fn key(app: &str, name: &str) -> String {
-    format!("{app}\0{name}")
+    format!("{app}/{name}")
 }
 
 #[cfg(test)]

@@ -191,7 +191,7 @@ impl Stream {
 
     /// Lets time pass.
     pub(crate) fn handle_timeout(&mut self, turn: Turn<'_>) {
-        self.drain_reorder(turn.now);
+        self.drain_reorder(turn);
         self.unpacker.handle_timeout(turn.now);
         self.drain_units(turn, &[]);
         self.advance_link(turn);
@@ -276,7 +276,7 @@ impl Stream {
             self.unpacker.handle_packet(turn.now, &packet);
         } else {
             self.reorder.handle_packet(turn.now, packet.seq, Bytes::copy_from_slice(data));
-            self.drain_reorder(turn.now);
+            self.drain_reorder(turn);
         }
     }
 
@@ -527,7 +527,8 @@ impl Stream {
         }
     }
 
-    fn drain_reorder(&mut self, now: Instant) {
+    fn drain_reorder(&mut self, turn: Turn<'_>) {
+        let now = turn.now;
         while let Some(output) = self.reorder.poll_output(now) {
             match output {
                 reorder::Output::Packet(data) => {
@@ -535,7 +536,10 @@ impl Stream {
                         self.unpacker.handle_packet(now, &packet);
                     }
                 }
-                reorder::Output::Lost(count) => self.unpacker.handle_gap(count),
+                reorder::Output::Lost(count) => {
+                    turn.metrics.lost.add(count);
+                    self.unpacker.handle_gap(count);
+                }
                 reorder::Output::Restarted => {
                     self.faults.count(Fault::SequenceRestart);
                     self.unpacker.handle_gap(1);

@@ -99,7 +99,7 @@ pub fn rtp(ssrc: u32, seq: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 pub fn rtp_at(ssrc: u32, seq: u16, timestamp: u32, marker: bool, payload: &[u8]) -> Vec<u8> {
-    let mut packet = vec![0x80, 96 | u8::from(marker) << 7];
+    let mut packet = vec![0x80, 0x60 | u8::from(marker) << 7];
     packet.extend(seq.to_be_bytes());
     packet.extend(timestamp.to_be_bytes());
     packet.extend(ssrc.to_be_bytes());

@@ -1,0 +1,162 @@
+"""The relay on asyncio: `media._core.Core` as an async context manager whose events come to one callback.
+
+A translation and nothing else: no rule lives here. All calls are made from the loop's thread; those of the core
+return at once, but for starting and closing, which wait for threads and so are made in one.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from media._core import Core, Event, Receiver, Stream, Tap, Transport
+
+__all__ = ["Relay"]
+
+_EVENTS_AT_ONCE = 256
+"""Then the loop's other work has its turn; the descriptor stays readable."""
+
+
+class Relay:
+    """The relay of this process; ready when entered, gone when left. The settings are those of `Core`."""
+
+    def __init__(
+        self,
+        *,
+        play_key: bytes,
+        rtp_host: str = "::",
+        rtp_port_min: int = 30000,
+        rtp_port_max: int = 39999,
+        rtp_shared_port: int = 0,
+        threads: int = 0,
+        silence_ms: int = 5000,
+        no_viewer_ms: int = 0,
+        gop_bytes_max: int = 16_777_216,
+        bandwidth_max_bps: int = 40_000_000,
+    ) -> None:
+        self._start = lambda: Core(
+            play_key=play_key,
+            rtp_host=rtp_host,
+            rtp_port_min=rtp_port_min,
+            rtp_port_max=rtp_port_max,
+            rtp_shared_port=rtp_shared_port,
+            threads=threads,
+            silence_ms=silence_ms,
+            no_viewer_ms=no_viewer_ms,
+            gop_bytes_max=gop_bytes_max,
+            bandwidth_max_bps=bandwidth_max_bps,
+        )
+        self._core: Core | None = None
+        self._callback: Callable[[Event], None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._core = await asyncio.to_thread(self._start)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        core = self.core
+        if self._callback is not None:
+            asyncio.get_running_loop().remove_reader(core.event_fd())
+            self._callback = None
+        await asyncio.to_thread(core.close)
+
+    @property
+    def core(self) -> Core:
+        """The core; RuntimeError before the relay was entered."""
+        if self._core is None:
+            raise RuntimeError("the relay was not started: enter it first")
+        return self._core
+
+    def listen(self, callback: Callable[[Event], None]) -> None:
+        """Gives every event, from those that wait on, to `callback`, in the loop's thread; one listener only."""
+        if self._callback is not None:
+            raise RuntimeError("somebody listens already")
+        self._callback = callback
+        asyncio.get_running_loop().add_reader(self.core.event_fd(), self._deliver)
+
+    def _deliver(self) -> None:
+        loop = asyncio.get_running_loop()
+        for event in self.core.poll_events(_EVENTS_AT_ONCE):
+            callback = self._callback
+            if callback is not None:
+                # As its own callback, so that what one event breaks does not lose the others.
+                loop.call_soon(callback, event)
+
+    def listen_http(self, host: str, port: int, upstream: str) -> int:
+        """Opens the front door and returns its port (`Core.listen_http`)."""
+        return self.core.listen_http(host, port, upstream)
+
+    def open_receiver(
+        self,
+        app: str,
+        name: str,
+        *,
+        transport: Transport,
+        shared: bool = False,
+        ssrc: int | None = None,
+        peer: str | None = None,
+        any_peer: bool = False,
+        hold_ms: int = 200,
+        private: bool = True,
+    ) -> Receiver:
+        """Opens a receiver (`Core.open_receiver`)."""
+        return self.core.open_receiver(
+            app,
+            name,
+            transport=transport,
+            shared=shared,
+            ssrc=ssrc,
+            peer=peer,
+            any_peer=any_peer,
+            hold_ms=hold_ms,
+            private=private,
+        )
+
+    def connect(self, receiver: int, host: str, port: int) -> None:
+        """Lets an active receiver connect (`Core.connect`)."""
+        self.core.connect(receiver, host, port)
+
+    def expect(
+        self,
+        receiver: int,
+        *,
+        ssrc: int | None = None,
+        peer: str | None = None,
+        payloads: Sequence[tuple[int, str]] = (),
+    ) -> None:
+        """Tells a receiver what the answer said (`Core.expect`)."""
+        self.core.expect(receiver, ssrc=ssrc, peer=peer, payloads=payloads)
+
+    def close_receiver(self, receiver: int) -> None:
+        """Ends a stream and frees its port (`Core.close_receiver`)."""
+        self.core.close_receiver(receiver)
+
+    def set_private(self, app: str, name: str, private: bool) -> None:
+        """Sets whether future viewers need a signed address."""
+        self.core.set_private(app, name, private)
+
+    def sign(self, app: str, name: str, expires: int) -> str:
+        """The query that lets its bearer play the stream until `expires` (UNIX seconds)."""
+        return self.core.sign(app, name, expires)
+
+    def streams(self) -> list[Stream]:
+        """A snapshot of all streams."""
+        return self.core.streams()
+
+    def stream(self, app: str, name: str) -> Stream | None:
+        """A snapshot of one stream."""
+        return self.core.stream(app, name)
+
+    def stream_count(self) -> int:
+        """How many streams there are."""
+        return self.core.stream_count()
+
+    def tap(self, receiver: int, *, packets: int = 4096) -> Tap:
+        """Copies of a receiver's packets, for diagnosis."""
+        return self.core.tap(receiver, packets=packets)
+
+    def metrics(self) -> dict[str, float]:
+        """Counters of the whole core by Prometheus name."""
+        return self.core.metrics()
