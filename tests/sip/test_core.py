@@ -116,12 +116,14 @@ def test_without_the_cookie_requests_are_matched_as_rfc_2543_did(via: str) -> No
     assert second.request.from_.tag == "f2"
 
 
-def test_the_answer_tells_where_the_request_came_from() -> None:
+@pytest.mark.parametrize(("asked", "rport"), [(";rport", 61002), ("", None)])
+def test_the_answer_tells_where_the_request_came_from(asked: str, rport: int | None) -> None:
+    """The port goes to those who asked for it only (RFC 3581 §4)."""
     core = new_core()
-    core.handle_datagram(0.0, FLOW, wire(Via="SIP/2.0/UDP 192.168.1.64:5060;branch=z9hG4bK1"))
+    core.handle_datagram(0.0, FLOW, wire(Via=f"SIP/2.0/UDP 192.168.1.64:5060;branch=z9hG4bK1{asked}"))
     core.respond(0.0, received(core)[0].transaction, 200)
     (response,) = sent(core)
-    assert (response.via.received, response.via.rport) == ("198.51.100.20", 61002)
+    assert (response.via.received, response.via.rport) == ("198.51.100.20", rport)
 
 
 @pytest.mark.parametrize("data", [b"", b"\r\n\r\n", b"jaK\0", b"\0\0\0\0"])
