@@ -85,6 +85,13 @@ def format_params(params: Params) -> str:
     return text
 
 
+def seconds(text: str | None) -> int | None:
+    """A duration in seconds, cut to `MAX_NUMBER`; None for what is none."""
+    if text is None or not (text.isascii() and text.isdigit()):
+        return None
+    return MAX_NUMBER if len(text) > 20 else min(int(text), MAX_NUMBER)
+
+
 def parse_number(text: str, clause: str, limit: int = MAX_NUMBER) -> int:
     """A decimal number of ASCII digits, at most `limit`; raises SipParseError."""
     text = text.strip(BLANK)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from sip.errors import Deviation, SipParseError
-from sip.grammar import BLANK, MAX_NUMBER, TOKEN, parse_number, split
+from sip.grammar import BLANK, TOKEN, parse_number, seconds, split
 from sip.names import SINGLE, canonical
 from sip.values import MAX_IDENTIFIER, Auth, CSeq, Event, NameAddr, SubscriptionState, Via
 
@@ -241,10 +241,8 @@ class Headers:
     @property
     def expires(self) -> int | None:
         """Expires in seconds, at most 2**31-1; without the header, `;expires=` of the first Contact."""
-        value = self._optional("expires", lambda text: parse_number(text, "RFC 3261 §20.19", 10**20))
-        if value is not None:
-            return min(value, MAX_NUMBER)
-        return self.contact.expires if self.contact else None
+        value = self._optional("expires", _read_seconds)
+        return value if value is not None or self.contact is None else self.contact.expires
 
     @property
     def max_forwards(self) -> int | None:
@@ -303,6 +301,13 @@ class Headers:
     @property
     def user_agent(self) -> str | None:
         return self.first.get("user-agent")
+
+
+def _read_seconds(text: str) -> int:
+    value = seconds(text)
+    if value is None:
+        raise SipParseError(f"not a duration: {text[:32]!r}", 0, "RFC 3261 §20.19")
+    return value
 
 
 def _read_call_id(text: str) -> str:

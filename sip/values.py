@@ -8,7 +8,6 @@ from typing import Final
 from sip.errors import Deviation, SipParseError
 from sip.grammar import (
     BLANK,
-    MAX_NUMBER,
     NO_PARAMS,
     TOKEN,
     Params,
@@ -17,6 +16,7 @@ from sip.grammar import (
     parse_number,
     parse_params,
     quote,
+    seconds,
     split,
     unquote,
 )
@@ -143,8 +143,7 @@ class NameAddr:
     @property
     def expires(self) -> int | None:
         """`;expires=` of a Contact in seconds; None if absent or not a number."""
-        text = self.params.get("expires") or ""
-        return min(int(text), MAX_NUMBER) if text.isascii() and text.isdigit() and len(text) <= 20 else None
+        return seconds(self.params.get("expires"))
 
     def with_tag(self, tag: str) -> "NameAddr":
         return replace(self, params={**self.params, "tag": tag})
@@ -222,8 +221,7 @@ class SubscriptionState:
 
     @property
     def expires(self) -> int | None:
-        text = self.params.get("expires") or ""
-        return min(int(text), MAX_NUMBER) if text.isascii() and text.isdigit() and len(text) <= 20 else None
+        return seconds(self.params.get("expires"))
 
     @property
     def reason(self) -> str | None:
