@@ -13,7 +13,7 @@ from gateway.devices.presence import DevicePresence, Patience
 from gateway.gb28181.charset import Charset, for_version
 from gateway.gb28181.deadlines import Deadlines
 from gateway.gb28181.deviations import DeviationCounts
-from sip.flow import Flow
+from sip.flow import Address, Flow
 
 UNDISPATCHED_MAX: Final = 32
 """Kinds of message without a reader that are counted for one device; more count as `other`."""
@@ -158,6 +158,16 @@ class Directory:
     def get(self, device_id: str) -> RegisteredDevice | None:
         """The device of this id, if it holds or held a registration."""
         return self._devices.get(DeviceId(device_id))
+
+    def flow(self, device_id: DeviceId) -> Flow | None:
+        """The way to a device; None while it is offline."""
+        device = self._devices.get(device_id)
+        return device.flow if device is not None and device.online else None
+
+    def address(self, device_id: DeviceId) -> Address | None:
+        """Where a device is registered from."""
+        device = self._devices.get(device_id)
+        return device.flow.remote if device is not None and device.flow is not None else None
 
     def add(self, device: RegisteredDevice) -> None:
         """Takes in a device, or one anew."""

@@ -74,6 +74,7 @@ class Liveness:
         for device in self._directory:
             if device.online:
                 self._came_online(device, StateCause.RESTART, None)
+                self._on_alive(device)
         self.pump()
         return taken
 
@@ -181,6 +182,9 @@ class Liveness:
             device.deviations.add(["udp-port-moved"])
         self._directory.move(device, flow)
         device.adoptable = False
+        if device.online:
+            notice = DeviceOnline(device.device_id, StateCause.KEEPALIVE, was_online=True, moved=True)
+            self._states.put(device.device_id, None, self._notices.publish(notice))
 
     def _fire(self) -> None:
         self._timer = None

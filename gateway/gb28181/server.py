@@ -1,0 +1,138 @@
+"""Everything that devices register to and report to, wired: what the composition root makes one of."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gateway.devices.presence import Patience
+from gateway.gb28181.catalogue import Waits
+from gateway.gb28181.catalogue_service import CatalogueService
+from gateway.gb28181.directory import Directory, RegisteredDevice
+from gateway.gb28181.introductions import Introductions
+from gateway.gb28181.liveness import Liveness
+from gateway.gb28181.message_service import MessageService
+from gateway.gb28181.messenger import Identity, Messenger, SerialNumbers
+from gateway.gb28181.notices import Notices
+from gateway.gb28181.query_service import DeviceInquiry, QueryService
+from gateway.gb28181.registrar import Registrar, RegistrarPolicy
+from gateway.gb28181.registration_service import RegistrationService
+from gateway.gb28181.state_writer import StateWriter
+from gateway.store import Store
+from sip.digest import Authenticator
+from sip.endpoint import Endpoint
+from sip.flow import Flow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevicePolicy:
+    """How devices are treated; times in seconds."""
+
+    registrar: RegistrarPolicy
+    patience: Patience = field(default_factory=Patience)
+    catalogue: Waits = field(default_factory=Waits)
+    request_wait: float = 8.0
+    query_wait: float = 10.0
+    query_tries: int = 2
+    introduction_delay: float = 3.0
+    """A device that came online is asked within this time, at a random moment."""
+    gb_version: str = "3.0"
+
+
+class DeviceServer:
+    """Made before its endpoint listens; `open` does all that in order."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        endpoint: Endpoint,
+        policy: DevicePolicy,
+        clock: Callable[[], datetime],
+        on_refused: Callable[[str, Flow, str], None] = lambda _user, _flow, _reason: None,
+    ) -> None:
+        """`on_refused(user, flow, reason)` is told of each REGISTER that was not accepted."""
+        secret = random.SystemRandom()
+        registrar = policy.registrar
+        self.directory = Directory(policy.patience)
+        self.notices = Notices()
+        self.states = StateWriter(store)
+        self.messenger = Messenger(
+            endpoint,
+            Identity(registrar.server_id, registrar.realm),
+            SerialNumbers(secret.randrange(1, 2**30)),
+            wait=policy.request_wait,
+        )
+        self.queries = QueryService(self.messenger, wait=policy.query_wait, tries=policy.query_tries)
+        self.catalogues = CatalogueService(
+            store=store,
+            directory=self.directory,
+            messenger=self.messenger,
+            notices=self.notices,
+            waits=policy.catalogue,
+            clock=clock,
+            verify=self._verify,
+        )
+        self.inquiry = DeviceInquiry(self.queries, store, wall_seconds=lambda: clock().timestamp())
+        self.introductions = Introductions(
+            self.directory, self.inquiry, self.catalogues, random=secret.random, delay=policy.introduction_delay
+        )
+        self.liveness = Liveness(
+            store=store,
+            directory=self.directory,
+            notices=self.notices,
+            states=self.states,
+            clock=clock,
+            on_alive=self._came_online,
+        )
+        self.registrations = RegistrationService(
+            store=store,
+            directory=self.directory,
+            registrar=Registrar(registrar, Authenticator(secret.randbytes(32), secret.randbytes)),
+            liveness=self.liveness,
+            notices=self.notices,
+            states=self.states,
+            clock=clock,
+            gb_version=policy.gb_version,
+            on_alive=self._came_online,
+            on_refused=on_refused,
+        )
+        self.messages = MessageService(
+            directory=self.directory,
+            liveness=self.liveness,
+            queries=self.queries,
+            catalogues=self.catalogues,
+            messenger=self.messenger,
+            notices=self.notices,
+        )
+        self.registrations.attach(endpoint)
+        self.messages.attach(endpoint)
+
+    @asynccontextmanager
+    async def open(self, udp_port: int = 0) -> AsyncIterator["DeviceServer"]:
+        """Enter it before the endpoint, so that nobody is a stranger who registered before a restart.
+
+        `udp_port`: where the endpoint will listen. Left, after the endpoint, it writes what is unwritten.
+        """
+        await self.catalogues.start()
+        await self.liveness.restore(udp_port)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self.liveness.run()), group.create_task(self.introductions.run())]
+                try:
+                    yield self
+                finally:
+                    self.introductions.close()
+                    for task in tasks:
+                        task.cancel()
+        finally:
+            await self.catalogues.close()
+            await self.liveness.close()
+
+    def _verify(self, device: RegisteredDevice) -> None:
+        self.introductions.verify(device)
+
+    def _came_online(self, device: RegisteredDevice) -> None:
+        self.introductions.came_online(device)
