@@ -488,6 +488,7 @@ class Endpoint:
             task = self.loop.create_task(self._finish(result, failed))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _task: result.close())  # it never began if the endpoint was left at once
 
     async def _finish(self, coroutine: Coroutine[Any, Any, None], failed: Callable[[], None]) -> None:
         try:

@@ -50,6 +50,7 @@ class Liveness:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._learnt: dict[DeviceId, float] = {}
+        self._stopping = False
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -84,10 +85,14 @@ class Liveness:
             tasks.create_task(self._states.run())
             tasks.create_task(self._touch_forever())
 
-    async def close(self) -> None:
-        """Writes what waits; after `run` has ended."""
+    def stop(self) -> None:
+        """We are about to end: connections that close now, and time that passes, are not the devices' doing."""
+        self._stopping = True
         if self._timer is not None:
             self._timer.cancel()
+
+    async def close(self) -> None:
+        """Writes what waits; after `stop`, and after `run` has ended."""
         await self._touch()
         await self._states.flush()
 
@@ -137,7 +142,7 @@ class Liveness:
 
     def handle_flow_closed(self, flow: Flow, reason: str) -> None:
         """Devices of a closed TCP connection are offline at once (GB/T 28181-2022 §9.1.1)."""
-        if flow.transport == "UDP":
+        if flow.transport == "UDP" or self._stopping:
             return
         for device in self._directory.at(flow):
             self._directory.move(device, None)
@@ -148,7 +153,7 @@ class Liveness:
     def pump(self) -> None:
         """Arms the one timer; armed too early is fine: it fires and re-arms."""
         due = self._directory.deadlines.next_timeout()
-        if due is None or (self._timer is not None and self._timer.when() <= due):
+        if due is None or self._stopping or (self._timer is not None and self._timer.when() <= due):
             return
         if self._timer is not None:
             self._timer.cancel()

@@ -42,7 +42,7 @@ class DevicePolicy:
 
 
 class DeviceServer:
-    """Made before its endpoint listens; `open` does all that in order."""
+    """Made before its endpoint listens; `open` does the rest in order."""
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class DeviceServer:
         on_refused: Callable[[str, Flow, str], None] = lambda _user, _flow, _reason: None,
     ) -> None:
         """`on_refused(user, flow, reason)` is told of each REGISTER that was not accepted."""
+        self._endpoint = endpoint
         secret = random.SystemRandom()
         registrar = policy.registrar
         self.directory = Directory(policy.patience)
@@ -111,24 +112,27 @@ class DeviceServer:
         self.messages.attach(endpoint)
 
     @asynccontextmanager
-    async def open(self, udp_port: int = 0) -> AsyncIterator["DeviceServer"]:
-        """Enter it before the endpoint, so that nobody is a stranger who registered before a restart.
+    async def open(self, group: asyncio.TaskGroup, udp_port: int = 0) -> AsyncIterator["DeviceServer"]:
+        """Takes up stored registrations, then listens (it enters the endpoint): nobody is a stranger who is none.
 
-        `udp_port`: where the endpoint will listen. Left, after the endpoint, it writes what is unwritten.
+        Its tasks are children of `group`. `udp_port`: where the endpoint will listen. Left, it closes the endpoint and
+        writes what is unwritten; devices stay as they are.
         """
         await self.catalogues.start()
         await self.liveness.restore(udp_port)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with self._endpoint:
                 tasks = [group.create_task(self.liveness.run()), group.create_task(self.introductions.run())]
                 try:
                     yield self
                 finally:
+                    self.liveness.stop()
                     self.introductions.close()
+                    await self.catalogues.close()
                     for task in tasks:
                         task.cancel()
+                    await asyncio.wait(tasks)
         finally:
-            await self.catalogues.close()
             await self.liveness.close()
 
     def _verify(self, device: RegisteredDevice) -> None:
