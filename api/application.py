@@ -56,6 +56,7 @@ def create(gateway: Gateway) -> Litestar:
         exception_handlers={Exception: handle},
         openapi_config=_openapi(),
         request_max_body_size=BODY_MAX,
+        logging_config=None,
     )
 
 

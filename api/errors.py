@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException
 
 import gateway.accounts.errors as accounts
 import gateway.credentials.errors as credentials
@@ -140,31 +140,41 @@ OURS: Final[Mapping[type[GatewayError], str]] = {
 
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answers what was raised, in the form of the family that was asked."""
-    status, code, message = _judge(error)
-    if status >= 500:
-        log.error("request failed", path=request.url.path, status=status, error=repr(error), exc_info=error)
     path = request.url.path
+    status, code, message = _judge(error)
+    if code == "VIS.0007":
+        log.error("request failed", path=path, exc_info=error)
+    elif status >= 500:
+        log.warning("request refused", path=path, status=status, code=code, error=str(error))
     if path.startswith("/v1/"):
         return Response({"error_code": code, "error_msg": message}, status_code=status)
+    status = _plain_status(error, status)
     if path.startswith("/v3/"):
-        status = 401 if isinstance(error, accounts.LoginError | accounts.TokenError) else status
-        status = 400 if code == "VIS.0005" and status == 404 and not isinstance(error, HTTPException) else status
         return Response(_keystone(status, code, message), status_code=status)
     problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": message}
     return Response(problem, status_code=status, media_type="application/problem+json")
 
 
 def _judge(error: Exception) -> tuple[int, str, str]:
-    """Status, code and text."""
+    """The status that VIS gives, the code and the text."""
     if isinstance(error, GatewayError):
         code = _code(error)
         status = 401 if isinstance(error, NoTokenError) else STATUS[code]
         return status, code, "the service is overloaded or down; try again" if status == 503 else str(error)
-    if isinstance(error, ValidationException) or (isinstance(error, HTTPException) and error.status_code == 400):
+    if isinstance(error, HTTPException) and error.status_code == 400:
         return STATUS["VIS.0005"], "VIS.0005", _explain(error)
     if isinstance(error, HTTPException) and error.status_code < 500:
         return error.status_code, LITESTAR.get(error.status_code, "VIS.0005"), error.detail
     return 500, "VIS.0007", "internal error; the log says more under this request's id"
+
+
+def _plain_status(error: Exception, status: int) -> int:
+    """The status where VIS does not dictate another."""
+    if isinstance(error, accounts.LoginError | accounts.TokenError):
+        return 401
+    if isinstance(error, InvalidError) or (isinstance(error, HTTPException) and error.status_code == 400):
+        return 400
+    return 404 if isinstance(error, NotFoundError) else status
 
 
 def _code(error: GatewayError) -> str:
