@@ -7,9 +7,12 @@ return at once, but for starting and closing, which wait for threads and so are 
 import asyncio
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from media._core import Core, Event, Receiver, Stream, Tap, Transport
+from media._core import Core, Event, Receiver, Stream, Tap
+
+if TYPE_CHECKING:
+    from media._core import Transport
 
 __all__ = ["Relay"]
 
@@ -93,7 +96,7 @@ class Relay:
         app: str,
         name: str,
         *,
-        transport: Transport,
+        transport: "Transport",
         shared: bool = False,
         ssrc: int | None = None,
         peer: str | None = None,
