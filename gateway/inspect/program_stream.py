@@ -51,6 +51,7 @@ class PsAnalysis:
     def gap(self) -> None:
         """Bytes are missing here: what was begun ends, and what follows may begin anywhere."""
         self._take(self._walker.finish())
+        self._video.gap()
         self._after_gap = True
 
     def border(self) -> None:

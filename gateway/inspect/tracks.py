@@ -1,6 +1,6 @@
 """The picture and the sound inside a program stream: codecs, sizes, rates, GOPs. Pure."""
 
-from collections import Counter
+from collections import Counter, deque
 
 from gateway.inspect.oddities import Finding, Findings
 from gateway.inspect.report import AudioReport, VideoReport
@@ -13,47 +13,93 @@ from media.formats.nal import (
     h265_type,
     parse_h264_sps,
     parse_h265_sps,
-    split_nal_units,
 )
 
 CLOCK_HZ = 90_000
 UNIT_BYTES_MAX = 4 << 20
+UNSTAMPED_MAX = 25
+_START = b"\x00\x00\x01"
 _JUMP = 10 * CLOCK_HZ
 _WRAP = 1 << 33
 _ADTS_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
 
 
 class VideoTrack:
-    """Takes the payloads of video PES packets and follows the pictures in them."""
+    """Takes the payloads of video PES packets and follows the pictures in them.
+
+    Pictures are told apart by their NAL units (ITU-T H.264 §7.4.1.2.3, H.265 §7.4.2.4.4), for some muxers cut packets
+    anywhere; a time stamp belongs to the first picture that begins in its packet (ISO/IEC 13818-1 §2.4.3.7).
+    """
 
     def __init__(self, findings: Findings) -> None:
         self.codec = ""
         self.key_frames = 0
         self._findings = findings
         self._format: PictureFormat | None = None
-        self._unit = bytearray()
-        self._time: int | None = None  # DTS, or PTS, of the unit that is being collected
+        self._buffer = bytearray()
+        self._searched = self._passed = 0  # bytes of the buffer known to hold no start code; bytes before the buffer
+        self._stamps: deque[tuple[int, int]] = deque(maxlen=64)  # offset at which a stamped packet begins, its time
+        self._is_begun = self._has_slice = self._has_key = False  # of the picture that is being collected
+        self._time: int | None = None  # of that picture
+        self._size = 0
         self._before: int | None = None
-        self._elapsed = self._steps = 0
+        self._elapsed = self._steps = self._unstamped = 0
         self._pictures = self._since_key = self._bytes = self._largest = 0
         self._gop: int | None = None
         self._types: Counter[str] = Counter()
         self._parameter_sets = False
 
     def handle(self, payload: bytes, pts: int | None, dts: int | None, where: str) -> None:
-        """A PES packet's payload; one with a time stamp begins a new picture."""
+        """A PES packet's payload."""
         time = pts if dts is None else dts
-        if self._unit and time is not None and time != self._time:
-            self._finish_unit(where)
-        if not self._unit:
-            self._begin(time, where)
-        if len(self._unit) < UNIT_BYTES_MAX:
-            self._unit += payload
+        if time is not None:
+            self._stamps.append((self._passed + len(self._buffer), time))
+        self._buffer += payload
+        while (end := self._buffer.find(_START, max(self._searched, 3 * self._buffer.startswith(_START)))) >= 0:
+            self._take_nal(end, where)
+        self._searched = max(0, len(self._buffer) - 2)
+        if len(self._buffer) > UNIT_BYTES_MAX:
+            self._drop(len(self._buffer))
+
+    def gap(self) -> None:
+        """Bytes are missing: what was begun is not counted."""
+        self._drop(len(self._buffer))
 
     def finish(self) -> None:
         """The end of the stream ends the last picture."""
-        if self._unit:
-            self._finish_unit("the end")
+        self._take_nal(len(self._buffer), "the end")
+        self._finish_picture("the end")
+
+    def _take_nal(self, size: int, where: str) -> None:
+        """Ends the NAL unit at the front of the buffer, `size` bytes with its start code."""
+        raw = bytes(self._buffer[:size])
+        if raw.startswith(_START) and (nal := raw[3:].rstrip(b"\0")):
+            self._learn(nal, where)
+            self._handle_nal(nal, where)
+            self._size += size
+        self._drop(size)
+
+    def _drop(self, size: int) -> None:
+        del self._buffer[:size]
+        self._passed += size
+        self._searched = 0
+
+    def _handle_nal(self, nal: bytes, where: str) -> None:
+        name, is_slice, is_key = self._kind(nal)
+        self._types[name] += 1
+        if self._has_slice and (not is_slice or self._is_first_slice(nal)):
+            self._finish_picture(where)
+        if not self._is_begun:
+            self._is_begun = True
+            while self._stamps and self._stamps[0][0] <= self._passed:
+                self._time = self._stamps.popleft()[1]
+        self._has_slice |= is_slice
+        self._has_key |= is_key
+
+    def _is_first_slice(self, nal: bytes) -> bool:
+        """first_mb_in_slice is 0, or first_slice_segment_in_pic_flag is set: one bit in either codec."""
+        at = 2 if self.codec == "H.265" else 1
+        return len(nal) > at and nal[at] >= 0x80
 
     def report(self, announced: str | None) -> VideoReport | None:
         if not self._pictures:
@@ -76,38 +122,37 @@ class VideoTrack:
             dict(self._types.most_common()),
         )
 
-    def _begin(self, time: int | None, where: str) -> None:
-        self._time = time
-        if time is None:
+    def _finish_picture(self, where: str) -> None:
+        if not self._has_slice:
+            return
+        self._pictures += 1
+        self._since_key += 1
+        self._bytes += self._size
+        self._largest = max(self._largest, self._size)
+        self._clock(where)
+        if self._has_key:
+            self._key_frame(where)
+        self._is_begun = self._has_slice = self._has_key = False
+        self._time, self._size = None, 0
+
+    def _clock(self, where: str) -> None:
+        """Measures the time from the last stamped picture to this one."""
+        self._unstamped += 1
+        if self._unstamped > UNSTAMPED_MAX:
             self._findings.add(Finding.NO_PTS, where)
+        if self._time is None:
             return
         if self._before is not None:
-            step = ((time - self._before + _WRAP // 2) % _WRAP) - _WRAP // 2
+            step = ((self._time - self._before + _WRAP // 2) % _WRAP) - _WRAP // 2
             if abs(step) > _JUMP:
                 self._findings.add(Finding.PTS_JUMP, where)
             else:
                 self._elapsed += step
-                self._steps += 1
-        self._before = time
-
-    def _finish_unit(self, where: str) -> None:
-        unit = bytes(self._unit)
-        self._unit.clear()
-        units = list(split_nal_units(unit))
-        for nal in units:
-            self._learn(nal, where)
-        kinds = [self._kind(nal) for nal in units]
-        self._types.update(name for name, _, _ in kinds)
-        if not any(is_picture for _, is_picture, _ in kinds):
-            return
-        self._pictures += 1
-        self._bytes += len(unit)
-        self._largest = max(self._largest, len(unit))
-        self._since_key += 1
-        if any(is_key for _, _, is_key in kinds):
-            self._key_frame(where)
+                self._steps += self._unstamped
+        self._before, self._unstamped = self._time, 0
 
     def _key_frame(self, where: str) -> None:
+        """Counts; the GOP is what lay between two."""
         if not self._parameter_sets:
             self._findings.add(Finding.NO_PARAMETER_SETS, where)
         if self.key_frames:
