@@ -292,8 +292,9 @@ class Call:
                 self._dialog = False
                 self._end(now, FailureCause.DEVICE_BYE)
             case DialogEnded():
-                self._dialog = False
-                self._finish()
+                if self.state is CallState.ENDING:  # of an earlier attempt otherwise: this one's INVITE is still out
+                    self._dialog = False
+                    self._finish()
             case Cancelled():
                 self._end(now, FailureCause.CANCELLED)
             case DeviceGone():

@@ -2,10 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
+
+import structlog
 
 from gateway.devices.presence import Patience
 from gateway.gb28181.catalogue import Waits
@@ -24,6 +27,8 @@ from gateway.store import Store
 from sip.digest import Authenticator
 from sip.endpoint import Endpoint
 from sip.flow import Flow
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,8 @@ class DeviceServer:
         on_refused: Callable[[str, Flow, str], None] = lambda _user, _flow, _reason: None,
     ) -> None:
         """`on_refused(user, flow, reason)` is told of each REGISTER that was not accepted."""
+        self.failed = asyncio.Event()
+        """Set when one of its tasks died of an error: the gateway must not limp on unseen."""
         self._endpoint = endpoint
         secret = random.SystemRandom()
         registrar = policy.registrar
@@ -112,17 +119,17 @@ class DeviceServer:
         self.messages.attach(endpoint)
 
     @asynccontextmanager
-    async def open(self, group: asyncio.TaskGroup, udp_port: int = 0) -> AsyncIterator["DeviceServer"]:
-        """Takes up stored registrations, then listens (it enters the endpoint): nobody is a stranger who is none.
+    async def open(self, udp_port: int = 0) -> AsyncIterator["DeviceServer"]:
+        """Takes up stored registrations, then enters the endpoint itself, so that nobody is a stranger who is none.
 
-        Its tasks are children of `group`. `udp_port`: where the endpoint will listen. Left, it closes the endpoint and
-        writes what is unwritten; devices stay as they are.
+        `udp_port`: where the endpoint will listen. Left, it closes the endpoint and writes what is unwritten; devices
+        stay as they are.
         """
         await self.catalogues.start()
         await self.liveness.restore(udp_port)
         try:
             async with self._endpoint:
-                tasks = [group.create_task(self.liveness.run()), group.create_task(self.introductions.run())]
+                tasks = [self._spawn(self.liveness.run()), self._spawn(self.introductions.run())]
                 try:
                     yield self
                 finally:
@@ -134,6 +141,16 @@ class DeviceServer:
                     await asyncio.wait(tasks)
         finally:
             await self.liveness.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("a task of the device server died", exc_info=error)
+            self.failed.set()
 
     def _verify(self, device: RegisteredDevice) -> None:
         self.introductions.verify(device)

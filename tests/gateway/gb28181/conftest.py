@@ -1,6 +1,5 @@
 """A device server on loopback over an SQLite store, with an NVR and a camera provisioned."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -100,8 +99,9 @@ def start(provisioned: Store) -> Start:
             return []
 
         server.notices.listen(listen)  # type: ignore[arg-type]
-        async with asyncio.TaskGroup() as group, server.open(group):
+        async with server.open():
             yield Running(server, endpoint, notices, refused)
+        assert not server.failed.is_set()
 
     return run
 
