@@ -5,8 +5,10 @@ import typer
 from gateway.commands import accounts
 from gateway.commands.config import config
 from gateway.commands.doctor import doctor
+from gateway.commands.serve import serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+app.command()(serve)
 app.command()(config)
 app.command()(doctor)
 app.add_typer(accounts.user, name="user")

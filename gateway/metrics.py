@@ -1,11 +1,13 @@
 """What Prometheus reads at /metrics: gathered when asked, from what the parts count anyway."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-Figures = Callable[[], Mapping[str, float]]
+Figures = Callable[[], Mapping[Any, float]]
+"""Label, or anything whose text is one, to value."""
 
 
 class Gathered(Collector):

@@ -1,0 +1,267 @@
+"""The composition root: builds every part, wires them, and takes them down in reverse.
+
+Nothing else constructs services. `App.open` yields a gateway that listens for devices; the HTTP side is put on top of
+it by `gateway.commands.serve`, the one place above the API.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import ip_address
+from typing import Final
+
+import structlog
+from media.relay import Relay
+from prometheus_client import CollectorRegistry
+from prometheus_client.process_collector import ProcessCollector
+
+from gateway.accounts.quotas import Quotas
+from gateway.accounts.service import Accounts, FirstStart
+from gateway.background import Background
+from gateway.clock import utc_now
+from gateway.credentials.service import Credentials
+from gateway.devices.model import DeviceId
+from gateway.devices.presence import Patience
+from gateway.devices.service import Devices
+from gateway.errors import UnavailableError
+from gateway.gb28181.active_call import Surroundings
+from gateway.gb28181.addresses import Advertised, advertise, read_rules
+from gateway.gb28181.call import Limits
+from gateway.gb28181.catalogue import Waits
+from gateway.gb28181.invitation_service import Invitations
+from gateway.gb28181.offer import TransportPolicy
+from gateway.gb28181.registrar import RegistrarPolicy
+from gateway.gb28181.server import DevicePolicy, DeviceServer
+from gateway.gb28181.ssrc import SsrcAllocator
+from gateway.gb28181.trace import SipTraces
+from gateway.metrics import Gathered, Named
+from gateway.settings import Settings
+from gateway.store import Store
+from gateway.store.secrets import SecretBox
+from gateway.streams.service import Streams
+from sip.endpoint import Endpoint
+from sip.flow import Address, Flow
+from sip.transport import Listen
+
+log = structlog.get_logger(__name__)
+
+WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 RUF100 - compared with, not bound to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """A running gateway: what the API, the commands and tests get to work with."""
+
+    settings: Settings
+    first_start: FirstStart | None
+    store: Store
+    relay: Relay
+    endpoint: Endpoint
+    server: DeviceServer
+    invitations: Invitations
+    traces: SipTraces
+    accounts: Accounts
+    credentials: Credentials
+    devices: Devices
+    streams: Streams
+    metrics: CollectorRegistry
+    background: Background
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator["App"]:
+        """Starts everything but HTTP. GatewayError or OSError if something cannot be had (database, port)."""
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        secrets = SecretBox.load(settings.key_file)
+        async with AsyncExitStack() as stack:
+            store = await stack.enter_async_context(Store.open(settings.database_url, secrets=secrets))
+            relay = await stack.enter_async_context(_relay(settings, secrets))
+            endpoint = _endpoint(settings)
+            server = DeviceServer(store=store, endpoint=endpoint, policy=_device_policy(settings), clock=utc_now)
+            invitations = _invitations(settings, store, relay, endpoint, server)
+            await invitations.load()
+            server.notices.listen(invitations.handle_notice)
+            relay.listen(invitations.handle_media)
+            await stack.enter_async_context(server.open(settings.sip.port))
+            await stack.enter_async_context(endpoint)
+            stack.push_async_callback(invitations.close)
+            background = await stack.enter_async_context(Background())
+            background.spawn(invitations.recover(), "recover calls")
+            quotas = Quotas(settings.accounts.quotas)
+            accounts = Accounts(
+                store,
+                quotas,
+                token_life=timedelta(seconds=settings.accounts.token_life),
+                subscription_required=settings.accounts.subscription_required,
+            )
+            app = cls(
+                settings=settings,
+                first_start=await _first_start(settings, accounts),
+                store=store,
+                relay=relay,
+                endpoint=endpoint,
+                server=server,
+                invitations=invitations,
+                traces=SipTraces(endpoint, lambda device_id: _address_of(server, device_id), utc_now),
+                accounts=accounts,
+                credentials=Credentials(store, quotas),
+                devices=Devices(store, quotas, domain=settings.sip.id[:10], deleted=server.liveness.forget),
+                streams=Streams(store, relay, address_life=timedelta(seconds=settings.media.address_life)),
+                metrics=CollectorRegistry(),
+                background=background,
+            )
+            app._register_metrics()
+            yield app
+
+    async def check(self) -> Mapping[str, str | None]:
+        """Each part by name, with what is wrong with it; None if nothing is."""
+        try:
+            async with asyncio.timeout(2.0):
+                await self.store.ping()
+            database = None
+        except (UnavailableError, TimeoutError) as error:
+            database = str(error) or "no answer"
+        background = "a task died" if self.background.failed.is_set() else None
+        return {"database": database, "background": background}
+
+    @property
+    def sip_address(self) -> Address:
+        """Where devices should register, as far as this machine knows."""
+        port = next(address.port for _, address in self.endpoint.addresses)
+        return Address(_own_host(self.settings), port)
+
+    def _register_metrics(self) -> None:
+        server, invitations = self.server, self.invitations
+        for collector in (
+            ProcessCollector(registry=None),
+            Named(self.relay.metrics),
+            Gathered("gateway_devices", "Devices by state", "state", server.directory.counts),
+            Gathered("gateway_channels", "Channels by invitation status", "status", lambda: invitations.counts),
+            Gathered(
+                "gateway_calls_failed", "Failed calls by cause", "cause", lambda: invitations.failures, counter=True
+            ),
+            Gathered("gateway_sip", "What the SIP endpoint counts", "name", lambda: self.endpoint.counters),
+            Gathered(
+                "gateway_registrar", "What came of REGISTERs", "name", lambda: _figures(server.registrations.counters)
+            ),
+            Gathered("gateway_messages", "What came of MESSAGEs", "name", lambda: _figures(server.messages.counters)),
+            Gathered("gateway_store", "What the store's writer counts", "name", lambda: _figures(self.store.writer)),
+        ):
+            self.metrics.register(collector)
+
+
+def _figures(counters: object) -> dict[str, float]:
+    """The numbers of a dataclass of counters."""
+    names = getattr(counters, "__dataclass_fields__", {})
+    return {name: float(getattr(counters, name)) for name in names}
+
+
+async def _first_start(settings: Settings, accounts: Accounts) -> FirstStart | None:
+    password = settings.admin.password.get_secret_value() if settings.admin.password else None
+    return await accounts.first_start(utc_now(), name=settings.admin.name, password=password)
+
+
+def _relay(settings: Settings, secrets: SecretBox) -> Relay:
+    rtp, media = settings.rtp, settings.media
+    return Relay(
+        rtp_host=rtp.host,
+        rtp_port_min=rtp.port_min,
+        rtp_port_max=rtp.port_max,
+        rtp_shared_port=rtp.shared_port,
+        threads=media.threads,
+        play_key=secrets.derive("play addresses"),
+        silence_ms=round(rtp.silence * 1000),
+        no_viewer_ms=round(media.no_viewers * 1000),
+        gop_bytes_max=media.gop_bytes_max,
+    )
+
+
+def _endpoint(settings: Settings) -> Endpoint:
+    sip = settings.sip
+    rules = read_rules(sip.advertise.items())
+    listen = [Listen(transport, sip.host, sip.port) for transport in ("UDP", "TCP")]
+
+    def address(flow: Flow) -> Address:
+        host, port = advertise(rules, flow.remote.host, (flow.local.host, sip.port))
+        return Address(host, port)
+
+    return Endpoint(listen, user_agent=sip.user_agent, advertise=address)
+
+
+def _device_policy(settings: Settings) -> DevicePolicy:
+    sip, timers = settings.sip, settings.sip.timers
+    return DevicePolicy(
+        registrar=RegistrarPolicy(
+            realm=sip.domain, server_id=sip.id, expires_min=timers.expires_min, expires_max=timers.expires_max
+        ),
+        patience=Patience(timers.keepalive_interval, timers.keepalive_count, timers.keepalive_grace),
+        catalogue=Waits(first=timers.catalogue, gap=timers.catalogue_gap, tries=timers.query_tries),
+        request_wait=timers.request,
+        query_wait=timers.query,
+        query_tries=timers.query_tries,
+    )
+
+
+def _invitations(
+    settings: Settings, store: Store, relay: Relay, endpoint: Endpoint, server: DeviceServer
+) -> Invitations:
+    sip, rtp = settings.sip, settings.rtp
+    rules = read_rules(rtp.advertise.items())
+
+    def world(service: Invitations) -> Surroundings:
+        return Surroundings(
+            endpoint=endpoint,
+            relay=relay,
+            ssrcs=SsrcAllocator(sip.id),
+            server_id=sip.id,
+            domain=sip.domain,
+            limits=Limits(answer=sip.timers.invite, media=sip.timers.media, bye=sip.timers.bye),
+            shared_port=rtp.shared_port != 0,
+            media_address=lambda flow: _media_address(rules, flow),
+            trusted=_trusted,
+            spawn=service.spawn,
+        )
+
+    return Invitations(
+        store=store,
+        directory=server.directory,
+        states=server.states,
+        world=world,
+        policy=TransportPolicy(rtp.prefer, rtp.tcp_order),
+        clock=utc_now,
+    )
+
+
+def _media_address(rules: tuple[Advertised, ...], flow: Flow) -> str:
+    """Where the peer of a flow reaches our media ports: as its network is told, else where its signalling came to."""
+    return advertise(rules, flow.remote.host, (flow.local.host, 0))[0]
+
+
+def _trusted(registered: str, named: str) -> bool:
+    """Media may come from and be fetched from the host that registered; from others only within private networks,
+    where an NVR's own cameras and a platform's media servers stand: no device may aim us at the world (RFC 3264 is
+    silent on that)."""
+    if registered == named:
+        return True
+    here, there = ip_address(registered), ip_address(named)
+    return here.is_private and there.is_private and not there.is_loopback and not there.is_link_local
+
+
+def _address_of(server: DeviceServer, device_id: DeviceId) -> Address | None:
+    device = server.directory.get(device_id)
+    return device.flow.remote if device is not None and device.flow is not None else None
+
+
+def _own_host(settings: Settings) -> str:
+    """What to tell people: the configured host, or the address that the default route would use."""
+    if settings.sip.host not in WILDCARDS:
+        return settings.sip.host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: only asks for the route
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])

@@ -1,0 +1,148 @@
+"""`gateway serve`: the gateway with its HTTP side. The one place that knows both the domain and the API above it."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+import typer
+import uvicorn
+import uvloop
+from rich.console import Console
+
+import api.services
+from api.application import create
+from gateway import demo, logs
+from gateway.app import App
+from gateway.clock import utc_now
+from gateway.commands.options import ConfigFile, Overrides, load, told
+from gateway.errors import GatewayError
+from gateway.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+STOP_SECONDS = 15.0
+
+
+def serve(file: ConfigFile = None, overrides: Overrides = None) -> None:
+    """Start the gateway: SIP, media, page and APIs. SIGTERM or Ctrl-C ends calls with BYE and stops."""
+    settings = load(file, overrides)
+    logs.configure(settings.log)
+    with told():
+        try:
+            uvloop.run(_serve(settings))
+        except OSError as error:
+            raise GatewayError(f"{error.strerror or error}: is another gateway running? (`gateway doctor`)") from error
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with App.open(settings) as app:
+        app.background.spawn(_stop_when_failed(app, stop), "watch background tasks")
+        async with _http(app) as port:
+            announce(app, port)
+            if settings.demo:
+                await demo.start(app)
+            await stop.wait()
+            log.info("stopping")
+    if app.background.failed.is_set():
+        raise typer.Exit(1)
+
+
+async def _stop_when_failed(app: App, stop: asyncio.Event) -> None:
+    await app.background.failed.wait()
+    stop.set()
+
+
+@contextlib.asynccontextmanager
+async def _http(app: App) -> AsyncIterator[int]:
+    """The API on a Unix socket, and the front door before it; gives the door's port."""
+    path = app.settings.data_dir.absolute() / "api.sock"
+    path.unlink(missing_ok=True)
+    application: Any = create(services(app))
+    config = uvicorn.Config(
+        application, uds=str(path), log_config=None, access_log=False, timeout_graceful_shutdown=5, lifespan="off"
+    )
+    server = _Server(config)
+    app.background.spawn(server.serve(), "api")
+    await _listening(server, path)
+    try:
+        yield app.relay.listen_http(app.settings.http.host, app.settings.http.port, str(path))
+    finally:
+        server.should_exit = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await server.ended.wait()
+        path.unlink(missing_ok=True)
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us, and says when it has ended."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ended = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def serve(self, sockets: Any = None) -> None:
+        try:
+            await super().serve(sockets)
+        finally:
+            self.ended.set()
+
+
+async def _listening(server: _Server, path: Path) -> None:
+    while not server.started:
+        if server.ended.is_set():
+            raise GatewayError(f"the API could not listen on {path}")
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(path.chmod, 0o600)
+
+
+def services(app: App) -> api.services.Gateway:
+    """What the controllers get."""
+    address = app.sip_address
+    return api.services.Gateway(
+        accounts=app.accounts,
+        credentials=app.credentials,
+        devices=app.devices,
+        streams=app.streams,
+        invitations=app.invitations,
+        catalogue=app.server.catalogues,
+        events=app.store.events,
+        health=app,
+        metrics=app.metrics,
+        sip=api.services.SipServer(address.host, address.port),
+        clock=utc_now,
+        public_url=app.settings.http.public_url,
+    )
+
+
+def announce(app: App, http_port: int) -> None:
+    """Tells a person where everything is, and the first password, which is shown this once."""
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    settings, sip = app.settings, app.sip_address
+    console.print("[bold]GB/T 28181 access gateway[/]")
+    console.print(f"  SIP server   {sip.host}, port {sip.port} (UDP and TCP)")
+    console.print(f"  SIP ID       {settings.sip.id}")
+    console.print(f"  SIP domain   {settings.sip.domain}")
+    console.print(f"  page, APIs   http://{sip.host}:{http_port}/")
+    first = app.first_start
+    if first is not None:
+        console.print(f"  project      {first.project.name}  {first.project.project_id}")
+        shown = first.password if first.generated else "(as given)"
+        console.print(f"  log in       {first.user.name}  {shown}")
+        if first.generated:
+            console.print(
+                "  [bold]Note the password: it is not shown again.[/] (`gateway user password` makes a new one)"
+            )
+    sys.stdout.flush()
