@@ -14,7 +14,6 @@ from ipaddress import ip_address
 from typing import Final
 
 import structlog
-from media.relay import Relay
 from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
@@ -42,6 +41,7 @@ from gateway.settings import Settings
 from gateway.store import Store
 from gateway.store.secrets import SecretBox
 from gateway.streams.service import Streams
+from media.relay import Relay
 from sip.endpoint import Endpoint
 from sip.flow import Address, Flow
 from sip.transport import Listen
@@ -85,10 +85,9 @@ class App:
             await invitations.load()
             server.notices.listen(invitations.handle_notice)
             relay.listen(invitations.handle_media)
-            await stack.enter_async_context(server.open(settings.sip.port))
-            await stack.enter_async_context(endpoint)
-            stack.push_async_callback(invitations.close)
             background = await stack.enter_async_context(Background())
+            await stack.enter_async_context(server.open(background.group, settings.sip.port))
+            stack.push_async_callback(invitations.close)
             background.spawn(invitations.recover(), "recover calls")
             quotas = Quotas(settings.accounts.quotas)
             accounts = Accounts(
@@ -124,8 +123,7 @@ class App:
             database = None
         except (UnavailableError, TimeoutError) as error:
             database = str(error) or "no answer"
-        background = "a task died" if self.background.failed.is_set() else None
-        return {"database": database, "background": background}
+        return {"database": database}
 
     @property
     def sip_address(self) -> Address:

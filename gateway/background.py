@@ -4,35 +4,26 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Self
 
-import structlog
-
-log = structlog.get_logger(__name__)
-
 
 class Background:
-    """An async context manager; left, it cancels its tasks and waits for them."""
+    """An async context manager; left, it cancels the tasks that were spawned here and waits for them."""
 
     def __init__(self) -> None:
+        self.group = asyncio.TaskGroup()
+        """Parent of all; an error in one of its tasks cancels whoever entered us."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self.failed = asyncio.Event()
-        """Set when a task died of an error."""
 
     async def __aenter__(self) -> Self:
+        await self.group.__aenter__()
         return self
 
-    async def __aexit__(self, *_exc: object) -> None:
+    async def __aexit__(self, *error: Any) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.group.__aexit__(*error)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Starts a task."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = self.group.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.critical("a background task died", task=task.get_name(), exc_info=error)
-            self.failed.set()
+        task.add_done_callback(self._tasks.discard)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-import typer
 import uvicorn
 import uvloop
 from rich.console import Console
@@ -43,21 +42,12 @@ async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with App.open(settings) as app:
-        app.background.spawn(_stop_when_failed(app, stop), "watch background tasks")
-        async with _http(app) as port:
-            announce(app, port)
-            if settings.demo:
-                await demo.start(app)
-            await stop.wait()
-            log.info("stopping")
-    if app.background.failed.is_set():
-        raise typer.Exit(1)
-
-
-async def _stop_when_failed(app: App, stop: asyncio.Event) -> None:
-    await app.background.failed.wait()
-    stop.set()
+    async with App.open(settings) as app, _http(app) as port:
+        announce(app, port)
+        if settings.demo:
+            await demo.start(app)
+        await stop.wait()
+        log.info("stopping")
 
 
 @contextlib.asynccontextmanager
