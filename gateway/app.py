@@ -86,7 +86,7 @@ class App:
             server.notices.listen(invitations.handle_notice)
             relay.listen(invitations.handle_media)
             background = await stack.enter_async_context(Background())
-            await stack.enter_async_context(server.open(background.group, settings.sip.port))
+            await stack.enter_async_context(server.open(settings.sip.port))
             stack.push_async_callback(invitations.close)
             background.spawn(invitations.recover(), "recover calls")
             quotas = Quotas(settings.accounts.quotas)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from types import TracebackType
 from typing import Any, Self
 
 
@@ -9,21 +10,25 @@ class Background:
     """An async context manager; left, it cancels the tasks that were spawned here and waits for them."""
 
     def __init__(self) -> None:
-        self.group = asyncio.TaskGroup()
-        """Parent of all; an error in one of its tasks cancels whoever entered us."""
+        self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        await self.group.__aenter__()
+        await self._group.__aenter__()
         return self
 
-    async def __aexit__(self, *error: Any) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for task in self._tasks:
             task.cancel()
-        await self.group.__aexit__(*error)
+        if kind is None or issubclass(kind, asyncio.CancelledError):
+            await self._group.__aexit__(kind, error, trace)
+        else:  # the error is of the one who entered us, and goes on as it is
+            await self._group.__aexit__(None, None, None)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Starts a task."""
-        task = self.group.create_task(work, name=name)
+        task = self._group.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

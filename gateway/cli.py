@@ -6,11 +6,12 @@ from gateway.commands import accounts
 from gateway.commands.config import config
 from gateway.commands.doctor import doctor
 from gateway.commands.serve import serve
+from gateway.inspect.command import inspect
+from gateway.simulator.command import simulate
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-app.command()(serve)
-app.command()(config)
-app.command()(doctor)
+for command in (serve, simulate, inspect, config, doctor):
+    app.command()(command)
 app.add_typer(accounts.user, name="user")
 app.add_typer(accounts.project, name="project")
 
