@@ -12,7 +12,7 @@ from typing import Any, Final
 from sip.call import Call, CallCause, CallState, Ended, Party, Step
 from sip.dialog import Dialog, DialogCause, DialogState
 from sip.events import CallEstablished, CallOffered, CallOver, CallProgress, Event
-from sip.failures import CallEndedError, OverloadedError
+from sip.failures import CallEndedError
 from sip.flow import Flow
 from sip.message import Request, Response
 from sip.timers import Deadlines, Expiry, Timers
@@ -237,8 +237,10 @@ class Calls:
         """Moves a call and does what its table says."""
         was_over = call.over
         match call.handle(cause):
-            case Step.ACK:
+            case Step.ACK if call.ack_data:
                 self._layer.repeat(call.dialog.flow, call.ack_data)
+            case Step.ACK:  # taken up again after a crash: the ACK of before is not known
+                self._acknowledge(call)
             case Step.ACK_AND_REPORT:
                 self._acknowledge(call)
                 self._emit(CallEstablished(call))
@@ -267,10 +269,7 @@ class Calls:
         call.ack_data = self._layer.send_ack(call.dialog.flow, call.dialog.ack(call.sequence))
 
     def _send_bye(self, now: float, call: Call) -> None:
-        try:
-            self._layer.send_request(now, call.dialog.flow, call.dialog.request("BYE"), partial(self._on_bye, call))
-        except OverloadedError:
-            self._on_bye(call, now, Failure.BROKEN)
+        self._layer.send_request(now, call.dialog.flow, call.dialog.request("BYE"), partial(self._on_bye, call))
 
     def _on_bye(self, call: Call, now: float, outcome: Outcome) -> None:
         if isinstance(outcome, Response):

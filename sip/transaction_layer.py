@@ -143,8 +143,11 @@ class TransactionLayer:
     # -- as a client --------------------------------------------------------------------------------------------------
 
     def send_request(self, now: float, flow: Flow, request: Request, listener: Listener) -> OutgoingTransaction:
-        """Starts a transaction with a fresh Via on top of `request`; raises OverloadedError if there are too many."""
-        if len(self._clients) >= self._limits.clients:
+        """Starts a transaction with a fresh Via on top of `request`; raises OverloadedError if there are too many.
+
+        BYE is always sent: there are no more of them than calls, and without it a device streams for ever.
+        """
+        if len(self._clients) >= self._limits.clients and request.method != "BYE":
             raise OverloadedError(f"{len(self._clients)} requests are under way")
         branch = MAGIC_COOKIE + self._token()
         request = self._with_via(flow, request, branch)

@@ -340,6 +340,24 @@ def test_a_restored_call_is_ended_with_the_next_cseq() -> None:
     assert len(again.calls) == 0
 
 
+def test_a_restored_call_acknowledges_a_200_that_comes_again() -> None:
+    core = new_core()
+    call, invite = established_call(core)
+    again = new_core()
+    again.calls.adopt(call.snapshot())
+    again.handle_datagram(0.6, FLOW, answer(invite, 200))
+    (ack,) = sent(again)
+    assert (ack.method, ack.cseq.number) == ("ACK", invite.cseq.number)
+
+
+def test_a_bye_is_sent_however_busy_we_are() -> None:
+    core = new_core(clients=1)
+    call, _ = established_call(core)
+    assert core.transactions.sizes["clients"] == 1
+    core.calls.hang_up(1.0, call)
+    assert [message.method for message in sent(core)] == ["BYE"]
+
+
 def test_a_refused_invite_is_acknowledged_on_its_own_branch() -> None:
     core = new_core()
     core.calls.invite(0.0, FLOW, core.complete(FLOW, message("INVITE")))
