@@ -30,6 +30,7 @@ class CallState(Enum):
     ENDING = "ending"  # BYE sent
     ENDED = "ended"
     ABANDONED = "abandoned"  # ended without an answer: a late 200 may still come
+    DISMISSED = "dismissed"  # it came, and was acknowledged and ended
 
 
 class CallCause(Enum):
@@ -94,7 +95,8 @@ OUTGOING: Final[Table] = {
     (_S.ENDING, _C.BYE): (_S.ENDED, Step.REPORT),  # both hung up at once
     (_S.ENDING, _C.BYE_DONE): (_S.ENDED, Step.REPORT),
     (_S.ENDED, _C.SUCCESS): (_S.ENDED, Step.ACK),
-    (_S.ABANDONED, _C.SUCCESS): (_S.ABANDONED, Step.ACK_AND_BYE),
+    (_S.ABANDONED, _C.SUCCESS): (_S.DISMISSED, Step.ACK_AND_BYE),
+    (_S.DISMISSED, _C.SUCCESS): (_S.DISMISSED, Step.ACK),
 }
 
 INCOMING: Final[Table] = {
@@ -118,7 +120,7 @@ INCOMING: Final[Table] = {
     (_S.ENDING, _C.BYE_DONE): (_S.ENDED, Step.REPORT),
 }
 
-OVER: Final = frozenset({CallState.ENDED, CallState.ABANDONED})
+OVER: Final = frozenset({CallState.ENDED, CallState.ABANDONED, CallState.DISMISSED})
 
 
 class Party(Enum):

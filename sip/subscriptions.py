@@ -16,6 +16,7 @@ from sip.transaction_layer import Failure, IncomingTransaction, Listener, Outcom
 from sip.values import NameAddr, SubscriptionState
 
 DEFAULT_EXPIRES: Final = 3600  # seconds, where a SUBSCRIBE names none
+LONGEST_EXPIRES: Final = 7 * 86_400  # seconds granted to a refresh, whatever it asks for
 _OF_THE_DIALOG: Final = (
     "Via", "Route", "From", "To", "Call-ID", "CSeq", "Contact", "Max-Forwards", "Expires", "Content-Length",
 )  # fmt: skip
@@ -165,7 +166,7 @@ class Subscriptions:
         notifier.dialog.note_request(request)
         notifier.dialog.flow = flow
         asked = request.headers.expires
-        expires = DEFAULT_EXPIRES if asked is None else asked
+        expires = DEFAULT_EXPIRES if asked is None else min(asked, LONGEST_EXPIRES)
         fields = [("Expires", expires), ("Contact", notifier.dialog.contact)]
         self._layer.respond(now, transaction, request.response(200, headers=fields))
         if expires:

@@ -358,6 +358,19 @@ def test_a_bye_is_sent_however_busy_we_are() -> None:
     assert [message.method for message in sent(core)] == ["BYE"]
 
 
+def test_late_200s_are_all_acknowledged_but_ended_once() -> None:
+    core = new_core()
+    call = core.calls.invite(0.0, FLOW, core.complete(FLOW, message("INVITE")))
+    (invite,) = sent(core)
+    core.handle_timeout(32.0)
+    assert call.over
+    sent(core)
+    for now in (40.0, 40.5, 41.5):
+        core.handle_datagram(now, FLOW, answer(invite, 200))
+    assert [message.method for message in sent(core)] == ["ACK", "BYE", "ACK", "ACK"]
+    assert len([event for event in events(core) if isinstance(event, CallOver)]) == 1
+
+
 def test_a_refused_invite_is_acknowledged_on_its_own_branch() -> None:
     core = new_core()
     core.calls.invite(0.0, FLOW, core.complete(FLOW, message("INVITE")))

@@ -29,7 +29,7 @@ Contact: <sip:34020000002000000001@192.0.2.10:5060>"""
 THEIR_200 = received(
     """SIP/2.0 200 OK
 Via: SIP/2.0/UDP 192.0.2.10:5060;rport;branch=z9hG4bK1
-Record-Route: <sip:203.0.113.2;lr>
+Record-Route: <sip:203.0.113.3;lr>, <sip:203.0.113.2;lr>
 Record-Route: <sip:192.0.2.10;lr>
 From: <sip:34020000002000000001@3402000000>;tag=ours
 To: <sip:34020000001320000001@3402000000>;tag=theirs
@@ -73,7 +73,8 @@ def test_requests_name_the_contact_but_go_down_the_flow() -> None:
 
 
 def test_the_route_set_is_reversed_and_leaves_ourselves_out() -> None:
-    assert [str(route) for route in established().request("BYE").headers.routes] == ["<sip:203.0.113.2;lr>"]
+    routes = [str(route) for route in established().request("BYE").headers.routes]
+    assert routes == ["<sip:203.0.113.2;lr>", "<sip:203.0.113.3;lr>"]
 
 
 def test_ack_repeats_the_number_of_its_invite() -> None:
