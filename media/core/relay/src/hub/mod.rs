@@ -187,6 +187,9 @@ impl Hub {
     pub(crate) fn close(&mut self, metrics: &Metrics) {
         let (plain, websocket) = self.viewers();
         metrics.viewers.sub(u64::from(plain + websocket));
+        for outlet in self.outlets.iter_mut().flatten() {
+            outlet.viewers.iter_mut().for_each(|(_, viewer)| viewer.take_leave());
+        }
         self.outlets = [const { None }; 4];
     }
 

@@ -144,6 +144,16 @@ impl Viewer {
         Ok(total)
     }
 
+    /// Tells a WebSocket client that the stream is over (RFC 6455 §7.4.1: going away), if its socket is between two
+    /// messages and has room. A plain client sees the end of the connection.
+    pub(crate) fn take_leave(&mut self) {
+        if self.is_websocket() && self.begun.is_none() && self.answer.is_none() && !self.closing {
+            let frame = control_frame(Opcode::Close, &1001_u16.to_be_bytes());
+            // Whoever cannot be told finds the connection closed.
+            let _ = self.send(&[IoSlice::new(&frame)], self.progress);
+        }
+    }
+
     /// The socket takes bytes again.
     pub(crate) fn unblock(&mut self) {
         self.blocked = false;
