@@ -58,7 +58,7 @@ pub enum Fault {
     AacWithoutAdts,
     /// Audio bytes that are no ADTS frame were skipped.
     BadAdts,
-    /// A frame without timestamp; one was derived.
+    /// A frame without PTS in a stream that has them; its RTP timestamp was taken.
     TimestampMissing,
     /// A timestamp jumped by more than 10 s; the clock was re-based.
     TimestampJump,

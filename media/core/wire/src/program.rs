@@ -175,6 +175,7 @@ struct Frames {
     new_pack: bool,
     key_expected: bool, // a system header or map came in this pack
     // of the stream
+    timed: bool, // a frame had a PTS
     longest: usize,
     sizes: [usize; 2], // last frame's bytes: others, key frames
     markers: Habit,
@@ -208,6 +209,7 @@ impl Frames {
             touched: false,
             new_pack: false,
             key_expected: false,
+            timed: false,
             longest: 0,
             sizes: [BUFFER; 2],
             markers: Habit::new(),
@@ -294,6 +296,10 @@ impl Frames {
             self.sizes[usize::from(self.key_expected)] = frame.data.len();
             self.key_expected = false;
             let stamp = frame.stamp();
+            self.timed |= frame.pts.is_some();
+            if frame.pts.is_none() && self.timed {
+                self.fault(Fault::TimestampMissing);
+            }
             self.events.push_back(Event::Frame(Frame { kind: Kind::Video, data: frame.data, stamp }));
         }
     }

@@ -82,8 +82,8 @@ enum Domain {
 struct Track {
     pes: Unwrap,
     rtp: Unwrap,
-    offset: Option<(Domain, i64)>,
-    source: i64, // the last source time
+    offsets: [Option<i64>; 2], // by domain: some frames of a device may lack PES times
+    sources: [i64; 2],         // the last source times
     last: Option<(Instant, i64)>,
     stuck: u32,
     /// Reordering without DTS: the latest presentation times, sorted.
@@ -159,11 +159,11 @@ impl Timeline {
             Stamp::Arrival => return settle(track, now, expected, expected, Some(Fault::TimestampMissing)),
         };
         let (offset, jumped) = choose(track, other, now, domain, source, expected);
-        track.offset = Some((domain, offset));
+        track.offsets[domain as usize] = Some(offset);
         if jumped {
             track.forget_order();
         }
-        let moved = source - std::mem::replace(&mut track.source, source);
+        let moved = source - std::mem::replace(&mut track.sources[domain as usize], source);
         let mapped = source + offset;
         let (dts, pts) = match delay {
             Some(delay) => (mapped, mapped + delay),
@@ -174,7 +174,7 @@ impl Timeline {
             track.stuck = 0;
             return settle(track, now, dts, pts, fault);
         }
-        stuck(track, other, now, moved, (dts, pts), fault)
+        stuck(track, other, now, domain, moved, (dts, pts), fault)
     }
 }
 
@@ -208,8 +208,7 @@ fn choose(
     source: i64,
     expected: i64,
 ) -> (i64, bool) {
-    let own = track.offset.filter(|&(of, _)| of == domain).map(|(_, offset)| offset);
-    let others = other.offset.filter(|&(of, _)| of == domain).map(|(_, offset)| offset);
+    let (own, others) = (track.offsets[domain as usize], other.offsets[domain as usize]);
     let fits = |&offset: &i64| {
         if track.last.is_some() { track.fits(now, source + offset) } else { other.fits(now, source + offset) }
     };
@@ -217,7 +216,6 @@ fn choose(
         return (offset, false);
     }
     let offset = others.filter(fits).unwrap_or(expected - source);
-    // A change between PES and RTP times is no jump of the device's clock.
     (offset, own.is_some())
 }
 
@@ -227,6 +225,7 @@ fn stuck(
     track: &mut Track,
     other: &Track,
     now: Instant,
+    domain: Domain,
     moved: i64,
     times: (i64, i64),
     fault: Option<Fault>,
@@ -241,15 +240,14 @@ fn stuck(
         return settle(track, now, expected, expected, Some(Fault::TimestampStill));
     }
     let last = track.last.map_or(0, |(_, last)| last);
-    let source = track.source;
-    if let Some((domain, _)) = track.offset {
-        let shared = other.offset.filter(|&(of, offset)| of == domain && source + offset > last);
-        let offset = shared.map(|(_, offset)| offset).filter(|&offset| track.fits(now, source + offset));
-        track.offset = Some((domain, offset.unwrap_or(expected.max(last + 1) - source)));
-    }
+    let source = track.sources[domain as usize];
+    let shared = other.offsets[domain as usize].filter(|&offset| source + offset > last);
+    let offset = shared.filter(|&offset| track.fits(now, source + offset));
+    let offset = offset.unwrap_or(expected.max(last + 1) - source);
+    track.offsets[domain as usize] = Some(offset);
     track.forget_order();
     track.stuck = 0;
-    let mapped = track.offset.map_or(expected, |(_, own)| source + own);
+    let mapped = source + offset;
     settle(track, now, mapped, mapped + pts - dts, Some(Fault::TimestampJump))
 }
 
@@ -359,6 +357,17 @@ mod tests {
         timeline.handle_unit(start(), Kind::Video, pes(0));
         let timed = timeline.handle_unit(start() + Duration::from_mins(1), Kind::Video, pes(60 * 90_000));
         assert_eq!((timed.dts, timed.fault), (Ticks(60 * 90_000), None));
+    }
+
+    #[test]
+    fn a_frame_without_pes_time_leaves_the_others_alone() {
+        let stamps = (0..30_u32).map(|n| match n % 5 {
+            4 => Stamp::Rtp { timestamp: 12_345 + n * 3600, rate: 90_000 },
+            _ => pes(i64::from(n) * FRAME),
+        });
+        let timed = run(&mut Timeline::new(), Kind::Video, stamps);
+        assert_eq!(steps(&timed), [FRAME; 29]);
+        assert!(timed.iter().all(|unit| unit.fault.is_none()));
     }
 
     #[test]

@@ -27,8 +27,9 @@ pub(crate) struct Units {
     pub(crate) sound: Sound,
     announced: Option<VideoCodec>,
     sets: Option<ParameterSets>,
-    tracks: Tracks, // as known; `published` as told
-    published: Arc<Tracks>,
+    tracks: Tracks,         // as known
+    published: Arc<Tracks>, // as told
+    changed: bool,          // the two differ
     awaits_key: bool,
     prefix: BytesMut, // NAL units that came without a picture
     begun: Option<Instant>,
@@ -78,6 +79,7 @@ impl Units {
             sets: None,
             tracks: Tracks::default(),
             published: Arc::default(),
+            changed: false,
             awaits_key: true,
             prefix: BytesMut::new(),
             begun: None,
@@ -198,6 +200,7 @@ impl Units {
     fn set_video(&mut self, track: VideoTrack) {
         if self.tracks.video.as_ref() != Some(&track) {
             self.tracks.video = Some(track);
+            self.changed = true;
         }
     }
 
@@ -248,6 +251,7 @@ impl Units {
         let track = self.sound.track();
         if track.is_some() && self.tracks.audio != track {
             self.tracks.audio = track;
+            self.changed = true;
         }
         let mut runs = std::mem::take(&mut self.runs);
         for Run { data, stamp } in runs.drain(..) {
@@ -276,7 +280,7 @@ impl Units {
 
     /// Hands a unit on, behind its tracks if these are new.
     fn release(&mut self, kind: Kind, timed: Timed, key: bool, data: Bytes) {
-        if *self.published != self.tracks {
+        if std::mem::take(&mut self.changed) {
             self.published = Arc::new(self.tracks.clone());
             self.output.push_back(Output::Tracks(Arc::clone(&self.published)));
         }
