@@ -74,10 +74,10 @@ async def _start(app: App) -> None:
     known = next((provision for provision in provisions if provision is not None), None)
     if known is None:
         return  # both were deleted
-    port = next(address.port for _, address in app.endpoint.addresses)
-    host = app.sip_address.host
+    host, port = app.settings.sip.host, app.sip_address.port
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 RUF100 - the wildcards, to be replaced
     order = ChildOrder(
-        server=f"sip:{app.settings.sip.id}@{f'[{host}]' if ':' in host else host}:{port}",
+        server=f"sip:{app.settings.sip.id}@{f'[{near}]' if ':' in near else near}:{port}",
         domain=app.settings.sip.domain,
         ipc=None if ipc is None else ipc.device_id,
         nvr=None if nvr is None else nvr.device_id,

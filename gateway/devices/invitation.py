@@ -74,6 +74,11 @@ class ChannelInvitation:
         self._lost_at: float | None = None
         self._changes: deque[StatusChange] = deque()
 
+    @property
+    def retrying(self) -> bool:
+        """Whether it had been lost: then a failure is followed by another try, not by giving up."""
+        return self._lost_at is not None
+
     def handle(self, now: float, cause: StateCause) -> None:
         """Takes one input; IllegalTransitionError, and nothing changed, if it may not come now."""
         before = self.status

@@ -16,6 +16,7 @@ from gateway.gb28181.call import (
     CloseReceiver,
     Connected,
     ConnectFailed,
+    DeviceGone,
     DialogEnded,
     EndDialog,
     Failure,
@@ -186,10 +187,16 @@ class ActiveCall:
         self._pump()
 
     def moved(self, flow: Flow) -> None:
-        """The device has registered from elsewhere: requests of the dialog go there."""
+        """The device has registered anew, maybe from elsewhere: requests of the dialog go there from now on.
+
+        An INVITE on its way to the old place will not be answered.
+        """
+        elsewhere = flow.remote != self._flow.remote
         self._flow = flow
         if self.sip is not None:
             self.sip.flow = flow
+        if elsewhere and self._call.state is CallState.INVITING:
+            self.handle(DeviceGone())
 
     def handle_media(self, event: MediaEvent) -> None:
         """Takes an event of our receiver."""

@@ -441,7 +441,7 @@ class Invitations:
                 self._step(
                     line, C.DEVICE_BYE if failure.cause is FailureCause.DEVICE_BYE else C.MEDIA_LOST, str(failure)
                 )
-            case S.INVITING if line.machine.retries:
+            case S.INVITING if line.machine.retrying:
                 self._step(line, C.MEDIA_LOST, str(failure))
             case S.INVITING:
                 self._step(line, C.FAILED, str(failure))

@@ -77,3 +77,15 @@ def test_an_absent_device_cannot_be_invited() -> None:
     machine = channel(C.INVITE, C.MEDIA, C.DEVICE_OFFLINE)
     with pytest.raises(IllegalTransitionError):
         machine.handle(0.0, C.INVITE)
+
+
+def test_what_was_wanted_before_a_restart_is_tried_again_and_again() -> None:
+    machine = channel(C.DEVICE_ONLINE, status=S.TEMPORARY_OFFLINE, online=False)
+    machine.handle_timeout(0.0)
+    assert (machine.status, machine.retrying) == (S.INVITING, True)
+    machine.handle(10.0, C.MEDIA_LOST)
+    assert machine.next_timeout() == 10.0 + BACK_OFF[0]
+
+
+def test_a_first_invitation_is_no_retry() -> None:
+    assert not channel(C.INVITE).retrying
