@@ -173,9 +173,8 @@ class Calls:
                 self._do(now, call, CallCause.CANCEL)
                 return
 
-    def _on_server_failure(self, call: Call, now: float, failure: Failure | None) -> None:
-        if failure is not None:
-            self._do(now, call, _FAILURES[failure])
+    def _on_server_failure(self, call: Call, now: float, failure: Failure) -> None:
+        self._do(now, call, _FAILURES[failure])
 
     def _respond(self, now: float, call: Call, status: int, headers: Fields = (), body: bytes = b"") -> Response:
         transaction: IncomingTransaction = call.invite

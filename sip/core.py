@@ -43,6 +43,7 @@ class CoreCounters:
     received: int = 0
     ignored: int = 0  # NAT keep-alives and other bytes that are no SIP
     malformed: int = 0
+    calls_refused: int = 0
 
 
 class PendingRequest:
@@ -62,6 +63,8 @@ class Core:
 
     `token()` returns a fresh unguessable word of hexadecimal digits; `advertise(flow)` the address by which a peer on
     that flow reaches us (written into Via and Contact; by default the local one); `user_agent` goes into our requests.
+    Unless it `accepts_calls`, a new INVITE is answered once with 405 and forgotten: whoever writes a false source
+    address gets one datagram sent there, not the eleven of a refusal that nobody acknowledges.
     """
 
     def __init__(
@@ -72,8 +75,10 @@ class Core:
         user_agent: str = "",
         timers: Timers | None = None,
         limits: Limits | None = None,
+        accepts_calls: bool = True,
     ) -> None:
         self.counters = CoreCounters()
+        self.accepts_calls = accepts_calls
         self._token = token
         self._advertise = advertise
         self._user_agent = user_agent
@@ -109,7 +114,11 @@ class Core:
             self._handle_ack(now, flow, message)
         else:
             via = message.via.stamped(*flow.remote)
-            message = replace(message, headers=message.headers.with_top_via(via))
+            message = Request(message.method, message.uri, message.headers.with_top_via(via), message.body)
+            if message.method == "INVITE" and not self.accepts_calls and not message.to.tag:
+                self.counters.calls_refused += 1
+                self.transactions.respond_statelessly(flow, message, 405)
+                return
             transaction = self.transactions.handle_request(now, flow, message)
             if transaction is not None:
                 self._route(now, flow, transaction)

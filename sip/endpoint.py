@@ -115,6 +115,7 @@ class Endpoint:
             user_agent=user_agent,
             timers=timers,
             limits=limits,
+            accepts_calls=False,
         )
         self._transports: Transports
         self.loop: asyncio.AbstractEventLoop
@@ -181,6 +182,7 @@ class Endpoint:
     def on_invite(self, handler: CallHandler) -> None:
         """Handles calls that peers offer; without a handler they are refused with 405."""
         self._call_handler = handler
+        self._core.accepts_calls = True
 
     def on_flow_closed(self, callback: Callable[[Flow, str], None]) -> None:
         """Calls back with flow and reason when a TCP connection is gone. UDP has none; what cannot be sent there
@@ -469,7 +471,6 @@ class Endpoint:
 
     def _on_call(self, call: IncomingCall) -> None:
         if self._call_handler is None:
-            self._own.method_not_allowed += 1
             call.reject(405)
         elif len(self._tasks) >= self._max_tasks:
             self._own.overloaded += 1

@@ -69,6 +69,16 @@ class Expiry(Generic[T]):
         while self._buckets and self._buckets[0][0] <= now:
             yield from self._buckets.popleft()[1]
 
+    def pop_oldest(self) -> T | None:
+        """Forgets one of the items that would expire next, and says which; None if there is none."""
+        if not self._buckets:
+            return None
+        _, items = self._buckets[0]
+        item = items.pop()
+        if not items:
+            self._buckets.popleft()
+        return item
+
     def next_timeout(self) -> float | None:
         """When `pop` will next have something."""
         return self._buckets[0][0] if self._buckets else None

@@ -9,6 +9,7 @@ a branch on their next REGISTER, leave out the magic cookie or the whole branch,
 themselves 192.168.1.64:5060. Without the cookie, the From tag is compared as well, as RFC 2543 did.
 """
 
+import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -39,7 +40,7 @@ class Failure(Enum):
 
 Outcome = Response | Failure
 Listener = Callable[[float, Outcome], None]
-ServerListener = Callable[[float, Failure | None], None]  # None: the ACK of a 2xx came
+ServerListener = Callable[[float, Failure], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +184,7 @@ class TransactionLayer:
         transaction.listener = _ignore
 
     def send_ack(self, flow: Flow, request: Request) -> bytes:
-        """Sends the ACK of a 2xx, which is a transaction of its own without an answer; returns its bytes for
-        repeating."""
+        """Sends the ACK of a 2xx, a transaction of its own without an answer; returns its bytes for `repeat`."""
         data = bytes(self._with_via(flow, request, MAGIC_COOKIE + self._token()))
         self._transmit(flow, data)
         return data
@@ -273,14 +273,15 @@ class TransactionLayer:
     def respond_statelessly(
         self, flow: Flow, request: Request, status: int, headers: list[tuple[str, object]] | None = None
     ) -> None:
-        """Answers without remembering anything (RFC 3261 §8.2.7); for overload."""
-        response = request.response(status, to_tag=self._token(), headers=headers or ())
+        """Answers without remembering anything, a retransmission with the same tag again (RFC 3261 §8.2.7)."""
+        tag = f"{zlib.crc32(key_of(request).encode()):08x}"
+        response = request.response(status, to_tag=tag, headers=headers or ())
         self.counters.responses_sent += 1
         self._transmit(flow, bytes(response))
 
     def _remember(self, now: float, key: str, data: bytes) -> None:
-        if len(self._answered) >= self._limits.answered:
-            self._answered.pop(next(iter(self._answered)))
+        while len(self._answered) >= self._limits.answered and (oldest := self._forget.pop_oldest()) is not None:
+            self._answered.pop(oldest, None)
             self.counters.forgotten_early += 1
         self._answered[key] = data
         self._forget.add(now, key)
@@ -335,8 +336,7 @@ class TransactionLayer:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How much is held: clients, servers, unanswered ones among them, answers remembered, timers,
-        flows with transactions."""
+        """How much is held; `unanswered` are among the servers, `answered` are responses remembered."""
         return {
             "clients": len(self._clients),
             "servers": len(self._servers),
@@ -390,11 +390,10 @@ class TransactionLayer:
         if action is Action.SEND and machine.message:
             self.counters.retransmissions_sent += 1
             self._transmit(machine.flow, machine.message)
-        elif action is Action.DELIVER:
-            if cause is not Cause.ACK:
-                self.counters.unanswered += 1
+        elif action is Action.DELIVER and cause in _FAILURES:
+            self.counters.unanswered += 1
             if transaction.listener is not None:
-                transaction.listener(now, _FAILURES.get(cause))
+                transaction.listener(now, _FAILURES[cause])
 
     def _settle(self, transaction: IncomingTransaction) -> None:
         if transaction.machine.terminated:
@@ -420,8 +419,7 @@ def _ignore(_now: float, _outcome: Outcome) -> None:
 
 
 def _derived(invite: Request, method: str) -> Request:
-    """CANCEL or ACK that belongs to an INVITE: its top Via, its addresses and its CSeq number (RFC 3261 §9.1,
-    §17.1.1.3)."""
+    """CANCEL or ACK of an INVITE: its top Via, addresses and CSeq number (RFC 3261 §9.1, §17.1.1.3)."""
     fields: list[tuple[str, object]] = [("Via", invite.via)]
     fields += [(name, value) for name in _DERIVED_HEADERS for value in invite.headers.get_all(name)]
     fields.append(("CSeq", f"{invite.cseq.number} {method}"))
@@ -429,8 +427,7 @@ def _derived(invite: Request, method: str) -> Request:
 
 
 def key_of(request: Request, method: str = "") -> str:
-    """What makes two requests the same one, see the module; `method` stands for another method than the request's
-    own."""
+    """What makes two requests the same one, see the module; `method` replaces the request's own."""
     via = request.via
     key = f"{via.branch} {via.host}:{via.port} {request.call_id} {request.cseq.number} {method or request.method}"
     return key if via.has_cookie else f"{key} {request.from_.tag}"

@@ -270,6 +270,16 @@ def test_cancel_after_the_answer_changes_nothing() -> None:
     assert not offered.call.over
 
 
+def test_without_calls_a_stranger_gets_one_answer_to_an_invite() -> None:
+    core = Core(lambda: "t", accepts_calls=False)
+    for _ in range(2):
+        core.handle_datagram(0.0, FLOW, wire("INVITE"))
+    core.handle_timeout(100.0)
+    first, second = sent(core)
+    assert (first.status, first.to.tag) == (405, second.to.tag)
+    assert (events(core), core.next_timeout()) == ([], None)
+
+
 def established_call(core: Core) -> tuple[object, Request]:
     call = core.calls.invite(0.0, FLOW, core.complete(FLOW, message("INVITE", b"offer")))
     (invite,) = sent(core)

@@ -154,7 +154,7 @@ class User:
             core.handle_flow_closed(now, FLOWS[2])
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEP, min_size=10, max_size=40))
 def test_no_peer_can_break_the_core_or_make_it_keep_anything(history: list[tuple[object, int, float]]) -> None:
     words = (f"{number:x}" for number in itertools.count(1))

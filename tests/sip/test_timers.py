@@ -46,6 +46,17 @@ def test_an_item_expires_after_its_delay_and_at_most_a_grain_later(gaps: list[fl
     assert expiry.next_timeout() is None
 
 
+def test_the_oldest_can_be_forgotten_before_its_time() -> None:
+    expiry: Expiry[str] = Expiry(delay=4.0)
+    assert expiry.pop_oldest() is None
+    for now, item in ((0.0, "a"), (2.0, "b"), (3.0, "c")):
+        expiry.add(now, item)
+    assert expiry.pop_oldest() == "a"
+    assert list(expiry.pop(6.5)) == ["b"]
+    assert expiry.pop_oldest() == "c"
+    assert expiry.next_timeout() is None
+
+
 @given(st.lists(st.tuples(st.integers(0, 4), st.one_of(st.none(), st.floats(0, 50))), max_size=80))
 def test_deadlines_name_each_thing_that_is_due_and_no_other(moves: list[tuple[int, float | None]]) -> None:
     alarms = [Alarm(None) for _ in range(5)]
