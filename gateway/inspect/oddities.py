@@ -38,6 +38,7 @@ class Finding(Enum):
     MPEG1_PACK = ("warning", "a pack header of MPEG-1", f"{_PS}.3.3")
     PES_LENGTH_ZERO = ("note", "PES length 0: the packet ends where the next start code is", "ISO/IEC 13818-1 §2.4.3.7")
     PES_TRUNCATED = ("error", "a packet ends before its length is reached", "ISO/IEC 13818-1 §2.4.3.7")
+    PES_TOO_SHORT = ("warning", "a packet goes on after its length is reached", "ISO/IEC 13818-1 §2.4.3.7")
     PES_UNREADABLE = ("error", "the fields of an element contradict its length", _PS)
     PES_TOO_LONG = ("error", "a packet longer than any access unit", "ISO/IEC 13818-1 §2.4.3.7")
     GARBAGE = ("error", "bytes that belong to no element; reading goes on at the next start code", _PS)

@@ -22,6 +22,7 @@ _FAULTS: Final = {
     Fault.LENGTH_ZERO: Finding.PES_LENGTH_ZERO,
     Fault.GARBAGE: Finding.GARBAGE,
     Fault.TOO_LONG: Finding.PES_TOO_LONG,
+    Fault.TOO_SHORT: Finding.PES_TOO_SHORT,
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 from construct import (
     BitsInteger,
     BitStruct,
+    Check,
     Computed,
     Const,
     Default,
@@ -12,11 +13,13 @@ from construct import (
     FixedSized,
     Flag,
     GreedyBytes,
+    GreedyRange,
     If,
     IfThenElse,
     Int8ub,
     Int16ub,
     Optional,
+    Peek,
     Prefixed,
     Rebuild,
     Struct,
@@ -80,7 +83,7 @@ def _optional(flag: str, field: Any) -> Any:
 
 PesOptional: Final = Struct(
     _optional("pts", IfThenElse(this._.flags.dts, _timestamp(0b0011), _timestamp(0b0010))),
-    _optional("dts", _timestamp(0b0001)),
+    "dts" / Default(If(this._.flags.pts & this._.flags.dts, Optional(_timestamp(0b0001))), None),  # 01 is forbidden
     _optional(
         "escr",
         BitStruct(
@@ -103,23 +106,41 @@ PesBody: Final = Struct(
 
 HeaderlessBody: Final = Struct("payload" / GreedyBytes)
 
-
-def _body_of(context: Any) -> Any:
-    return HeaderlessBody if context.stream_id in HEADERLESS else PesBody
+Mpeg1Body: Final = Struct(
+    "stuffing" / GreedyRange(Const(b"\xff")),
+    Check(lambda context: len(context.stuffing) <= 16),
+    "kind" / Peek(Int8ub),
+    "buffer" / If(lambda context: (context.kind or 0) >> 6 == 0b01, Int16ub),
+    "code" / Peek(Int8ub),
+    "optional"
+    / Struct(
+        "pts" / If(lambda context: (context._.code or 0) >> 4 in {2, 3}, _timestamp(0b0010)),
+        "dts" / If(lambda context: (context._.code or 0) >> 4 == 3, _timestamp(0b0001)),
+    ),
+    "no_times" / If(lambda context: (context.code or 0) >> 4 not in {2, 3}, Const(b"\x0f")),
+    "payload" / GreedyBytes,
+)
+"""The older form (ISO/IEC 11172-1 §2.4.3.3), without flags and header length; for reading only."""
 
 
 def _length(context: Any) -> int:
     """PES_packet_length; 0, which is allowed for video only, if 16 bits do not hold it."""
-    size = len(_body_of(context).build(context.body))
+    declaration = HeaderlessBody if context.stream_id in HEADERLESS else PesBody
+    size = len(declaration.build(context.body))
     return size if size < 1 << 16 else 0
 
 
-_body = IfThenElse(lambda context: context.stream_id in HEADERLESS, HeaderlessBody, PesBody)
+_body = IfThenElse(
+    lambda context: context.stream_id in HEADERLESS,
+    HeaderlessBody,
+    IfThenElse(lambda context: context._parsing and (context.mark or 0) >> 6 != 0b10, Mpeg1Body, PesBody),
+)
 
 PesPacket: Final = Struct(
     "start_code_prefix" / Const(START_CODE_PREFIX),
     "stream_id" / Int8ub,
     "length" / Rebuild(Int16ub, _length),
+    "mark" / Peek(Int8ub),  # its first bits tell the form of the header
     "body" / IfThenElse(this.length == 0, _body, FixedSized(this.length, _body)),
     "payload" / Computed(this.body.payload),
 )
