@@ -31,8 +31,9 @@ class CallStore:
             yield _call(row)
 
     async def of_channel(self, device_id: DeviceId, channel_id: ChannelId) -> Sequence[SavedCall]:
+        """The channel's calls that were not ended, oldest first."""
         query = sa.select(calls).where(calls.c.device_id == device_id, calls.c.channel_id == channel_id)
-        return [_call(row) for row in await self._database.all(query)]
+        return [_call(row) for row in await self._database.all(query.order_by(calls.c.started_at, calls.c.call_id))]
 
 
 async def _save(connection: AsyncConnection, items: Sequence[SavedCall]) -> None:

@@ -1,12 +1,13 @@
 """Connections: SQLite by default, PostgreSQL by URL. Both are set so that a commit is on disk when it returns."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from gateway.errors import InvalidError
+from gateway.errors import InvalidError, UnavailableError
 
 SQLITE_PRAGMAS: Final[Mapping[str, str]] = {
     "journal_mode": "WAL",
@@ -21,7 +22,10 @@ READERS: Final = 4
 
 
 def open_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
-    """The engine that writes (one connection) and the one that reads; InvalidError for a URL we cannot use."""
+    """The engine that writes (one connection) and the one that reads.
+
+    InvalidError for a URL we cannot use, UnavailableError if SQLite's folder is missing.
+    """
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as error:
@@ -41,6 +45,8 @@ def open_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
 def _sqlite(url: sa.URL) -> tuple[AsyncEngine, AsyncEngine]:
     if not url.database or url.database == ":memory:":
         raise InvalidError("database.url", "SQLite needs a file: readers and the writer have connections of their own")
+    if not Path(url.database).parent.is_dir():
+        raise UnavailableError(f"cannot open the database: no folder {Path(url.database).parent}")
     url = url.set(drivername="sqlite+aiosqlite")
     writer = create_async_engine(url, pool_size=1, max_overflow=0)
     reader = create_async_engine(url, pool_size=READERS, max_overflow=0)

@@ -14,8 +14,8 @@ from tests.gateway.store.samples import NOW, PROJECT, credential
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with start(tmp_path_factory.mktemp("postgresql")) as server:
+def postgresql_server() -> Iterator[Server]:
+    with start() as server:
         yield server
 
 

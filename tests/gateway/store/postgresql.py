@@ -4,9 +4,9 @@ import grp
 import itertools
 import os
 import pwd
-import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,21 +34,40 @@ class Server:
 
 
 @contextmanager
-def start(folder: Path) -> Iterator[Server]:
-    """Runs initdb and a server in `folder`; the test is skipped where PostgreSQL is not installed."""
+def start() -> Iterator[Server]:
+    """Runs initdb and a server; the test is skipped where PostgreSQL is not installed.
+
+    Its folder is not below pytest's own, which are closed to the user that the server runs as.
+    """
     if not BINARIES:
         pytest.skip("PostgreSQL is not installed")
-    binaries, data, port = BINARIES[-1], folder / "data", _free_port()
-    owner = _owner(folder)
-    _run([binaries / "initdb", "-D", data, "-U", "gateway", "--auth=trust", "--encoding=UTF8", "--locale=C"], owner)
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=50"
-    control = [binaries / "pg_ctl", "-D", data, "-w"]
-    _run([*control, "-o", options, "-l", folder / "log", "start"], owner)
-    try:
-        yield Server(port)
-    finally:
-        _run([*control, "-m", "immediate", "stop"], owner)
-        shutil.rmtree(data, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="gateway-postgresql-", ignore_cleanup_errors=True) as name:
+        folder, port = Path(name), _free_port()
+        binaries, data, log, owner = BINARIES[-1], folder / "data", folder / "control.log", _owner(folder)
+        _run(
+            [
+                binaries / "initdb",
+                "-D",
+                data,
+                "-U",
+                "gateway",
+                "--auth=trust",
+                "--locale=C",
+                "--encoding=UTF8",
+                "--no-sync",
+            ],
+            owner,
+            log,
+        )
+        options = (
+            f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=50 -c fsync=off"
+        )
+        control = [binaries / "pg_ctl", "-D", data, "-w"]
+        _run([*control, "-o", options, "-l", folder / "server.log", "start"], owner, log)
+        try:
+            yield Server(port)
+        finally:
+            _run([*control, "-m", "immediate", "stop"], owner, log)
 
 
 def _owner(folder: Path) -> Mapping[str, Any]:
@@ -59,23 +78,24 @@ def _owner(folder: Path) -> Mapping[str, Any]:
     name = next(name for name in UNPRIVILEGED if name in names)
     user = pwd.getpwnam(name)
     os.chown(folder, user.pw_uid, user.pw_gid)
-    for parent in folder.parents:  # root's own temporary folders are closed to others
-        if parent.owner() == "root" and parent.stat().st_uid == 0 and "pytest" in parent.name:
-            parent.chmod(parent.stat().st_mode | 0o011)
     return {"user": name, "group": grp.getgrgid(user.pw_gid).gr_name, "extra_groups": []}
 
 
-def _run(command: list[object], owner: Mapping[str, Any]) -> None:
-    subprocess.run(
-        [str(part) for part in command],
-        check=True,
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        timeout=60,
-        **owner,
-    )
+def _run(command: list[object], owner: Mapping[str, Any], log: Path) -> None:
+    """Output goes to a file: a pipe would be held open by the server."""
+    with log.open("ab") as output:
+        done = subprocess.run(
+            [str(part) for part in command],
+            check=False,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            timeout=60,
+            **owner,
+        )
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed:\n{log.read_text()}")
 
 
 def _free_port() -> int:

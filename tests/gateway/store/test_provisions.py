@@ -1,0 +1,63 @@
+"""What REGISTER is checked against."""
+
+import asyncio
+
+import pytest
+
+from gateway.credentials.model import CredentialType
+from gateway.devices.model import DeviceId, DeviceType
+from gateway.store import NewDevices, Store
+from tests.gateway.store.samples import NOW, PROJECT, credential
+
+
+@pytest.fixture
+async def devices(store: Store) -> list[DeviceId]:
+    """Five of the NORMAL credential, one of the ANONYMOUS."""
+    await store.credentials.add(credential("anonymous1", CredentialType.ANONYMOUS), quota=10)
+    ids: list[DeviceId] = []
+    for username, quantity in (("0100", 5), ("anonymous1", 1)):
+        new = NewDevices(
+            project_id=PROJECT, type=DeviceType.IPC, credential=username, suffix="", description="", at=NOW
+        )
+        ids += await store.devices.create(new, domain="3402000000", quantity=quantity, quota=10)
+    return ids
+
+
+async def test_the_user_name_is_the_credentials_or_the_devices(store: Store, devices: list[DeviceId]) -> None:
+    normal, anonymous = await store.devices.provision(devices[0]), await store.devices.provision(devices[5])
+    assert normal is not None
+    assert anonymous is not None
+    assert (normal.username, normal.password) == ("0100", "Secret-1234")
+    assert (anonymous.username, anonymous.password) == (devices[5], "Secret-1234")
+    assert "Secret" not in repr(normal)
+
+
+async def test_look_ups_that_wait_are_all_answered(store: Store, devices: list[DeviceId]) -> None:
+    asked = [*devices, DeviceId("unknown"), DeviceId("unknown"), DeviceId("x" * 4000)]
+    found = await asyncio.gather(*map(store.devices.provision, asked))
+    assert [provision.device_id if provision else None for provision in found] == [*devices, None, None, None]
+
+
+async def test_a_device_made_after_it_was_asked_for_is_found(store: Store, devices: list[DeviceId]) -> None:
+    late = DeviceId("late")
+    assert await store.devices.provision(late) is None
+    new = NewDevices(project_id=PROJECT, type=DeviceType.IPC, credential="0100", suffix="", description="", at=NOW)
+    await store.devices.add(new, [late], quota=10)
+    assert await store.devices.provision(late) is not None
+
+
+async def test_what_changes_is_forgotten(store: Store, devices: list[DeviceId]) -> None:
+    for device_id in devices:
+        await store.devices.provision(device_id)
+    await store.credentials.update("0100", at=NOW, password="Other-1234")
+    passwords = [provision.password for id_ in devices if (provision := await store.devices.provision(id_))]
+    assert passwords == ["Other-1234"] * 5 + ["Secret-1234"]
+    await store.devices.delete(devices[0], NOW)
+    assert await store.devices.provision(devices[0]) is None
+
+
+async def test_a_caller_that_goes_away_does_no_harm(store: Store, devices: list[DeviceId]) -> None:
+    task = asyncio.create_task(store.devices.provision(devices[0]))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    task.cancel()
+    assert await store.devices.provision(devices[0]) is not None

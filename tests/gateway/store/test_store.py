@@ -1,0 +1,71 @@
+"""Opening, migrating and closing a database."""
+
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect
+
+from gateway.errors import InvalidError, UnavailableError
+from gateway.store import SecretBox, Store
+from gateway.store.engine import open_engines
+from gateway.store.migrate import configuration, upgrade
+from gateway.store.tables import metadata
+
+
+async def test_the_migrations_make_the_tables_of_the_code(url: str) -> None:
+    def compare(connection: Connection) -> list[object]:
+        upgrade(connection)
+        return list(compare_metadata(MigrationContext.configure(connection, {"compare_type": True}), metadata))
+
+    writing, reading = open_engines(url)
+    async with writing.begin() as connection:
+        assert await connection.run_sync(compare) == []
+    await writing.dispose()
+    await reading.dispose()
+
+
+async def test_the_migrations_can_be_taken_back(url: str) -> None:
+    def back(connection: Connection) -> list[str]:
+        upgrade(connection)
+        command.downgrade(configuration(connection), "base")
+        return inspect(connection).get_table_names()
+
+    writing, reading = open_engines(url)
+    async with writing.begin() as connection:
+        assert await connection.run_sync(back) == ["alembic_version"]
+    await writing.dispose()
+    await reading.dispose()
+
+
+async def test_what_was_written_is_there_after_a_restart(url: str, secrets: SecretBox, store: Store) -> None:
+    async with Store.open(url, secrets=secrets) as again:
+        credential = await again.credentials.get("0100")
+        assert credential is not None
+        assert credential.password == "Secret-1234"
+        await again.ping()
+
+
+async def test_sqlite_is_set_to_keep_what_it_was_given(tmp_path: Path) -> None:
+    writing, reading = open_engines(f"sqlite:///{tmp_path / 'gateway.db'}")
+    async with writing.connect() as connection:
+        for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
+            assert (await connection.exec_driver_sql(f"PRAGMA {pragma}")).scalar() == value
+    await writing.dispose()
+    await reading.dispose()
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "mysql://localhost/gateway", "sqlite://", "sqlite:///:memory:"])
+async def test_urls_that_are_refused(url: str) -> None:
+    with pytest.raises(InvalidError, match=r"database\.url"):
+        async with Store.open(url, secrets=SecretBox(b"k" * 32)):
+            pass
+
+
+@pytest.mark.parametrize("url", ["sqlite:////missing/folder/gateway.db", "postgresql://nobody@127.0.0.1:1/none"])
+async def test_a_database_that_cannot_be_reached_is_told(url: str) -> None:
+    with pytest.raises(UnavailableError, match="cannot open the database"):
+        async with Store.open(url, secrets=SecretBox(b"k" * 32)):
+            pass
