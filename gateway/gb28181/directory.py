@@ -197,6 +197,10 @@ class Directory:
         """The devices at the far end of a flow: usually one, very many behind a proxy."""
         return [self._devices[device_id] for device_id in self._places.get(place_of(flow), ())]
 
+    def is_taken(self, flow: Flow) -> bool:
+        """Whether any device is at the far end of a flow."""
+        return place_of(flow) in self._places
+
     def sender(self, flow: Flow, user: str) -> RegisteredDevice | None:
         """Who sent a message: the device named in From if it may be on this flow.
 

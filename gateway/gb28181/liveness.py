@@ -16,7 +16,7 @@ from gateway.errors import IllegalTransitionError, UnavailableError
 from gateway.gb28181.directory import Directory, RegisteredDevice, codes_of
 from gateway.gb28181.notices import DeviceForgotten, DeviceOffline, DeviceOnline, Notices
 from gateway.gb28181.state_writer import StateWriter
-from gateway.store import Store
+from gateway.store import DeviceInfo, Store
 from sip.flow import Address, Flow
 
 TOUCH_SECONDS: Final = 10.0
@@ -50,6 +50,7 @@ class Liveness:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._learnt: dict[DeviceId, float] = {}
+        self._infos: dict[DeviceId, DeviceInfo] = {}
         self._stopping = False
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -120,6 +121,10 @@ class Liveness:
             self._on_alive(device)
         return True
 
+    def note_info(self, device: RegisteredDevice, info: DeviceInfo) -> None:
+        """Keeps, a little later, what the headers of a REGISTER told."""
+        self._infos[device.device_id] = info
+
     def handle_registered(
         self, device: RegisteredDevice, flow: Flow, expires: float
     ) -> tuple[DeviceState, DeviceState]:
@@ -181,7 +186,7 @@ class Liveness:
 
         Its host is the registered one (`RegisteredDevice.accepts`); a place where another device is known is not taken.
         """
-        if flow.transport != device.transport or self._directory.at(flow):
+        if device.flow == flow or flow.transport != device.transport or self._directory.is_taken(flow):
             return
         if device.flow is not None:
             device.deviations.add(["udp-port-moved"])
@@ -240,12 +245,13 @@ class Liveness:
     async def _touch(self) -> None:
         seen = self._directory.take_seen(self._loop.time(), self._clock())
         learnt, self._learnt = self._learnt, {}
+        infos, self._infos = self._infos, {}
+        devices = self._store.devices
         try:
             if seen:
-                await self._store.devices.touch(seen)
-            await asyncio.gather(
-                *(self._store.devices.set_keepalive_interval(device_id, value) for device_id, value in learnt.items())
-            )
+                await devices.touch(seen)
+            await asyncio.gather(*(devices.set_keepalive_interval(*item) for item in learnt.items()))
+            await asyncio.gather(*(devices.set_info(*item) for item in infos.items()))
         except UnavailableError as error:  # the next keepalive says it again
             log.warning("not written when devices were heard", error=str(error), devices=len(seen))
 

@@ -130,16 +130,11 @@ class RegistrationService:
         before, flow = device.presence.state, incoming.flow
         registration = _registration(accept, flow, self._clock(), device.presence.interval)
         event = self._event(device, accept, flow)
-        info = _news(device, incoming.request)
-        if info is None:
-            await self._store.devices.save_registration(registration, event)
-        else:
-            await asyncio.gather(
-                self._store.devices.save_registration(registration, event),
-                self._store.devices.set_info(device.device_id, info),
-            )
-            device.user_agent, device.gb_version = info.user_agent, info.gb_version
+        await self._store.devices.save_registration(registration, event)
         device.take(registration)
+        if (info := _news(device, incoming.request)) is not None:
+            device.user_agent, device.gb_version = info.user_agent, info.gb_version
+            self._liveness.note_info(device, info)
         found, _ = self._liveness.handle_registered(device, flow, float(accept.expires))
         if found is not before:  # it fell silent while we wrote: the history gets its return after that
             again = self._liveness.event(device, found, DeviceState.ONLINE, StateCause.REGISTER)

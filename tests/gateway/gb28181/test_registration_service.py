@@ -28,10 +28,17 @@ async def test_a_registration_is_durable_when_it_is_acknowledged(running: Runnin
         assert stored is not None
         assert stored.state is DeviceState.ONLINE
         assert stored.registered_at is not None
-        assert (stored.user_agent, stored.gb_version) == ("Scripted/1", "3.0")
         assert await states(provisioned) == [("UNREGISTERED", "ONLINE", "REGISTER")]
         assert running.server.directory.flow(NVR) is not None
         assert running.notices[:1] == [DeviceOnline(NVR, StateCause.REGISTER, was_online=False)]
+
+
+async def test_what_headers_tell_is_kept_when_the_server_ends_at_the_latest(start: Start, provisioned: Store) -> None:
+    async with start() as running, running.device() as device:
+        await device.register(extra=[("X-GB-Ver", " 2.0")])
+    stored = await provisioned.devices.get(NVR)
+    assert stored is not None
+    assert (stored.user_agent, stored.gb_version) == ("Scripted/1", "2.0")
 
 
 async def test_the_200_carries_what_devices_want_back(running: Running) -> None:
