@@ -1,6 +1,7 @@
-//! Unpacks a program stream from a file as if it came over RTP, for players and probes to judge.
+//! Unpacks a program stream or transport stream from a file as if it came over RTP, for players and probes to judge.
 //!
-//! `unpack FILE OUT_DIR`: each pack is sent in packets of 1400 bytes, stamped with its SCR. Writes `video.h264` or
+//! `unpack FILE OUT_DIR`: each pack is sent in packets of 1400 bytes, stamped with its SCR; transport packets go
+//! seven at a time. Writes `video.h264` or
 //! `video.h265` and `audio.raw`, and prints tracks, units (time, size, `K` for key frames) and faults.
 
 use std::{error::Error, fs, io::Write, path::Path, time::Duration};
@@ -41,14 +42,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The stream cut before each pack header.
+/// The stream cut before each pack header, or into groups of transport packets.
 fn packs(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    if data.first() == Some(&0x47) {
+        return data.chunks(7 * 188).collect::<Vec<_>>().into_iter();
+    }
     let mut starts: Vec<usize> = memchr::memmem::find_iter(data, &[0, 0, 1, 0xBA])
         .filter(|&at| ps::begins_pack(&data[at..]))
         .collect();
     starts.push(data.len());
-    let spans: Vec<_> = starts.windows(2).map(|pair| pair[0]..pair[1]).collect();
-    spans.into_iter().map(move |span| &data[span])
+    starts.windows(2).map(|pair| &data[pair[0]..pair[1]]).collect::<Vec<_>>().into_iter()
 }
 
 /// The low 32 bits of a pack's SCR (ISO/IEC 13818-1 §2.5.3.3).

@@ -76,10 +76,6 @@ impl Pictures {
         }
     }
 
-    pub(crate) fn codec(&self) -> VideoCodec {
-        self.codec
-    }
-
     pub(crate) fn packing(&self) -> Packing {
         self.packing
     }

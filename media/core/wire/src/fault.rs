@@ -109,7 +109,7 @@ impl Fault {
         Self::NAMES[self.index()]
     }
 
-    /// What exactly, for the faults that name something (`MPEG-TS`, `SVAC`).
+    /// What exactly, for the faults that name something (`IMKH`, `SVAC`).
     pub fn detail(self) -> Option<&'static str> {
         match self {
             Self::UnsupportedPayload(what) | Self::UnsupportedCodec(what) => Some(what),
@@ -199,7 +199,7 @@ mod tests {
     fn counts_stand_under_stable_names() {
         let mut counts = FaultCounts::new();
         counts.count(Fault::TimestampStill);
-        counts.count(Fault::UnsupportedPayload("MPEG-TS"));
+        counts.count(Fault::UnsupportedPayload("DHAV"));
         counts.count(Fault::UnsupportedPayload("IMKH"));
         counts.count_many(Fault::BadRtp, 3);
         let seen: Vec<_> = counts.iter().collect();

@@ -17,6 +17,7 @@ mod es;
 pub mod fault;
 pub mod flv;
 pub mod fmp4;
+mod frames;
 mod habit;
 pub mod hevc;
 pub mod hls;
@@ -37,6 +38,7 @@ mod sound;
 #[cfg(test)]
 mod testing;
 pub mod timeline;
+mod transport;
 pub mod ts;
 mod units;
 pub mod unpack;

@@ -1,7 +1,7 @@
 //! Finds out what a stream's packets carry. The payload type says little: PT 96 is mostly PS, but also bare H.264
 //! or H.265, a transport stream, or a container of the device's maker.
 
-use crate::{media::VideoCodec, nal, payload::Announced, ps::begins_pack, rtp};
+use crate::{media::VideoCodec, nal, payload::Announced, ps::begins_pack, rtp, transport::PACKET};
 
 /// What the packets carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,8 @@ fn proof(payload: &[u8], announced: Option<Announced>) -> Option<Verdict> {
     }
     match payload {
         [0x47, ..]
-            if payload.len().is_multiple_of(188) && payload.chunks(188).all(|packet| packet[0] == 0x47) =>
+            if payload.len().is_multiple_of(PACKET)
+                && payload.chunks(PACKET).all(|packet| packet[0] == 0x47) =>
         {
             return Some(Verdict::Ts);
         }

@@ -366,6 +366,14 @@ impl Default for Demuxer {
     }
 }
 
+/// The header of the PES packet that begins `data`, and its length; `None` if it is cut or none of video or audio.
+pub(crate) fn pes_header(data: &[u8]) -> Option<(PesHeader, usize)> {
+    match parse(data) {
+        Unit::Pes { header, len } => Some((header, len)),
+        _ => None,
+    }
+}
+
 /// Whether `data` begins with a pack header, or the bare code of one.
 pub fn begins_pack(data: &[u8]) -> bool {
     match data {

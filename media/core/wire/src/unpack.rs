@@ -11,13 +11,15 @@ use crate::{
     aac::Config,
     es::{self, AacPacket, Packing, Pictures},
     fault::Fault,
+    frames::{self, Frame},
     media::{AccessUnit, AudioCodec, Kind, Tracks, VideoCodec},
     payload::{BareAudio, Expected, expected, static_audio},
     probe::{Probe, Verdict},
-    program::{self, Frame, Program},
+    program::Program,
     ps::begins_pack,
     rtp,
     timeline::Stamp,
+    transport::Transport,
     units::Units,
 };
 
@@ -62,6 +64,7 @@ pub enum Output {
 enum Reader {
     Probing(Probe),
     Program(Box<Program>),
+    Transport(Box<Transport>),
     Pictures(Box<Pictures>),
     /// Nothing can be made of it.
     Nothing,
@@ -154,7 +157,11 @@ impl Unpacker {
                     self.program_type = Some(packet.payload_type);
                 }
                 program.handle_packet(packet);
-                self.drain_program(now);
+                self.drain_frames(now);
+            }
+            Reader::Transport(transport) => {
+                transport.handle_packet(packet);
+                self.drain_frames(now);
             }
             Reader::Pictures(pictures) => {
                 pictures.handle_packet(packet);
@@ -192,8 +199,7 @@ impl Unpacker {
             }
             Verdict::Ts => {
                 self.tell(Payload::Ts);
-                self.units.fault(Fault::UnsupportedPayload("MPEG-TS"));
-                Reader::Nothing
+                Reader::Transport(Box::new(Transport::new(limit)))
             }
             Verdict::Unsupported(name) => {
                 self.units.fault(Fault::UnsupportedPayload(name));
@@ -209,23 +215,39 @@ impl Unpacker {
         self.read(now, packet);
     }
 
-    fn drain_program(&mut self, now: Instant) {
-        let Reader::Program(program) = &mut self.reader else { return };
-        while let Some(event) = program.poll_event() {
+    fn drain_frames(&mut self, now: Instant) {
+        while let Some(event) = self.poll_frame() {
             match event {
-                program::Event::Frame(Frame { kind: Kind::Video, data, stamp }) => {
+                frames::Event::Frame(Frame { kind: Kind::Video, data, stamp }) => {
                     self.units.handle_annex_b(now, data, stamp);
-                    if let Some(codec) = self.units.codec() {
-                        program.set_codec(codec);
-                    }
+                    self.pass_codec();
                 }
-                program::Event::Frame(Frame { kind: Kind::Audio, data, stamp }) => {
+                frames::Event::Frame(Frame { kind: Kind::Audio, data, stamp }) => {
                     self.units.handle_audio(now, data.freeze(), stamp);
                 }
-                program::Event::Map { video, audio } => self.units.handle_map(video, audio),
-                program::Event::VideoGap => self.units.handle_video_gap(),
-                program::Event::Fault(fault) => self.units.fault(fault),
+                frames::Event::Map { video, audio } => self.units.handle_map(video, audio),
+                frames::Event::VideoGap => self.units.handle_video_gap(),
+                frames::Event::Fault(fault) => self.units.fault(fault),
             }
+        }
+    }
+
+    fn poll_frame(&mut self) -> Option<frames::Event> {
+        match &mut self.reader {
+            Reader::Program(program) => program.poll_event(),
+            Reader::Transport(transport) => transport.poll_event(),
+            _ => None,
+        }
+    }
+
+    /// Tells the reader which coding the parameter sets proved.
+    fn pass_codec(&mut self) {
+        let Some(codec) = self.units.codec() else { return };
+        match &mut self.reader {
+            Reader::Program(program) => program.set_codec(codec),
+            Reader::Transport(transport) => transport.set_codec(codec),
+            Reader::Pictures(pictures) => pictures.set_codec(codec),
+            Reader::Probing(_) | Reader::Nothing => {}
         }
     }
 
@@ -241,9 +263,7 @@ impl Unpacker {
                 es::Event::Fault(fault) => self.units.fault(fault),
             }
         }
-        if let Some(codec) = self.units.codec().filter(|&codec| codec != pictures.codec()) {
-            pictures.set_codec(codec);
-        }
+        self.pass_codec();
     }
 
     /// What sound a packet carries by its payload type, unless it shows or continues a program stream.
@@ -322,6 +342,7 @@ impl Unpacker {
         self.units.sound.handle_gap();
         let damaged = match &mut self.reader {
             Reader::Program(program) => program.handle_gap(),
+            Reader::Transport(transport) => transport.handle_gap(),
             Reader::Pictures(pictures) => pictures.handle_gap(),
             Reader::Probing(_) => {
                 self.kept.clear();

@@ -1,0 +1,255 @@
+//! Reads a transport stream over RTP (ISO/IEC 13818-1 §2.4.3, §2.4.4; RFC 2250 §2): the first programme's first video
+//! and audio. A PES packet of video is one picture.
+//!
+//! | bits of a transport packet | field |
+//! |---|---|
+//! | 8 | `47` |
+//! | 1, 1, 1, 13 | transport error, a unit starts here, priority, PID |
+//! | 2, 1, 1, 4 | scrambling, adaptation field present, payload present, continuity counter |
+
+use crate::{
+    fault::Fault,
+    frames::{Event, Frames},
+    media::{Kind, VideoCodec},
+    payload::{audio_of_stream_type, video_of_stream_type},
+    ps::{self, MapEntry, PesHeader, ProgramMap, Sink},
+    rtp,
+};
+
+/// Size of a transport packet.
+pub(crate) const PACKET: usize = 188;
+const SYNC: u8 = 0x47;
+const PAT_PID: u16 = 0;
+const PMT_TABLE: u8 = 2;
+
+/// One elementary stream.
+#[derive(Debug)]
+struct Elementary {
+    pid: u16,
+    kind: Kind,
+    counter: Option<u8>,
+    /// Bytes of its PES packet that are to come; `None`: unknown, or none is open.
+    left: Option<usize>,
+    open: bool,
+}
+
+/// Reads the packets of one transport stream.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    map_pid: Option<u16>,
+    streams: Vec<Elementary>,
+    frames: Frames,
+}
+
+/// A transport packet's payload and what its header says.
+struct Part<'a> {
+    pid: u16,
+    starts: bool,
+    counter: u8,
+    jumps: bool, // the discontinuity indicator is set
+    payload: &'a [u8],
+}
+
+impl<'a> Part<'a> {
+    /// Reads one packet; `None` without payload, or with errors.
+    fn parse(packet: &'a [u8]) -> Option<Self> {
+        let &[SYNC, high, low, flags, ref rest @ ..] = packet else { return None };
+        let (damaged, scrambled, empty) = (high & 0x80 != 0, flags & 0xC0 != 0, flags & 0x10 == 0);
+        if damaged || scrambled || empty {
+            return None;
+        }
+        let mut part = Self {
+            pid: u16::from_be_bytes([high & 0x1F, low]),
+            starts: high & 0x40 != 0,
+            counter: flags & 0x0F,
+            jumps: false,
+            payload: rest,
+        };
+        if flags & 0x20 != 0 {
+            let (&len, rest) = rest.split_first()?;
+            part.jumps = len > 0 && rest.first()? & 0x80 != 0;
+            part.payload = rest.get(usize::from(len)..)?;
+        }
+        Some(part)
+    }
+
+    /// The section that begins here, without header and CRC (§2.4.4): the relay's tables fit one packet.
+    fn section(&self, table: u8) -> Option<&'a [u8]> {
+        let (&pointer, rest) = self.payload.split_first().filter(|_| self.starts)?;
+        let section = rest.get(usize::from(pointer)..)?;
+        let &[id, high, low, ref rest @ ..] = section else { return None };
+        let len = usize::from(u16::from_be_bytes([high & 0x0F, low]));
+        (id == table).then(|| rest.get(5..len.checked_sub(4)?))?
+    }
+}
+
+impl Transport {
+    pub(crate) fn new(frame_bytes_max: usize) -> Self {
+        Self { map_pid: None, streams: Vec::new(), frames: Frames::new(frame_bytes_max) }
+    }
+
+    pub(crate) fn set_codec(&mut self, codec: VideoCodec) {
+        self.frames.set_codec(codec);
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.frames.poll_event()
+    }
+
+    pub(crate) fn handle_packet(&mut self, packet: &rtp::Packet<'_>) {
+        self.frames.begin_packet(packet.timestamp);
+        for data in packet.payload.chunks(PACKET) {
+            if data.len() < PACKET || data[0] != SYNC {
+                return self.frames.fault(Fault::ForeignPacket);
+            }
+            if let Some(part) = Part::parse(data) {
+                self.handle_part(&part);
+            }
+        }
+    }
+
+    /// Packets are missing; tells whether a picture was hit.
+    pub(crate) fn handle_gap(&mut self) -> bool {
+        for stream in &mut self.streams {
+            (stream.open, stream.left, stream.counter) = (false, None, None);
+        }
+        self.frames.handle_gap()
+    }
+
+    fn handle_part(&mut self, part: &Part) {
+        if part.pid == PAT_PID {
+            self.map_pid = part.section(0).and_then(map_pid).or(self.map_pid);
+        } else if Some(part.pid) == self.map_pid {
+            if let Some(section) = part.section(PMT_TABLE) {
+                self.handle_map(section);
+            }
+        } else if let Some(at) = self.streams.iter().position(|stream| stream.pid == part.pid) {
+            self.handle_elementary(at, part);
+        }
+    }
+
+    /// A programme map: streams that stay keep their state.
+    fn handle_map(&mut self, section: &[u8]) {
+        let mut map = ProgramMap::default();
+        let mut streams = Vec::new();
+        for (stream_type, pid) in entries(section) {
+            let kind = if known_video(stream_type) { Kind::Video } else { Kind::Audio };
+            if (kind == Kind::Audio && !known_audio(stream_type))
+                || streams.iter().any(|stream: &Elementary| stream.kind == kind)
+            {
+                continue;
+            }
+            map.streams.push(MapEntry { stream_type, stream_id: stream_id(kind) });
+            let kept = self.streams.iter().position(|stream| stream.pid == pid && stream.kind == kind);
+            streams.push(match kept {
+                Some(at) => self.streams.swap_remove(at),
+                None => Elementary { pid, kind, counter: None, left: None, open: false },
+            });
+        }
+        self.streams = streams;
+        self.frames.map(&map);
+    }
+
+    fn handle_elementary(&mut self, at: usize, part: &Part) {
+        let stream = &mut self.streams[at];
+        let kind = stream.kind;
+        if let Some(last) = stream.counter.replace(part.counter) {
+            if last == part.counter && !part.jumps {
+                return; // a packet may be sent twice (§2.4.3.3)
+            }
+            if (last + 1) & 0x0F != part.counter && !part.jumps {
+                self.lose(at);
+            }
+        }
+        if part.starts {
+            self.begin(at, part.payload);
+        } else if self.streams[at].open {
+            self.frames.resume(kind);
+            self.put(at, part.payload);
+        }
+    }
+
+    /// Packets of this stream are missing inside a row of RTP packets: the device lost them.
+    fn lose(&mut self, at: usize) {
+        let stream = &mut self.streams[at];
+        if !std::mem::take(&mut stream.open) {
+            return;
+        }
+        self.frames.resume(stream.kind);
+        self.frames.fault(Fault::PesTruncated);
+        self.frames.pes_end(false);
+    }
+
+    fn begin(&mut self, at: usize, payload: &[u8]) {
+        let stream = &mut self.streams[at];
+        let kind = stream.kind;
+        if std::mem::take(&mut stream.open) {
+            let whole = stream.left.is_none();
+            self.frames.resume(kind);
+            if !whole {
+                self.frames.fault(Fault::PesTruncated);
+            }
+            self.frames.pes_end(whole);
+        }
+        let Some((header, len)) = ps::pes_header(payload) else {
+            return self.frames.fault(Fault::BadPesHeader);
+        };
+        let stream = &mut self.streams[at];
+        (stream.open, stream.left) = (true, header.len);
+        if kind == Kind::Video {
+            self.frames.pack();
+        }
+        self.frames.pes(&PesHeader { stream_id: stream_id(kind), ..header });
+        self.put(at, &payload[len..]);
+    }
+
+    /// Payload of the open PES packet.
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        let stream = &mut self.streams[at];
+        let Some(left) = stream.left else { return self.frames.data(bytes) };
+        let now = left.min(bytes.len());
+        stream.left = Some(left - now);
+        stream.open = left > now;
+        let (kind, over) = (stream.kind, left == now);
+        self.frames.data(&bytes[..now]);
+        if over {
+            self.frames.pes_end(true);
+            if kind == Kind::Video {
+                self.frames.close_video(); // its length shows that the picture is complete
+            }
+        }
+    }
+}
+
+fn stream_id(kind: Kind) -> u8 {
+    if kind == Kind::Video { 0xE0 } else { 0xC0 }
+}
+
+fn known_video(stream_type: u8) -> bool {
+    video_of_stream_type(stream_type).is_ok() || matches!(stream_type, 0x02 | 0x10 | 0x80)
+}
+
+fn known_audio(stream_type: u8) -> bool {
+    audio_of_stream_type(stream_type).is_ok() || matches!(stream_type, 0x03 | 0x04 | 0x11 | 0x92..=0x9B)
+}
+
+/// The first programme's map (§2.4.4.3).
+fn map_pid(section: &[u8]) -> Option<u16> {
+    let programme = section.chunks_exact(4).find(|entry| entry[..2] != [0, 0])?;
+    Some(u16::from_be_bytes([programme[2] & 0x1F, programme[3]]))
+}
+
+/// Stream types and PIDs of a programme (§2.4.4.8).
+fn entries(section: &[u8]) -> impl Iterator<Item = (u8, u16)> + '_ {
+    let described =
+        section.get(2..4).map_or(0, |len| usize::from(u16::from_be_bytes([len[0] & 0x0F, len[1]])));
+    let mut rest = section.get(4 + described..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let &[stream_type, high, low, described_high, described_low, ref tail @ ..] = rest else {
+            return None;
+        };
+        let described = usize::from(u16::from_be_bytes([described_high & 0x0F, described_low]));
+        rest = tail.get(described..).unwrap_or_default();
+        Some((stream_type, u16::from_be_bytes([high & 0x1F, low])))
+    })
+}
