@@ -49,6 +49,10 @@ class Calls:
         """Calls known, abandoned ones that still wait for a late answer included."""
         return sum(map(len, self._by_call_id.values()))
 
+    def open(self) -> list[Call]:
+        """Calls that are not over."""
+        return [call for calls in self._by_call_id.values() for call in calls if not call.over]
+
     # -- outgoing -----------------------------------------------------------------------------------------------------
 
     def invite(self, now: float, flow: Flow, request: Request) -> Call:

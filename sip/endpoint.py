@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self, TypeVar
 
-from sip.call import Call
+from sip.call import Call, CallCause, Ended, Party
 from sip.core import Core, PendingRequest
 from sip.digest import DigestClient
 from sip.errors import SipParseError
@@ -152,6 +152,11 @@ class Endpoint:
         await self._transports.close()
         for pending in list(self._pending):
             self._fail(pending, Failure.BROKEN)
+        for call in self._core.calls.open():
+            call.ended = Ended(Party.NETWORK, CallCause.BROKEN.value)
+            self._publish(CallOver(call, call.ended))
+        for subscriber in self._core.subscriptions.open():
+            self._publish(SubscriptionOver(subscriber, Failure.BROKEN.value))
 
     @property
     def addresses(self) -> list[tuple[str, Address]]:

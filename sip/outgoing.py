@@ -69,8 +69,8 @@ class CallHandle:
         return await asyncio.shield(self._ended)
 
     async def bye(self, reason: str = "hung up", timeout: float = BYE_TIMEOUT) -> Ended:  # noqa: ASYNC109
-        """Ends the call by whatever its state asks for (BYE, CANCEL, refusal) and waits, at most `timeout` seconds,
-        for the peer to confirm; the call is over then in any case. Ended already, it does nothing."""
+        """Ends the call by whatever its state asks for (BYE, CANCEL, refusal) and waits, at most `timeout` seconds, for
+        the peer to confirm; unconfirmed, BYE goes on being repeated for its 32 s. Ended already, it does nothing."""
         self.hang_up(reason)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):

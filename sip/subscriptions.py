@@ -45,6 +45,10 @@ class Subscriptions:
     def __len__(self) -> int:
         return len(self._subscribers) + len(self._notifiers)
 
+    def open(self) -> list[Subscriber]:
+        """Subscriptions of ours that are not over."""
+        return list(self._subscribers.values())
+
     # -- as the subscriber --------------------------------------------------------------------------------------------
 
     def subscribe(self, now: float, flow: Flow, request: Request) -> Subscriber:

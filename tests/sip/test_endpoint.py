@@ -409,6 +409,23 @@ async def test_leaving_fails_what_waits() -> None:
             await task
 
 
+async def test_leaving_tells_those_who_wait_for_calls_and_subscriptions() -> None:
+    async with listening("UDP") as device:
+        device.on_invite(lambda call: call.accept(SDP))
+        granted: list[Notifications] = []
+        device.on("SUBSCRIBE", lambda incoming: granted.append(incoming.accept_subscription(600)))
+        async with listening("UDP") as platform:
+            flow = await flow_between(platform, device)
+            call = await platform.invite(request("INVITE", SDP), flow=flow)
+            await call.answer(5)
+            silent = await platform.invite(request("INVITE", SDP), flow=await platform.flow_to("UDP", "127.0.0.1", 9))
+            subscription = await platform.subscribe(request("SUBSCRIBE"), flow=flow)
+        assert (await call.wait_ended()).by is Party.NETWORK
+        assert await subscription.wait_ended()
+        with pytest.raises(FlowClosedError):
+            await silent.answer()
+
+
 def test_handlers_for_calls_are_not_handlers_for_requests() -> None:
     with pytest.raises(ValueError, match="calls"):
         Endpoint([]).on("BYE", _nothing)
