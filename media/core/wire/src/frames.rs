@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use bytes::{BufMut, BytesMut};
 
 use crate::{
+    endings::{Early, Endings, Tail},
     fault::Fault,
-    habit::Habit,
     media::{Kind, VideoCodec},
     nal,
     ps::{PesHeader, ProgramMap, Sink, is_audio, is_video},
@@ -78,12 +78,6 @@ struct Seam {
     tail: Tail, // of the packet before
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Tail {
-    marker: bool,
-    short: bool,
-}
-
 impl Open {
     fn new(capacity: usize, header: &PesHeader, timestamp: u32) -> Self {
         Self {
@@ -125,21 +119,9 @@ pub(crate) struct Frames {
     new_pack: bool,
     key_expected: bool, // a system header or map came in this pack
     // of the stream
-    timed: bool, // a frame had a PTS
-    longest: usize,
+    timed: bool,       // a frame had a PTS
     sizes: [usize; 2], // last frame's bytes: others, key frames
-    markers: Habit,
-    tails: Habit,
-    stamps: Habit,
-    early: Option<Early>,
-}
-
-/// A frame that was handed on before the next one began.
-#[derive(Debug, Clone, Copy)]
-struct Early {
-    timestamp: u32,
-    pts: Option<u64>,
-    tail: Tail,
+    endings: Endings,
 }
 
 impl Frames {
@@ -160,12 +142,8 @@ impl Frames {
             new_pack: false,
             key_expected: false,
             timed: false,
-            longest: 0,
             sizes: [BUFFER; 2],
-            markers: Habit::new(),
-            tails: Habit::new(),
-            stamps: Habit::new(),
-            early: None,
+            endings: Endings::new(),
         }
     }
 
@@ -175,46 +153,27 @@ impl Frames {
         self.touched = false;
     }
 
-    /// Takes what the packet's end tells about the frame's.
+    /// Takes what the packet's end tells about the frame's; `ends`: a PES packet may be complete here.
     pub(crate) fn end_packet(&mut self, marker: bool, len: usize, ends: bool) {
-        self.longest = self.longest.max(len);
+        let short = self.endings.measure(len) && self.touched;
         let Some(frame) = &mut self.video else { return };
         if !ends {
             if marker && self.touched {
-                self.markers.broken();
+                self.endings.breach(Tail { marker, short: false });
             }
             frame.tail = Tail::default();
             return;
         }
-        frame.tail = Tail { marker, short: len < self.longest && self.touched };
-        if (marker && self.markers.is_trusted()) || (frame.tail.short && self.tails.is_trusted()) {
-            self.early = Some(Early { timestamp: frame.timestamp, pts: frame.pts, tail: frame.tail });
+        frame.tail = Tail { marker, short };
+        if self.endings.is_end(frame.tail) {
+            self.endings.hand_on(Early { timestamp: frame.timestamp, pts: frame.pts, tail: frame.tail });
             self.finish_video();
-        }
-    }
-
-    /// The frame went on after a packet that looked like its last.
-    fn learn_breach(&mut self, tail: Tail) {
-        if tail.marker {
-            self.markers.broken();
-        }
-        if tail.short {
-            self.tails.broken();
-        }
-    }
-
-    fn learn_end(&mut self, tail: Tail) {
-        if tail.marker {
-            self.markers.held();
-        }
-        if tail.short {
-            self.tails.held();
         }
     }
 
     pub(crate) fn handle_gap(&mut self) -> bool {
         self.audio = None;
-        self.early = None;
+        self.endings.handle_gap();
         self.target = Target::Nowhere;
         self.new_pack = false;
         self.video.take().is_some()
@@ -237,7 +196,8 @@ impl Frames {
     /// Whether the packet of RTP time `timestamp` comes in the middle of a video frame, of another time, though
     /// the device is known to stamp all packets of a frame alike.
     pub(crate) fn is_apart(&self, timestamp: u32) -> bool {
-        let frame = self.video.as_ref().filter(|_| self.target == Target::Video && self.stamps.is_trusted());
+        let frame =
+            self.video.as_ref().filter(|_| self.target == Target::Video && self.endings.stamps.is_trusted());
         frame.is_some_and(|frame| frame.timestamp != timestamp)
     }
 
@@ -246,14 +206,12 @@ impl Frames {
         if let Some(frame) = &self.video {
             let (tail, packets) = (frame.tail, frame.packets);
             if packets > 1 {
-                self.stamps.held();
+                self.endings.stamps.held();
             }
-            self.learn_end(tail);
+            self.endings.end(tail);
             self.finish_video();
         }
-        if let Some(early) = self.early.take() {
-            self.learn_end(early.tail);
-        }
+        self.endings.settle();
     }
 
     fn finish_video(&mut self) {
@@ -290,9 +248,9 @@ impl Frames {
             })
         };
         if !begins(&behind[..behind.len().min(64)]) || !sliced() {
-            return self.learn_breach(seam.tail);
+            return self.endings.breach(seam.tail);
         }
-        self.learn_end(seam.tail);
+        self.endings.end(seam.tail);
         let Some(frame) = &mut self.video else { return };
         let rest = frame.data.split_off(seam.at);
         let timestamp = frame.timestamp;
@@ -314,8 +272,10 @@ impl Frames {
         if let Some(frame) = &mut self.video {
             let same_time = frame.timestamp == self.timestamp;
             let other_pts = header.pts.is_some() && frame.pts.is_some() && header.pts != frame.pts;
-            let stamped_apart = !same_time && self.first && header.pts.is_none() && self.stamps.is_trusted();
-            if !other_pts && !stamped_apart {
+            let stamped_apart =
+                !same_time && self.first && header.pts.is_none() && self.endings.stamps.is_trusted();
+            let spoilt = new_pack && frame.damaged;
+            if !other_pts && !stamped_apart && !spoilt {
                 if new_pack && frame.seam.is_none() {
                     let tail = std::mem::take(&mut frame.tail);
                     frame.seam = Some(Seam { at: frame.data.len(), pts: header.pts, dts: header.dts, tail });
@@ -326,9 +286,7 @@ impl Frames {
             }
             self.close_video();
         }
-        if let Some(early) = self.early.take() {
-            self.learn_end(early.tail);
-        }
+        self.endings.settle();
         let last = self.sizes[usize::from(self.key_expected)];
         self.video = Some(Open::new((last + last / 4).max(BUFFER).min(self.limit), header, self.timestamp));
         self.touched = false;
@@ -336,7 +294,7 @@ impl Frames {
 
     /// Whether this belongs to a frame that was handed on already: the device broke its habit.
     fn continues_early(&mut self, header: &PesHeader, new_pack: bool) -> bool {
-        let Some(early) = self.early else { return false };
+        let Some(early) = self.endings.early() else { return false };
         let same = early.timestamp == self.timestamp && (header.pts.is_none() || header.pts == early.pts);
         if new_pack || !same || self.video.is_some() {
             return false;
@@ -350,8 +308,7 @@ impl Frames {
         if bytes.iter().all(|&byte| byte == 0) {
             return;
         }
-        if let Some(early) = self.early.take() {
-            self.learn_breach(early.tail);
+        if self.endings.deny() {
             self.fault(Fault::SplitUnit);
             self.events.push_back(Event::VideoGap);
             self.target = Target::Nowhere;
@@ -482,8 +439,8 @@ impl Frames {
         frame.packets += 1;
         let tail = std::mem::take(&mut frame.tail);
         if frame.timestamp != self.timestamp {
-            self.stamps.broken();
+            self.endings.stamps.broken();
         }
-        self.learn_breach(tail);
+        self.endings.breach(tail);
     }
 }

@@ -13,6 +13,7 @@ pub mod amf;
 pub mod avc;
 mod bits;
 pub mod chunk;
+mod endings;
 mod es;
 pub mod fault;
 pub mod flv;

@@ -289,6 +289,23 @@ fn clocks_that_stand_still_do_not_glue_pictures_together() {
 }
 
 #[test]
+fn a_cut_frame_under_a_clock_that_stands_costs_no_other() {
+    let camera = Camera { gop: 5, ..Camera::new(Codec::H264) };
+    let mut packetizer = Packetizer { markers: false, ..Packetizer::new() };
+    let mut run = Run::new();
+    for number in 0..20 {
+        let mut pack = camera.headers(number);
+        pack.extend(pes_split(0xE0, 900, &annex_b(&camera.nals(number))));
+        if number == 4 {
+            pack.truncate(2000);
+        }
+        run.frame(&packetizer.packets(77, &pack));
+    }
+    assert_pictures(&run.seen, &camera, (0..4).chain(5..20));
+    assert_eq!(run.seen.count(Fault::DamagedUnit), 1);
+}
+
+#[test]
 fn a_pes_packet_that_ends_early_costs_its_frame() {
     let camera = Camera::new(Codec::H264);
     let mut packetizer = Packetizer::new();
