@@ -195,7 +195,7 @@ impl Segmenter {
     pub fn new(options: SegmenterOptions) -> Self {
         Self {
             options,
-            ts: TsMuxer::new(),
+            ts: TsMuxer::for_hls(),
             next_sequence: options.first_sequence,
             target_s: whole_seconds(options.target),
             discontinuities: 0,

@@ -1,7 +1,8 @@
 //! MPEG-TS (ISO/IEC 13818-1): one programme with the stream's video and sound.
 //!
 //! G.711 has no stream type of its own; 0x90 (A-law) and 0x91 (µ-law), private numbers that surveillance players know
-//! from the programme stream, announce it. Opus is not carried.
+//! from the programme stream, announce it. A player that does not know them waits for what it cannot identify, so HLS
+//! leaves G.711 out beside video. Opus is not carried.
 
 use bytes::{BufMut, BytesMut};
 
@@ -24,6 +25,7 @@ pub struct TsMuxer {
     programme_counters: [u8; 2],
     video_counter: u8,
     audio_counter: u8,
+    silent_g711: bool,
     scratch: Vec<u8>,
 }
 
@@ -33,12 +35,17 @@ impl TsMuxer {
         Self::default()
     }
 
+    /// A muxer for HLS: G.711 beside video is left out.
+    pub fn for_hls() -> Self {
+        Self { silent_g711: true, ..Self::default() }
+    }
+
     /// Appends PAT and PMT; they open each segment.
     pub fn write_tables(&mut self, tracks: &Tracks, out: &mut BytesMut) {
         let [pat, pmt] = &mut self.programme_counters;
         let [pmt_high, pmt_low] = PMT_PID.to_be_bytes();
         put_section(out, 0, pat, &section(0, &[0, 1, 0xE0 | pmt_high, pmt_low]));
-        put_section(out, PMT_PID, pmt, &section(2, &programme(tracks)));
+        put_section(out, PMT_PID, pmt, &section(2, &programme(tracks, self.silent_g711)));
     }
 
     /// Appends the packets of one unit; false if its track is not carried. Pictures get the delimiter and key frames
@@ -49,9 +56,8 @@ impl TsMuxer {
             Kind::Video => {
                 unit.tracks.video.as_ref().map(|track| put_picture(&mut self.scratch, unit, track))
             }
-            Kind::Audio => {
-                unit.tracks.audio.as_ref().and_then(|track| put_sound(&mut self.scratch, unit, track))
-            }
+            Kind::Audio => audible(&unit.tracks, self.silent_g711)
+                .and_then(|track| put_sound(&mut self.scratch, unit, track)),
         };
         if carried.is_none() {
             return false;
@@ -98,14 +104,20 @@ fn stream_type(codec: AudioCodec) -> Option<u8> {
     }
 }
 
+/// The sound that is carried.
+fn audible(tracks: &Tracks, silent_g711: bool) -> Option<&AudioTrack> {
+    let left_out = |codec| silent_g711 && tracks.video.is_some() && codec != AudioCodec::Aac;
+    tracks.audio.as_ref().filter(|track| !left_out(track.codec))
+}
+
 /// The body of the PMT (§2.4.4.8).
-fn programme(tracks: &Tracks) -> Vec<u8> {
+fn programme(tracks: &Tracks, silent_g711: bool) -> Vec<u8> {
     let clock_pid = if tracks.video.is_some() { VIDEO_PID } else { AUDIO_PID };
     let video = tracks.video.as_ref().map(|track| match track.codec {
         VideoCodec::H264 => (0x1B, VIDEO_PID),
         VideoCodec::H265 => (0x24, VIDEO_PID),
     });
-    let audio = tracks.audio.as_ref().and_then(|track| Some((stream_type(track.codec)?, AUDIO_PID)));
+    let audio = audible(tracks, silent_g711).and_then(|track| Some((stream_type(track.codec)?, AUDIO_PID)));
     let mut out = Vec::with_capacity(14);
     out.put_u16(0xE000 | clock_pid);
     out.put_u16(0xF000); // no descriptors
@@ -317,6 +329,24 @@ mod tests {
         assert_eq!(size, 14 + 6 + 4 + 100_000);
         let long = testing::audio(&tracks, 0, 70_000);
         assert!(!TsMuxer::new().write(&long, &mut BytesMut::new()));
+    }
+
+    #[test]
+    fn hls_leaves_g711_out_beside_video() {
+        let mut out = BytesMut::new();
+        let tracks = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::G711A)));
+        let mut muxer = TsMuxer::for_hls();
+        muxer.write_tables(&tracks, &mut out);
+        assert!(muxer.write(&testing::video(&tracks, 0, 0, true), &mut out));
+        assert!(!muxer.write(&testing::audio(&tracks, 0, 160), &mut out));
+        let alone = Arc::new(Tracks { video: None, ..(*tracks).clone() });
+        assert!(muxer.write(&testing::audio(&alone, 0, 160), &mut out));
+        let [with, without] = [TsMuxer::new(), TsMuxer::for_hls()].map(|mut muxer| {
+            let mut out = BytesMut::new();
+            muxer.write_tables(&tracks, &mut out);
+            out.windows(5).any(|window| window == [0x90, 0xE1, 0x01, 0xF0, 0])
+        });
+        assert!(with && !without);
     }
 
     #[test]
