@@ -29,7 +29,7 @@ REFRESH_S = 0.5
 
 def simulate(
     *,
-    server: Annotated[str, typer.Option(help="The platform, as sip:ID@host:port; host numeric.")],
+    server: Annotated[str, typer.Option(help="The platform, as sip:ID@host:port.")],
     password: Annotated[str, typer.Option(envvar="GATEWAY_SIMULATE_PASSWORD", help="Password of all devices.")],
     username: Annotated[str, typer.Option(help="Digest user name; by default each device's ID.")] = "",
     ipc: Annotated[int, typer.Option(min=0, help="IPCs, each its own only channel.")] = 1,

@@ -18,7 +18,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Server:
-    """The platform: its 20-digit ID, numeric address and domain (by default the first ten digits of the ID)."""
+    """The platform: its 20-digit ID, address and domain (by default the first ten digits of the ID)."""
 
     id: str
     host: str

@@ -11,7 +11,7 @@ from typing import Self
 
 from gateway.clock import utc_now
 from gateway.simulator.clip import ClipSource, clip
-from gateway.simulator.config import DeviceSpec, FleetConfig
+from gateway.simulator.config import DeviceSpec, FleetConfig, Server
 from gateway.simulator.device import Attachment, Device, Shared
 from gateway.simulator.events import EventKind, FleetEvent, FleetFigures, OnEvent
 from gateway.simulator.live import LiveSource
@@ -51,11 +51,13 @@ class Fleet:
         self._names = {channel.id: channel.name for spec in config.devices for channel in spec.channels}
         self._stack = AsyncExitStack()
         self._task: asyncio.Task[None] | None = None
+        self._server = config.server
 
     async def __aenter__(self) -> Self:
         """Opens the sockets; OSError if the server cannot be reached over TCP or the local address is not ours."""
         await self._stack.__aenter__()
         try:
+            self._server = await _resolve(self._config.server)
             if not self._config.live and self._devices:
                 await asyncio.to_thread(clip, self._config.clip)
             shared = await self._attach() if self._config.shared_socket else None
@@ -104,12 +106,12 @@ class Fleet:
     async def _attach(self) -> Attachment:
         """A SIP socket and the way to the server."""
         config = self._config
-        host = config.host or _local_host(config.server.host, config.server.port)
+        host = config.host or _local_host(self._server.host, self._server.port)
         endpoint = Endpoint([Listen(config.transport, host, 0)], user_agent=USER_AGENT, advertise=self._advertise())
         endpoint.on("MESSAGE", self._on_message)
         endpoint.on_invite(self._on_call)
         await self._stack.enter_async_context(endpoint)
-        flow = await endpoint.flow_to(config.transport, config.server.host, config.server.port)
+        flow = await endpoint.flow_to(config.transport, self._server.host, self._server.port)
         return Attachment(endpoint, flow, host)
 
     def _advertise(self) -> Callable[[Flow], Address] | None:
@@ -144,6 +146,12 @@ class Fleet:
 
 def _identities(spec: DeviceSpec) -> tuple[str, ...]:
     return (spec.id, *(channel.id for channel in spec.channels))
+
+
+async def _resolve(server: Server) -> Server:
+    """The server with a numeric host."""
+    found = await asyncio.get_running_loop().getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)
+    return replace(server, host=str(found[0][4][0]))
 
 
 def _local_host(host: str, port: int) -> str:

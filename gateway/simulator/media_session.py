@@ -65,7 +65,8 @@ class MediaSession:
         agreement = self._agree()
         try:
             async with self._wire(agreement) as wire:
-                await self._call.acknowledged()
+                if not self._plan.misbehaviour.media_only:
+                    await self._call.acknowledged()
                 if self._plan.misbehaviour.no_media:
                     await self._call.wait_ended()
                 else:
@@ -119,6 +120,9 @@ class MediaSession:
 
     def _answer(self, agreement: Agreement, port: int) -> None:
         plan = self._plan
+        if plan.misbehaviour.media_only:
+            self._call.ringing()
+            return
         self._call.accept(bytes(agreement.answer(plan.channel_id, plan.host, port, plan.misbehaviour)))
 
     def _count_unsent(self, wire: UdpWire) -> None:

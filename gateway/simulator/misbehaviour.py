@@ -52,6 +52,7 @@ class Misbehaviour:
     no_setup: bool = False  # answers over TCP without a=setup
     refuse: int = 0  # status for each INVITE: 486, 488 …
     ring_only: bool = False  # 180 and never an answer
+    media_only: bool = False  # media flows, but only 180 is answered
     slow: float = 0.0  # before each answer
     bye_after: float | None = None
     # registration

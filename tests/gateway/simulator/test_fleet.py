@@ -264,6 +264,25 @@ async def test_no_media_and_another_ssrc_in_rtp() -> None:
     receiver.close()
 
 
+async def test_media_without_an_answer() -> None:
+    receiver = UdpReceiver()
+    async with running("media_only") as (platform, fleet, _):
+        call = await platform.invite(IPC, IPC, video(receiver.port))
+        await platform.until(lambda: len(receiver.read()) > 5)
+        with pytest.raises(RequestTimeoutError):
+            await call.answer(0.1)
+        await platform.until(lambda: fleet.figures.streaming == 0)
+    receiver.close()
+
+
+async def test_a_server_by_name() -> None:
+    def named(config: FleetConfig) -> FleetConfig:
+        return replace(config, server=replace(config.server, host="localhost"), host="127.0.0.1")
+
+    async with running(change=named) as (platform, fleet, _):
+        await platform.until(lambda: fleet.figures.registrations == 1)
+
+
 async def test_a_device_that_dies_says_nothing_more() -> None:
     receiver = UdpReceiver()
     async with running("die=0.5s") as (platform, _, events):
