@@ -64,11 +64,13 @@ pub enum Fault {
     TimestampJump,
     /// Timestamps stood still or ran backwards; arrival time replaced them.
     TimestampStill,
+    /// RTP timestamps count milliseconds or 8 kHz instead of 90 kHz; they are scaled.
+    TimestampUnit,
 }
 
 impl Fault {
     /// How many names there are.
-    pub const COUNT: usize = 30;
+    pub const COUNT: usize = 31;
 
     /// Every name, in the order of `index`.
     pub const NAMES: [&'static str; Self::COUNT] = [
@@ -102,6 +104,7 @@ impl Fault {
         "timestamp_missing",
         "timestamp_jump",
         "timestamp_still",
+        "timestamp_unit",
     ];
 
     /// The stable name under which it is counted.
@@ -149,6 +152,7 @@ impl Fault {
             Self::TimestampMissing => 27,
             Self::TimestampJump => 28,
             Self::TimestampStill => 29,
+            Self::TimestampUnit => 30,
         }
     }
 }

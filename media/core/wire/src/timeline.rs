@@ -71,6 +71,41 @@ impl Unwrap {
     }
 }
 
+/// How often an RTP clock of 90 kHz really ticks: some devices count milliseconds, or samples of sound.
+#[derive(Debug, Clone, Copy, Default)]
+struct Unit {
+    first: Option<(Instant, i64)>,
+    frames: u32,
+    /// Multiplier and divisor, once known.
+    scale: Option<(i64, i64)>,
+}
+
+impl Unit {
+    const FRAMES: u32 = 25;
+    const WRONG: [(i64, i64); 2] = [(90, 1), (45, 4)];
+
+    /// Takes a frame's time in the device's ticks; true if they turn out to be others than thought.
+    fn measure(&mut self, now: Instant, units: i64) -> bool {
+        let (then, first) = *self.first.get_or_insert((now, units));
+        self.frames += 1;
+        let (passed, counted) = (ticks(now.saturating_duration_since(then)), units - first);
+        if self.scale.is_some() || self.frames < Self::FRAMES || passed < Ticks::PER_SECOND {
+            return false;
+        }
+        let fits = |&(times, by): &(i64, i64)| {
+            let scaled = counted.saturating_mul(times) / by;
+            (passed / 10 * 7..=passed / 10 * 13).contains(&scaled)
+        };
+        let wrong = Self::WRONG.into_iter().find(fits);
+        self.scale = wrong.or(Some((1, 1)));
+        wrong.is_some()
+    }
+
+    fn apply(&self, units: i64) -> i64 {
+        self.scale.map_or(units, |(times, by)| units.saturating_mul(times) / by)
+    }
+}
+
 /// Which clock a track's offset belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Domain {
@@ -82,6 +117,7 @@ enum Domain {
 struct Track {
     pes: Unwrap,
     rtp: Unwrap,
+    unit: Unit,
     offsets: [Option<i64>; 2], // by domain: some frames of a device may lack PES times
     sources: [i64; 2],         // the last source times
     last: Option<(Instant, i64)>,
@@ -145,6 +181,7 @@ impl Timeline {
             Kind::Audio => (&mut self.audio, &self.video),
         };
         let expected = track.expected(now).or_else(|| other.expected(now)).unwrap_or(0);
+        let mut rescaled = false;
         let (domain, source, delay) = match stamp {
             Stamp::Pes { pts, dts } => {
                 let shown = track.pes.next(pts & MASK_33, 33);
@@ -153,6 +190,11 @@ impl Timeline {
             }
             Stamp::Rtp { timestamp, rate } => {
                 let units = track.rtp.next(u64::from(timestamp), 32);
+                if kind == Kind::Video && track.unit.measure(now, units) {
+                    rescaled = true;
+                    track.offsets[Domain::Rtp as usize] = None;
+                }
+                let units = if kind == Kind::Video { track.unit.apply(units) } else { units };
                 (Domain::Rtp, scale(units, rate), None)
             }
             Stamp::After(step) => return after(track, now, step, expected),
@@ -169,7 +211,8 @@ impl Timeline {
             Some(delay) => (mapped, mapped + delay),
             None => (track.decoding(mapped), mapped),
         };
-        let fault = jumped.then_some(Fault::TimestampJump);
+        let fault =
+            if rescaled { Some(Fault::TimestampUnit) } else { jumped.then_some(Fault::TimestampJump) };
         if track.last.is_none_or(|(_, last)| dts > last) {
             track.stuck = 0;
             return settle(track, now, dts, pts, fault);
@@ -357,6 +400,18 @@ mod tests {
         timeline.handle_unit(start(), Kind::Video, pes(0));
         let timed = timeline.handle_unit(start() + Duration::from_mins(1), Kind::Video, pes(60 * 90_000));
         assert_eq!((timed.dts, timed.fault), (Ticks(60 * 90_000), None));
+    }
+
+    #[test]
+    fn rtp_clocks_of_another_unit_are_scaled() {
+        for (step, per) in [(40, "milliseconds"), (320, "8 kHz")] {
+            let stamps = (0..60_u32).map(|n| Stamp::Rtp { timestamp: 5000 + n * step, rate: 90_000 });
+            let timed = run(&mut Timeline::new(), Kind::Video, stamps);
+            assert_eq!(steps(&timed)[30..], [FRAME; 29], "{per}");
+            assert_eq!(timed.iter().filter(|unit| unit.fault == Some(Fault::TimestampUnit)).count(), 1);
+        }
+        let fast = (0..60_u32).map(|n| Stamp::Rtp { timestamp: n * 4 * 3600, rate: 90_000 });
+        assert!(run(&mut Timeline::new(), Kind::Video, fast).iter().all(|unit| unit.fault.is_none()));
     }
 
     #[test]
