@@ -8,6 +8,7 @@ pub(crate) mod turn;
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
+    io,
     os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -72,28 +73,8 @@ impl Shard {
         shared: Option<Shared>,
     ) -> Result<Self, Error> {
         let what = || Error::io("cannot start a shard");
-        let inbox = Arc::new(Inbox::new().map_err(what())?);
-        let metrics = Arc::new(Metrics::default());
-        let poll = Poll::new().map_err(what())?;
-        poll.add(inbox.bell(), Token::new(Role::Waker, 0, 0), Interest::Read).map_err(what())?;
-        if let Some(shared) = &shared {
-            shared.watch(&poll).map_err(what())?;
-        }
-        let work = Work {
-            poll,
-            inbox: Arc::clone(&inbox),
-            metrics: Arc::clone(&metrics),
-            surroundings,
-            began: clock::now(),
-            streams: Slab::new(),
-            by_id: HashMap::new(),
-            shared,
-            timers: BinaryHeap::new(),
-            batch: Batch::new(),
-            shared_batch: None,
-            scratch: vec![0; SCRATCH].into_boxed_slice(),
-            stopping: false,
-        };
+        let work = Work::new(surroundings, shared).map_err(what())?;
+        let (inbox, metrics) = (Arc::clone(&work.inbox), Arc::clone(&work.metrics));
         let thread = std::thread::Builder::new()
             .name(format!("relay-{number}"))
             .spawn(move || work.run())
@@ -134,6 +115,30 @@ macro_rules! turn {
 }
 
 impl Work {
+    fn new(surroundings: Surroundings, shared: Option<Shared>) -> io::Result<Self> {
+        let inbox = Arc::new(Inbox::new()?);
+        let poll = Poll::new()?;
+        poll.add(inbox.bell(), Token::new(Role::Waker, 0, 0), Interest::Read)?;
+        if let Some(shared) = &shared {
+            shared.watch(&poll)?;
+        }
+        Ok(Self {
+            poll,
+            inbox,
+            metrics: Arc::default(),
+            surroundings,
+            began: clock::now(),
+            streams: Slab::new(),
+            by_id: HashMap::new(),
+            shared,
+            timers: BinaryHeap::new(),
+            batch: Batch::new(),
+            shared_batch: None,
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+            stopping: false,
+        })
+    }
+
     fn run(mut self) {
         let mut ready = Vec::with_capacity(512);
         while !self.stopping {
@@ -362,4 +367,66 @@ impl Work {
 fn ssrc_of(data: &[u8]) -> Option<u32> {
     let ssrc = data.get(8..12)?;
     (data[0] >> 6 == 2).then(|| u32::from_be_bytes([ssrc[0], ssrc[1], ssrc[2], ssrc[3]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::{
+        config::Transport,
+        feeds::Feeds,
+        ingest::{Expected, Sockets},
+        table::Entry,
+    };
+
+    fn open(work: &mut Work, name: &str) -> u64 {
+        let table = Arc::clone(&work.surroundings.table);
+        let entry = table.insert(("app", name), None, |place| {
+            Ok(Entry {
+                id: place.id,
+                app: "app".into(),
+                name: name.into(),
+                transport: Transport::TcpActive,
+                shared: false,
+                port: 0,
+                shard: place.shard,
+                private: AtomicBool::new(false),
+                opened_ms: 0,
+                feeds: Feeds::default(),
+            })
+        });
+        let entry = entry.unwrap();
+        let receiver = entry.id;
+        let (sockets, expected) = (Sockets::default(), Expected::default());
+        let open = Open { entry, sockets, lease: None, expected, hold: Duration::from_millis(200) };
+        work.open(clock::now(), 0, open);
+        receiver
+    }
+
+    #[test]
+    fn a_panic_costs_one_stream() {
+        let surroundings = Surroundings {
+            config: Arc::default(),
+            events: Arc::new(EventQueue::new().unwrap()),
+            table: Arc::new(Table::new(1)),
+        };
+        let mut work = Work::new(surroundings, None).unwrap();
+        let (victim, other) = (open(&mut work, "victim"), open(&mut work, "other"));
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| ()));
+        work.step_by_id(clock::now(), 0, victim, |_, _| panic!("a bug"));
+        std::panic::set_hook(hook);
+        assert_eq!(work.streams.len(), 1);
+        assert!(work.surroundings.table.by_id(victim).is_err() && work.by_id.contains_key(&other));
+        let events = work.surroundings.events.poll(10, 0);
+        assert_eq!(
+            events.iter().map(|event| (event.kind, event.receiver)).collect::<Vec<_>>(),
+            [(Kind::Failed, victim)]
+        );
+        let mut ran = false;
+        work.step_by_id(clock::now(), 0, other, |_, _| ran = true);
+        assert!(ran);
+    }
 }

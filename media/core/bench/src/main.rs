@@ -1,0 +1,48 @@
+//! The programs that `tests/bench/media.py` runs against each other, each on a core of its own:
+//!
+//! ```text
+//! count STREAMS        the floor of ingest: recvmmsg, count, nothing else
+//! relay STREAMS        the relay with so many receivers and its front door
+//! send SECONDS PORT…   one paced 4 Mbit/s program stream over RTP to each port
+//! write VIEWERS        the floor of fan-out: the same bytes, one write a frame and viewer
+//! view SECONDS PORT VIEWERS   viewers of HTTP-FLV that read and forget
+//! ```
+//!
+//! Each prints a line of JSON when it is ready and one when its standard input ends (or its time is over).
+#![expect(clippy::disallowed_methods, reason = "measuring needs the clock")]
+
+mod floor;
+mod program;
+mod relayed;
+mod send;
+mod view;
+
+use std::{io::Read, process::ExitCode};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let numbers: Vec<u32> = arguments.iter().skip(1).filter_map(|text| text.parse().ok()).collect();
+    let done = match (arguments.first().map(String::as_str), &numbers[..]) {
+        (Some("count"), [streams]) => floor::count(*streams),
+        (Some("relay"), [streams]) => relayed::run(*streams),
+        (Some("send"), [seconds, ports @ ..]) => send::run(*seconds, ports),
+        (Some("write"), [viewers]) => floor::write(*viewers),
+        (Some("view"), [seconds, port, viewers]) => view::run(*seconds, *port as u16, *viewers),
+        _ => {
+            eprintln!("usage: see the head of media/core/bench/src/main.rs");
+            return ExitCode::FAILURE;
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Waits until whoever runs us closes our standard input.
+fn wait_for_end() {
+    let _ = std::io::stdin().read(&mut [0]);
+}
