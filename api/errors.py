@@ -161,7 +161,7 @@ def _judge(error: Exception) -> tuple[int, str, str]:
         code = _code(error)
         status = 401 if isinstance(error, NoTokenError) else STATUS[code]
         return status, code, "the service is overloaded or down; try again" if status == 503 else str(error)
-    if isinstance(error, HTTPException) and error.status_code == 400:
+    if _is_bad_request(error):
         return STATUS["VIS.0005"], "VIS.0005", _explain(error)
     if isinstance(error, HTTPException) and error.status_code < 500:
         return error.status_code, LITESTAR.get(error.status_code, "VIS.0005"), error.detail
@@ -172,7 +172,7 @@ def _plain_status(error: Exception, status: int) -> int:
     """The status where VIS does not dictate another."""
     if isinstance(error, accounts.LoginError | accounts.TokenError):
         return 401
-    if isinstance(error, InvalidError) or (isinstance(error, HTTPException) and error.status_code == 400):
+    if isinstance(error, InvalidError) or _is_bad_request(error):
         return 400
     return 404 if isinstance(error, NotFoundError) else status
 
@@ -187,8 +187,17 @@ def _code(error: GatewayError) -> str:
     return "VIS.0007"
 
 
-def _explain(error: HTTPException) -> str:
+def _is_bad_request(error: Exception) -> bool:
+    """Refused by the framework; a body nested too deep makes its JSON reader give up."""
+    if isinstance(error, RecursionError):
+        return "deserializing" in str(error)
+    return isinstance(error, HTTPException) and error.status_code == 400
+
+
+def _explain(error: Exception) -> str:
     """Names each wrong field as the framework found it."""
+    if not isinstance(error, HTTPException):
+        return "the body is nested too deep"
     extra = error.extra if isinstance(error.extra, list) else []
     told = [f"{found['key']}: {found['message']}" if found.get("key") else str(found["message"]) for found in extra]
     return "; ".join(told) or error.detail

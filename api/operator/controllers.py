@@ -1,7 +1,7 @@
 """Channels with what flows and where it plays, devices with what they told, and the history of both."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from litestar import Controller, get
@@ -11,6 +11,8 @@ from api.context import Authorised, Services, base_url
 from api.services import Gateway
 from gateway.devices.model import Channel, ChannelId, Device, DeviceState
 from gateway.streams.live import LiveStream
+
+NUMBER_MAX: Final = 2**63 - 1
 
 
 class StreamFigures(msgspec.Struct, kw_only=True):
@@ -119,7 +121,7 @@ class OperatorController(Controller):
         gateway: Services,
         device_id: FromPath[str],
         channel_id: FromQuery[str | None] = None,
-        before: FromQuery[int | None] = None,
+        before: Annotated[int | None, QueryParameter(ge=1, le=NUMBER_MAX)] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
     ) -> EventList:
         device = await gateway.devices.device(request.auth.project.project_id, device_id)

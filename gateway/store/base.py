@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gateway.errors import InvalidError, UnavailableError
+from gateway.errors import InvalidError
 from gateway.paging import Listing, Page
 from gateway.store.secrets import SecretBox
-from gateway.store.writer import Writer
+from gateway.store.writer import Writer, translated
 
 T = TypeVar("T")
 Sortable = Mapping[str, sa.ColumnElement[Any]]
@@ -33,7 +33,7 @@ class Database:
                 rows: Sequence[sa.Row[Any]] = (await connection.execute(query)).all()
                 return rows
         except sa.exc.SQLAlchemyError as error:
-            raise UnavailableError(f"the database failed: {type(error).__name__}") from error
+            raise translated(error) from error
 
     async def first(self, query: sa.Select[Any]) -> sa.Row[Any] | None:
         """The first row, if there is any."""

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gateway.errors import GatewayError, UnavailableError
+from gateway.errors import GatewayError, InvalidError, UnavailableError
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -26,6 +26,7 @@ QUEUE_LIMIT: Final = 50_000
 """Waiting calls; beyond it a call fails at once with UnavailableError, counted in `refused`."""
 GROUP_LIMIT: Final = 2_000
 """Calls in one commit: bounds how long the first of them waits."""
+DATA_EXCEPTION: Final = "22"
 
 log = structlog.get_logger(__name__)
 
@@ -184,6 +185,14 @@ def _translate(error: Exception) -> Exception:
     """Broken constraints and domain errors go to the caller as they are; the rest means the database failed."""
     if isinstance(error, GatewayError | sa.exc.IntegrityError) or not isinstance(error, sa.exc.SQLAlchemyError):
         return error
-    failure = UnavailableError(f"the database failed: {type(error).__name__}")
+    failure = translated(error)
     failure.__cause__ = error
     return failure
+
+
+def translated(error: sa.exc.SQLAlchemyError) -> GatewayError:
+    """What the caller learns: that a value cannot be kept (SQLSTATE class 22), or that the database failed."""
+    state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+    if state.startswith(DATA_EXCEPTION):
+        return InvalidError("text", "holds characters or numbers that cannot be stored")
+    return UnavailableError(f"the database failed: {type(error).__name__}")

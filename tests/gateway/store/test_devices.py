@@ -135,6 +135,16 @@ async def test_a_filter_is_text_not_a_pattern(store: Store, part: str) -> None:
     assert (await store.devices.list(PROJECT, DeviceFilter(device_id=part), None)).total == 0
 
 
+async def test_what_cannot_be_stored_is_not_found_or_named(store: Store) -> None:
+    try:
+        assert await store.devices.get(DeviceId("a\x00b")) is None
+    except InvalidError as error:
+        assert error.field == "text"  # PostgreSQL keeps no NUL
+    with pytest.raises((InvalidError, NotFoundError)):
+        await store.devices.create(new(credential="a\x00b"), domain=DOMAIN, quantity=1, quota=3)
+    assert await create(store) == [FIRST]
+
+
 async def test_only_some_columns_may_be_sorted_by(store: Store) -> None:
     with pytest.raises(InvalidError, match="order_by"):
         await store.devices.list(PROJECT, DeviceFilter(), Page(offset=0, limit=1, order_by="password"))
