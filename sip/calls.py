@@ -80,10 +80,6 @@ class Calls:
             call.wanted = Ended(Party.LOCAL, reason)
             self._do(now, call, CallCause.HANG_UP)
 
-    def request(self, now: float, call: Call, request: Request, listener: Callable[[float, Outcome], None]) -> None:
-        """Sends a request made by `call.dialog.request`."""
-        self._layer.send_request(now, call.dialog.flow, request, listener)
-
     def handle_stray(self, now: float, response: Response) -> bool:
         """A 2xx to an INVITE whose transaction is gone; False if no call is known either."""
         if response.cseq.method != "INVITE" or not 200 <= response.status < 300:
@@ -245,6 +241,7 @@ class Calls:
             case Step.ACK:  # taken up again after a crash: the ACK of before is not known
                 self._acknowledge(call)
             case Step.ACK_AND_REPORT:
+                call.invite = None  # a call may last for weeks; its transaction tells us of repeated 200s by itself
                 self._acknowledge(call)
                 self._emit(CallEstablished(call))
             case Step.ACK_AND_BYE:
