@@ -119,13 +119,17 @@ class Headers:
     def with_top_via(self, via: Via) -> "Headers":
         """With the topmost hop replaced, even if it is comma-joined with others. What was read already stays read."""
         at = next(index for index, field in enumerate(self.fields) if field[0] == "via")
-        text = self.fields[at][2]
-        rest = split(text, ",")[1:] if "," in text else []
-        (fresh,) = Headers([("Via", ", ".join([str(via), *rest]))]).fields
-        headers = self._copy([*self.fields[:at], fresh, *self.fields[at + 1 :]])
-        headers._typed.update(self._typed)
+        before = self.fields[at][2]
+        text = ", ".join([str(via), *split(before, ",")[1:]]) if "," in before else str(via)
+        if FORBIDDEN.search(text):
+            raise ValueError(f"control character in Via: {text!r}")
+        headers = Headers.__new__(Headers)
+        headers.fields = self.fields.copy()
+        headers.fields[at] = ("via", "Via", text)
+        headers.first = {**self.first, "via": text}
+        headers.deviations = set(self.deviations)
+        headers._typed = {**self._typed, "via": via}
         headers._typed.pop("via*", None)
-        headers._typed["via"] = via
         return headers
 
     def _copy(self, fields: list[Field]) -> "Headers":

@@ -114,23 +114,30 @@ class Request(_Common):
         `to_tag` is added unless the request has a To tag already or the status is 100. Record-Route is copied into
         1xx (but 100) and 2xx (RFC 3261 §12.1.1).
         """
-        copied = {"via", "from", "to", "call-id", "cseq"}
-        if 100 < status < 300:
-            copied.add("record-route")
-        to = self.to
-        if to_tag is not None and to.tag is None and status != 100:
-            to = to.with_tag(to_tag)
+        copied = _COPIED_WITH_ROUTE if 100 < status < 300 else _COPIED
         fields: list[Field] = []
+        seen: set[str] = set()
         for entry in self.headers.fields:
-            if entry[0] not in copied:
+            key = entry[0]
+            if key not in copied or key in seen:
                 continue
-            if entry[0] not in {"via", "record-route"}:
-                copied.discard(entry[0])
-            fields.append(entry if entry[0] != "to" or to is self.to else ("to", "To", str(to)))
-        fields += Headers(headers).fields
+            if key not in _REPEATED:
+                seen.add(key)
+            if key == "to" and to_tag is not None and status != 100 and self.to.tag is None:
+                to = self.to
+                tagged = str(to.with_tag(to_tag)) if "tag" in to.params else f"{entry[2]};tag={to_tag}"
+                entry = ("to", "To", tagged)  # noqa: PLW2901 - the one field that is not as it came
+            fields.append(entry)
+        if headers:
+            fields += Headers(headers).fields
         return Response(
             status, REASONS.get(status, "") if reason is None else reason, Headers.of_fields(fields, set()), body
         )
+
+
+_COPIED: Final = frozenset({"via", "from", "to", "call-id", "cseq"})
+_COPIED_WITH_ROUTE: Final = _COPIED | {"record-route"}
+_REPEATED: Final = frozenset({"via", "record-route"})
 
 
 @dataclass(frozen=True, slots=True)
