@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--viewers", type=int, nargs="*", default=[500, 1000])
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--json", type=Path, default=ROOT / "media-bench.json")
+    parser.add_argument("--json", type=Path, default=ROOT / "tests/.artifacts/media-bench.json")
     options = parser.parse_args()
     if (os.cpu_count() or 1) < 2:
         raise SystemExit("two cores are needed: one for the measured process, one for its peers")
@@ -168,6 +168,7 @@ def main() -> None:
     rows = [compare("ingest", number, options.seconds, options.rounds) for number in options.streams]
     rows += [compare("fan-out", number, options.seconds, options.rounds) for number in options.viewers]
     print(table(rows))
+    options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
@@ -69,6 +70,7 @@ impl Core {
         if config.rtp_port_min > config.rtp_port_max {
             return Err(Error::Invalid("rtp_port_min is above rtp_port_max".to_owned()));
         }
+        raise_file_limit();
         let threads = match config.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -352,6 +354,13 @@ impl Drop for Core {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// A stream takes two descriptors and a viewer one; the usual soft limit of 1,024 is for programs that use `select`.
+fn raise_file_limit() {
+    let limits = getrlimit(Resource::Nofile);
+    // Where it may not be raised, opening sockets will say so in time.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits });
 }
 
 fn busy() -> Error {

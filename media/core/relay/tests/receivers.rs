@@ -103,6 +103,17 @@ fn takes_one_connection_from_the_right_peer() {
 }
 
 #[test]
+fn a_connection_that_is_no_rtp_is_hung_up_on() {
+    let relay = Relay::start(Config::default());
+    let opened = relay.open("mute", Transport::TcpPassive);
+    let mut device = TcpStream::connect((LOOPBACK, opened.port)).unwrap();
+    device.write_all(b"GET / HTTP/1.1\r\nHost: camera\r\n\r\n").unwrap();
+    device.set_read_timeout(Some(Duration::from_secs(9))).unwrap();
+    assert_eq!(device.read(&mut [0; 1]).unwrap(), 0);
+    assert!(relay.wait_event(EventKind::Disconnected).detail[1].1.contains("no RTP"));
+}
+
+#[test]
 fn connects_to_the_device_after_a_refusal() {
     let relay = Relay::start(Config::default());
     let opened = relay.open("active", Transport::TcpActive);

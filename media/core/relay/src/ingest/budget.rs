@@ -17,22 +17,34 @@ impl Budget {
         Self { bytes_per_second, left: Self::depth(bytes_per_second), filled: now }
     }
 
-    /// Takes `bytes`; false if they are beyond the budget.
+    /// Takes `bytes`; false, and nothing taken, if they are beyond the budget.
     pub(crate) fn take(&mut self, now: Instant, bytes: usize) -> bool {
-        if now > self.filled {
-            let passed = now.saturating_duration_since(self.filled).min(DEPTH);
-            let earned = u128::from(self.bytes_per_second) * passed.as_micros() / 1_000_000;
-            if earned > 0 {
-                self.left = (self.left + earned as u64).min(Self::depth(self.bytes_per_second));
-                self.filled = now;
-            }
-        }
+        self.fill(now);
         match self.left.checked_sub(bytes as u64) {
             Some(left) => {
                 self.left = left;
                 true
             }
             None => false,
+        }
+    }
+
+    /// Takes what came already; false if that leaves nothing.
+    pub(crate) fn spend(&mut self, now: Instant, bytes: usize) -> bool {
+        self.fill(now);
+        self.left = self.left.saturating_sub(bytes as u64);
+        self.left > 0
+    }
+
+    fn fill(&mut self, now: Instant) {
+        if now <= self.filled {
+            return;
+        }
+        let passed = now.saturating_duration_since(self.filled).min(DEPTH);
+        let earned = u128::from(self.bytes_per_second) * passed.as_micros() / 1_000_000;
+        if earned > 0 {
+            self.left = (self.left + earned as u64).min(Self::depth(self.bytes_per_second));
+            self.filled = now;
         }
     }
 
@@ -58,5 +70,15 @@ mod tests {
             later += (0..3).filter(|_| budget.take(now, 1000)).count();
         }
         assert_eq!(later, 3000, "a third of what came in three seconds");
+    }
+
+    #[test]
+    fn what_came_already_may_empty_the_bucket() {
+        let start = clock::now();
+        let mut budget = Budget::new(start, 8_000_000);
+        assert!(budget.spend(start, 900_000));
+        assert!(!budget.spend(start, 900_000));
+        assert!(!budget.take(start, 1));
+        assert!(budget.take(start + Duration::from_millis(10), 10_000));
     }
 }

@@ -389,14 +389,14 @@ impl Stream {
     fn read_link(&mut self, turn: Turn<'_>, connection: &mut Connection) -> Result<(), String> {
         self.drain_link(turn, connection)?;
         for _ in 0..READS {
-            if !self.budget.take(turn.now, 0) || connection.paused.is_some() {
+            if connection.paused.is_some() {
                 break;
             }
             match connection.read() {
                 Ok(0) => return Err("closed by the peer".to_owned()),
                 Ok(size) => {
                     turn.metrics.bytes_in.add(size as u64);
-                    if !self.budget.take(turn.now, size) {
+                    if !self.budget.spend(turn.now, size) {
                         self.pause(turn, connection);
                     }
                     self.drain_link(turn, connection)?;

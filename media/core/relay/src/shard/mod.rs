@@ -147,16 +147,23 @@ impl Work {
                 // Only a programming error makes epoll fail; do not spin on it.
                 std::thread::sleep(Duration::from_millis(10));
             }
-            let (now, wall_ms) = (clock::now(), clock::wall_ms());
-            for ready in &ready {
-                self.dispatch(now, wall_ms, *ready);
+            // What fails outside a stream's own steps must not end the shard either.
+            if catch_unwind(AssertUnwindSafe(|| self.turn(&ready))).is_err() {
+                self.metrics.panics.add(1);
             }
-            self.fire_timers(now, wall_ms);
-            self.metrics.turns.add(1);
         }
         for (_, slot) in &mut self.streams {
             slot.stream.hub.close(&self.metrics);
         }
+    }
+
+    fn turn(&mut self, ready: &[Ready]) {
+        let (now, wall_ms) = (clock::now(), clock::wall_ms());
+        for ready in ready {
+            self.dispatch(now, wall_ms, *ready);
+        }
+        self.fire_timers(now, wall_ms);
+        self.metrics.turns.add(1);
     }
 
     fn until_next_timer(&self, now: Instant) -> Duration {

@@ -1,0 +1,24 @@
+"""Runs every benchmark of this directory, one after the other: `python -m tests.bench [NAME …]`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def main() -> int:
+    found = {path.stem: path for path in sorted(HERE.glob("*.py")) if not path.stem.startswith("_")}
+    wanted = sys.argv[1:] or list(found)
+    failed = []
+    for name in wanted:
+        print(f"\n## {name}\n", flush=True)
+        if subprocess.run([sys.executable, str(found[name])], cwd=HERE.parents[1], check=False).returncode:
+            failed.append(name)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
