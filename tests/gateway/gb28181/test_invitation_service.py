@@ -1,0 +1,196 @@
+"""`gateway.gb28181.invitation_service` with real SIP, relay, store and devices: whatever happens in whatever order,
+nothing is leaked."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gateway.accounts.model import Project
+from gateway.app import App
+from gateway.clock import utc_now
+from gateway.credentials.model import CredentialType
+from gateway.devices.errors import NotInvitableError, NotInvitedError
+from gateway.devices.model import Channel, DeviceId, DeviceType, InvitationStatus
+from gateway.gb28181.invitation_service import InvitationError
+from gateway.settings import Settings, load
+from gateway.simulator.clip import ClipSpec
+from gateway.simulator.config import ChannelSpec, DeviceSpec, FleetConfig, Server
+from gateway.simulator.fleet import Fleet
+from gateway.simulator.misbehaviour import Misbehaviour, parse_misbehaviour
+from tests.e2e.running import free_ports
+
+PASSWORD = "Camera-pass-1"
+TINY = ClipSpec(width=160, height=96, fps=10, gop=10, bitrate_bps=64_000)
+
+
+@dataclass
+class World:
+    """A gateway without HTTP, and what is needed to put devices around it."""
+
+    app: App
+    project: Project
+
+    async def provision(self, quantity: int) -> list[DeviceId]:
+        made = await self.app.devices.create(
+            self.project, type_=DeviceType.IPC, username="camera", quantity=quantity, at=utc_now()
+        )
+        return list(made)
+
+    def fleet(self, ids: list[DeviceId], misbehaviour: Misbehaviour | None = None) -> Fleet:
+        settings = self.app.settings
+        server = Server(settings.sip.id, "127.0.0.1", settings.sip.port, settings.sip.domain)
+        specs = tuple(DeviceSpec(code, code, (ChannelSpec(code, code),), PASSWORD, "camera") for code in ids)
+        return Fleet(
+            FleetConfig(server, specs, clip=TINY, misbehaviour=misbehaviour or Misbehaviour(), keepalive_s=1.0), seed=1
+        )
+
+    async def channel(self, device_id: DeviceId, seconds: float = 20.0) -> Channel:
+        """The device's channel, once its catalogue was read."""
+        async with asyncio.timeout(seconds):
+            while True:
+                channels = await self.app.store.channels.of_devices([device_id])
+                if channels.get(device_id):
+                    return channels[device_id][0]
+                await asyncio.sleep(0.05)
+
+    def status(self, channel: Channel) -> InvitationStatus | None:
+        return self.app.invitations.status(channel.device_id, channel.channel_id)
+
+    async def until(self, channel: Channel, *statuses: InvitationStatus, seconds: float = 25.0) -> None:
+        async with asyncio.timeout(seconds):
+            while self.status(channel) not in statuses:  # noqa: ASYNC110  (polled as users poll it)
+                await asyncio.sleep(0.02)
+
+    async def nothing_is_held(self, seconds: float = 25.0) -> None:
+        """No stream, receiver, dialog or stored call is left."""
+
+        def held() -> tuple[int, int]:
+            return self.app.relay.stream_count(), self.app.endpoint.counters["dialogs.calls"]
+
+        async with asyncio.timeout(seconds):
+            while held() != (0, 0) or [call async for call in self.app.store.calls.load()]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    sip, rtp = free_ports(2)
+    rtp = min(rtp & ~1, 60_000)
+    return load(
+        [
+            f"data_dir={tmp_path}",
+            "sip.host=127.0.0.1",
+            f"sip.port={sip}",
+            "rtp.host=127.0.0.1",
+            f"rtp.port_min={rtp}",
+            f"rtp.port_max={rtp + 199}",
+            "media.threads=1",
+            "rtp.silence=2",
+        ]
+    )
+
+
+@pytest.fixture
+async def world(settings: Settings) -> AsyncIterator[World]:
+    async with App.open(settings) as app:
+        (project,) = await app.accounts.all_projects()
+        await app.credentials.create(
+            project, username="camera", type_=CredentialType.NORMAL, password=PASSWORD, description="", at=utc_now()
+        )
+        yield World(app, project)
+
+
+async def test_video_flows_until_it_is_cancelled(world: World) -> None:
+    ids = await world.provision(1)
+    async with world.fleet(ids) as fleet:
+        channel = await world.channel(ids[0])
+        await world.app.invitations.invite(channel)
+        await world.until(channel, InvitationStatus.INVITE_SUCCESS)
+        assert fleet.figures.streaming == 1
+        with pytest.raises(NotInvitableError):
+            await world.app.invitations.invite(channel)
+        await world.app.invitations.cancel(channel)
+        await world.until(channel, InvitationStatus.ONLINE)
+        await world.nothing_is_held()
+        with pytest.raises(NotInvitedError):
+            await world.app.invitations.cancel(channel)
+
+
+async def test_callers_at_once_make_one_call(world: World) -> None:
+    ids = await world.provision(1)
+    async with world.fleet(ids) as fleet:
+        channel = await world.channel(ids[0])
+        results = await asyncio.gather(
+            *(world.app.invitations.invite(channel) for _ in range(5)), return_exceptions=True
+        )
+        assert sum(result is None for result in results) == 1
+        assert sum(isinstance(result, NotInvitableError) for result in results) == 4
+        await world.until(channel, InvitationStatus.INVITE_SUCCESS)
+        assert fleet.figures.streaming == 1
+
+
+@pytest.mark.parametrize(
+    ("misbehaviour", "shown"),
+    [("refuse=486", "invite: refused 486"), ("refuse=488", "invite: refused 488")],
+)
+async def test_a_refusal_is_told_at_once_and_kept(world: World, misbehaviour: str, shown: str) -> None:
+    ids = await world.provision(1)
+    async with world.fleet(ids, parse_misbehaviour(misbehaviour)):
+        channel = await world.channel(ids[0])
+        with pytest.raises(InvitationError, match=shown):
+            await world.app.invitations.invite(channel)
+        assert world.status(channel) is InvitationStatus.ONLINE
+        assert shown in str(world.app.invitations.failure(channel.device_id, channel.channel_id))
+        await world.nothing_is_held()
+
+
+async def test_a_lost_stream_is_called_again(world: World) -> None:
+    ids = await world.provision(1)
+    async with world.fleet(ids, parse_misbehaviour("bye_after=1s")) as fleet:
+        channel = await world.channel(ids[0])
+        await world.app.invitations.invite(channel)
+        await world.until(channel, InvitationStatus.INVITE_SUCCESS)
+        await world.until(channel, InvitationStatus.TEMPORARY_OFFLINE)
+        await world.until(channel, InvitationStatus.INVITE_SUCCESS)
+        assert fleet.figures.invitations >= 2
+        with contextlib.suppress(NotInvitedError):
+            await world.app.invitations.cancel(channel)
+        await world.until(channel, InvitationStatus.ONLINE)
+        await world.nothing_is_held()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_any_order_of_events_leaves_nothing_behind(world: World, seed: int) -> None:
+    """Invitations, cancellations, device restarts, deaths and hang-ups at random moments."""
+    dice = random.Random(seed)
+    ids = await world.provision(6)
+    manners = ["", "bye_after=0.7s", "silent=0.8s", "slow=0.4s", "refuse=488", "no_media"]
+    async with contextlib.AsyncExitStack() as stack:
+        fleets = [
+            await stack.enter_async_context(world.fleet([code], parse_misbehaviour(manner)))
+            for code, manner in zip(ids, manners, strict=True)
+        ]
+        channels = [await world.channel(code) for code in ids]
+        for _ in range(40):
+            channel = dice.choice(channels)
+            action = dice.choice([world.app.invitations.invite, world.app.invitations.cancel])
+            with contextlib.suppress(NotInvitableError, NotInvitedError, TimeoutError):
+                async with asyncio.timeout(dice.choice([0.05, 0.5, 5.0])):
+                    await action(channel)
+            await asyncio.sleep(dice.random() * 0.3)
+        assert sum(fleet.figures.invitations for fleet in fleets) > 0
+        for channel in channels:
+            with contextlib.suppress(NotInvitedError):
+                await world.app.invitations.cancel(channel)
+        for channel in channels:
+            await world.until(channel, InvitationStatus.ONLINE)
+        await world.nothing_is_held()
+        assert all(fleet.figures.streaming == 0 for fleet in fleets)
+    for channel in channels:
+        await world.until(channel, InvitationStatus.OFFLINE)
