@@ -96,8 +96,9 @@ def parse(data: bytes, override: Charset | None = None) -> Document:
 
 
 def canonical_command(name: str) -> str:
-    """The standard's spelling of a CmdType; an unknown one is cut to 64 characters."""
-    return _CANONICAL.get(name.lower(), name[:64])
+    """The standard's spelling of a CmdType; an unknown one is cut to 64 printable characters."""
+    known = _CANONICAL.get(name.lower())
+    return known or "".join(character if character.isprintable() else "?" for character in name[:64])
 
 
 def _read_sn(text: str | None) -> tuple[int | None, tuple[str, ...]]:
@@ -109,7 +110,7 @@ def _read_sn(text: str | None) -> tuple[int | None, tuple[str, ...]]:
 
 
 _KEEPALIVE: Final = re.compile(
-    rb"\s*(?:<\?xml[^>]{0,80}\?>)?\s*<Notify>\s*<CmdType>Keepalive</CmdType>\s*<SN>(\d{1,18})</SN>\s*"
+    rb"\s*(?:<\?xml\s[^<>?]{0,80}\?>)?\s*<Notify>\s*<CmdType>Keepalive</CmdType>\s*<SN>(\d{1,18})</SN>\s*"
     rb"<DeviceID>([0-9A-Za-z]{1,32})</DeviceID>\s*<Status>OK</Status>\s*(?:<Info>\s*</Info>|<Info\s*/>)?\s*</Notify>\s*\0*"
 )
 

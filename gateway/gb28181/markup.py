@@ -64,9 +64,9 @@ class Element:
         return (child for child in self.children if child.name.lower() == wanted)
 
     def value(self, name: str) -> str | None:
-        """The text of the first child of that name; None if it is absent or empty."""
+        """The text of the first child of that name; None if it is absent, empty, or has children of its own."""
         child = self.find(name)
-        return child.text if child is not None and child.text else None
+        return child.text if child is not None and child.text and not child.children else None
 
 
 def parse_xml(text: str) -> tuple[Element, tuple[str, ...]]:
@@ -75,7 +75,7 @@ def parse_xml(text: str) -> tuple[Element, tuple[str, ...]]:
     try:
         return _StrictReader().read(text)
     except expat.ExpatError:
-        return _LenientReader(text).read()
+        return _LenientReader(text.replace("\r\n", "\n").replace("\r", "\n")).read()  # XML 1.0 §2.11
 
 
 class _Builder:
