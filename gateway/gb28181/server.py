@@ -23,6 +23,7 @@ from gateway.gb28181.query_service import DeviceInquiry, QueryService
 from gateway.gb28181.registrar import Registrar, RegistrarPolicy
 from gateway.gb28181.registration_service import RegistrationService
 from gateway.gb28181.state_writer import StateWriter
+from gateway.gb28181.subscriptions import CatalogueSubscriptions
 from gateway.store import Store
 from sip.digest import Authenticator
 from sip.endpoint import Endpoint
@@ -43,6 +44,8 @@ class DevicePolicy:
     query_tries: int = 2
     introduction_delay: float = 3.0
     """A device that came online is asked within this time, at a random moment."""
+    subscribe_catalogue: bool = False
+    """Whether to subscribe to catalogue changes; many devices refuse, and each that does not costs a task."""
     gb_version: str = "3.0"
 
 
@@ -115,6 +118,10 @@ class DeviceServer:
             messenger=self.messenger,
             notices=self.notices,
         )
+        self.subscriptions: CatalogueSubscriptions | None = None
+        if policy.subscribe_catalogue:
+            self.subscriptions = CatalogueSubscriptions(self.directory, self.messenger)
+            self.notices.listen(self.subscriptions.handle_notice)
         self.registrations.attach(endpoint)
         self.messages.attach(endpoint)
 
@@ -136,6 +143,8 @@ class DeviceServer:
                     self.liveness.stop()
                     self.introductions.close()
                     await self.catalogues.close()
+                    if self.subscriptions is not None:
+                        await self.subscriptions.close()
                     for task in tasks:
                         task.cancel()
                     await asyncio.wait(tasks)
