@@ -200,6 +200,7 @@ def _device_policy(settings: Settings) -> DevicePolicy:
         request_wait=timers.request,
         query_wait=timers.query,
         query_tries=timers.query_tries,
+        subscribe_catalogue=sip.subscribe_catalogue,
     )
 
 

@@ -118,6 +118,8 @@ class Sip(_Section):
     """The realm of the digest; the first 10 digits of the id unless given."""
     advertise: Rules = {}
     user_agent: str = "gb28181-gateway"
+    subscribe_catalogue: bool = False
+    """Whether to ask devices to tell changes of their catalogues at once; many refuse."""
     timers: SipTimers = SipTimers()
 
     @model_validator(mode="before")
