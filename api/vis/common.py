@@ -1,5 +1,7 @@
 """What the calls of the VIS API share: times, choices, lists."""
 
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -11,8 +13,11 @@ from gateway.errors import InvalidError
 from gateway.paging import Page
 
 E = TypeVar("E", bound=StrEnum)
+T = TypeVar("T")
+V = TypeVar("V")
 OFFSET_MAX: Final = 100_000
 LIMIT_MAX: Final = 1_000
+CONVERTED_AT_ONCE: Final = 500
 
 
 class Done(msgspec.Struct, kw_only=True):
@@ -32,6 +37,15 @@ def choice(kind: type[E], text: str, field: str) -> E:
         return kind(text.upper())
     except ValueError:
         raise InvalidError(field, f"one of {', '.join(kind)}") from None
+
+
+async def each(values: Sequence[V], convert: Callable[[V], T]) -> list[T]:
+    """Converts a list that may be very long, now and then letting others run."""
+    converted: list[T] = []
+    for start in range(0, len(values), CONVERTED_AT_ONCE):
+        converted += map(convert, values[start : start + CONVERTED_AT_ONCE])
+        await asyncio.sleep(0)
+    return converted
 
 
 def optional(kind: type[E], text: str | None, field: str) -> E | None:

@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, SkipV
 from api.context import Authorised, Services
 from api.errors import CancellationFailedError, InvitationFailedError
 from api.services import Gateway
-from api.vis.common import Done, choice, flag, optional, time, truth
+from api.vis.common import Done, choice, each, flag, optional, time, truth
 from gateway.accounts.model import Project
 from gateway.devices.errors import DeviceOfflineError, NotInvitableError, NotInvitedError, NotNvrError
 from gateway.devices.model import Channel, Device, DeviceState, DeviceType
@@ -111,7 +111,7 @@ class DeviceController(Controller):
             state=optional(DeviceState, device_state, "state"),
         )
         listing, channels = await gateway.devices.list(project_id, wanted, page)
-        entries = [_device(device, channels.get(device.device_id, ())) for device in listing.entries]
+        entries = await each(listing.entries, lambda device: _device(device, channels.get(device.device_id, ())))
         return entries if page is None else DevicePage(total=listing.total, entries=entries)
 
     @get("/{device_id:str}", summary="A device with its channels")

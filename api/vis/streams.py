@@ -7,7 +7,7 @@ from litestar.params import FromPath, FromQuery, SkipValidation
 from msgspec import UNSET, UnsetType
 
 from api.context import Authorised, Services, base_url
-from api.vis.common import optional, time
+from api.vis.common import each, optional, time
 from gateway.paging import Listing, Page
 from gateway.store import StreamFilter
 from gateway.streams.live import LiveStream
@@ -101,7 +101,7 @@ class StreamController(Controller):
         listing = await gateway.streams.list(project_id, wanted, page)
         if optional(StreamState, retention_state, "retention_state") is StreamState.ACTIVE:
             listing = Listing(0, [])
-        entries = [_body(stream) for stream in listing.entries]
+        entries = await each(listing.entries, _body)
         return entries if page is None else StreamPage(total=listing.total, entries=entries)
 
     @get("/{stream_name:str}", summary="A stream and what flows of it")

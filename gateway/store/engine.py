@@ -36,8 +36,10 @@ def open_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
     if backend == "postgresql":
         parsed = parsed.set(drivername="postgresql+asyncpg")
         return (
-            create_async_engine(parsed, pool_size=1, max_overflow=0, pool_pre_ping=True),
-            create_async_engine(parsed, pool_size=READERS, max_overflow=READERS, pool_pre_ping=True),
+            create_async_engine(parsed, pool_size=1, max_overflow=0, pool_pre_ping=True, hide_parameters=True),
+            create_async_engine(
+                parsed, pool_size=READERS, max_overflow=READERS, pool_pre_ping=True, hide_parameters=True
+            ),
         )
     raise InvalidError("database.url", f"{backend} is not supported: use sqlite or postgresql")
 
@@ -48,8 +50,8 @@ def _sqlite(url: sa.URL) -> tuple[AsyncEngine, AsyncEngine]:
     if not Path(url.database).parent.is_dir():
         raise UnavailableError(f"cannot open the database: no folder {Path(url.database).parent}")
     url = url.set(drivername="sqlite+aiosqlite")
-    writer = create_async_engine(url, pool_size=1, max_overflow=0)
-    reader = create_async_engine(url, pool_size=READERS, max_overflow=0)
+    writer = create_async_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
+    reader = create_async_engine(url, pool_size=READERS, max_overflow=0, hide_parameters=True)
     _prepare(writer, SQLITE_PRAGMAS, "BEGIN IMMEDIATE")
     _prepare(reader, {**SQLITE_PRAGMAS, "query_only": "ON"}, "BEGIN")
     return writer, reader

@@ -119,12 +119,17 @@ class Writer:
     async def _commit(self, group: list[_Work]) -> None:
         try:
             async with self._engine.begin() as connection:
-                for step in _plan(group):
-                    await _perform(connection, step.works)
+                if len(group) == 1:  # the transaction is savepoint enough
+                    await _execute(connection, group)
+                else:
+                    for step in _plan(group):
+                        await _perform(connection, step.works)
         except Exception as error:  # the outermost frame of a group: whatever it is, the callers must learn of it
-            log.exception("a group of writes failed", calls=len(group))
+            failure = _translate(error)
+            if len(group) > 1:
+                log.warning("a group of writes failed", calls=len(group), error=repr(error))
             for work in group:
-                work.error = work.error or _translate(error)
+                work.error = work.error or failure
         self.counters.calls += len(group)
         self.counters.commits += 1
         for work in group:

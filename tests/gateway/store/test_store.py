@@ -6,7 +6,8 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.errors import InvalidError, UnavailableError
 from gateway.store import SecretBox, Store
@@ -69,3 +70,13 @@ async def test_a_database_that_cannot_be_reached_is_told(url: str) -> None:
     with pytest.raises(UnavailableError, match="cannot open the database"):
         async with Store.open(url, secrets=SecretBox(b"k" * 32)):
             pass
+
+
+async def test_errors_tell_no_values(url: str) -> None:
+    writing, reading = open_engines(url)
+    async with writing.connect() as connection:
+        with pytest.raises(SQLAlchemyError) as caught:
+            await connection.execute(text("SELECT :value FROM nothing"), {"value": "a secret"})
+    assert "a secret" not in repr(caught.value) + str(caught.value)
+    await writing.dispose()
+    await reading.dispose()
