@@ -11,6 +11,7 @@ one core that the nominal rate takes.
 import argparse
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 BENCH = ROOT / "media/core/target/release/media-bench"
 SUBJECT_CORE, OTHER_CORE = 0, 1
 STREAM_BPS = 4_000_000
+KEY_FRAME_BYTES = 100_000
 LATE_MS = 500
 """A sender later than this had no core to itself; the row says so."""
 
@@ -125,6 +127,25 @@ def fan_out(kind: str, viewers: int, seconds: int) -> Run:
     return Run(cpu, said.get("lost", 0), late)
 
 
+def joining(joins: int) -> list[float]:
+    """Milliseconds from connecting to holding the first key frame whole, of viewers that come one after the other."""
+    with program(SUBJECT_CORE, "relay", 1) as subject:
+        said = subject.say()
+        with program(OTHER_CORE, "send", 3 + joins // 20, *said["ports"]):
+            time.sleep(1)
+            return sorted(join(said["http"]) for _ in range(joins))
+
+
+def join(port: int) -> float:
+    began = time.perf_counter()
+    with socket.create_connection(("127.0.0.1", port)) as viewer:
+        viewer.sendall(b"GET /bench/1.live.flv HTTP/1.1\r\nHost: bench\r\n\r\n")
+        wanted = KEY_FRAME_BYTES
+        while wanted > 0:
+            wanted -= len(viewer.recv(1 << 16)) or sys.exit("the relay hung up")
+    return (time.perf_counter() - began) * 1000
+
+
 def compare(what: str, number: int, seconds: int, rounds: int) -> Row:
     """The best of some rounds of each side, in turns: other work on the machine only ever adds."""
     run, kinds, goal = {"ingest": (ingest, ("count", "relay"), 1.8), "fan-out": (fan_out, ("write", "relay"), 2.0)}[
@@ -157,6 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, nargs="*", default=[100, 400])
     parser.add_argument("--viewers", type=int, nargs="*", default=[500, 1000])
+    parser.add_argument("--joins", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", type=Path, default=ROOT / "tests/.artifacts/media-bench.json")
@@ -168,8 +190,12 @@ def main() -> None:
     rows = [compare("ingest", number, options.seconds, options.rounds) for number in options.streams]
     rows += [compare("fan-out", number, options.seconds, options.rounds) for number in options.viewers]
     print(table(rows))
+    joins = joining(options.joins)
+    middle, most = joins[len(joins) // 2], joins[len(joins) * 99 // 100]
+    print(f"\njoining a running stream: median {middle:.1f} ms, 99 % within {most:.1f} ms (goal: median ≤ 20 ms)")
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
+    result = {"comparisons": [asdict(row) for row in rows], "join_median_ms": middle, "join_p99_ms": most}
+    options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
