@@ -109,6 +109,8 @@ class Assembly:
             if self.stage is Stage.WAITING:
                 self._apply(Cause.ANSWER_ERROR)
             return deviations
+        if page.empty:
+            return (*deviations, "catalogue-empty-page")
         self._merge(page)
         self._due = now + self._waits.gap
         return (*deviations, *self._advance(page))

@@ -113,6 +113,9 @@ class CatalogueService:
     async def _begin(self, device: RegisteredDevice) -> _Running | None:
         if device.device_id in self._running:
             return None
+        await self._recall(device)
+        if device.device_id in self._running:
+            return None
         first = self._messenger.serials.take(self._waits.tries)
         running = self._running[device.device_id] = _Running(Assembly(self._waits, first))
         try:
@@ -121,6 +124,12 @@ class CatalogueService:
             del self._running[device.device_id]
             raise
         return running
+
+    async def _recall(self, device: RegisteredDevice) -> None:
+        """Learns what the store knows of a device not heard of since the start."""
+        if not device.codes:
+            known = await self._store.channels.of_devices([device.device_id])
+            device.codes = codes_of(channel.channel_id for channel in known.get(device.device_id, ()))
 
     async def _guarded(self, device: RegisteredDevice, running: _Running) -> None:
         """The outermost frame of a query: whatever happens, the device is not left QUERYING."""

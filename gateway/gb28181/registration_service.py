@@ -19,6 +19,7 @@ from gateway.gb28181.dates import format_date_header
 from gateway.gb28181.directory import Directory, RegisteredDevice
 from gateway.gb28181.liveness import Liveness
 from gateway.gb28181.notices import DeviceOffline, DeviceOnline, Notices
+from gateway.gb28181.refusals import Refusals
 from gateway.gb28181.registrar import Accept, Attempt, Challenge, Current, Refuse, Registrar
 from gateway.gb28181.state_writer import StateWriter
 from gateway.store import DeviceInfo, Store
@@ -48,8 +49,7 @@ class RegistrationCounters:
 class RegistrationService:
     """`attach` it to the endpoint before that listens.
 
-    `on_alive(device)` is told of each device that comes online, to be asked for its information and catalogue;
-    `on_refused(user, flow, reason)` of each REGISTER that was not accepted, for whoever asks why a camera stays away.
+    `on_alive(device)` is told of each device that comes online, to be asked for its information and catalogue.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class RegistrationService:
         clock: Callable[[], datetime],
         gb_version: str = "3.0",
         on_alive: Callable[[RegisteredDevice], None] = lambda _device: None,
-        on_refused: Callable[[str, Flow, str], None] = lambda _user, _flow, _reason: None,
+        refusals: Refusals,
     ) -> None:
         self.counters = RegistrationCounters()
         self._store = store
@@ -76,7 +76,7 @@ class RegistrationService:
         self._clock = clock
         self._gb_version = gb_version
         self._on_alive = on_alive
-        self._on_refused = on_refused
+        self._refusals = refusals
         self._loop = asyncio.get_running_loop()
 
     def attach(self, endpoint: Endpoint) -> None:
@@ -122,6 +122,7 @@ class RegistrationService:
             await self._register(incoming, accept, device)
         else:
             await self._unregister(device)
+        self._refusals.forget(accept.device_id)
         device.deviations.add(accept.deviations)
         device.deviations.add(f"sip-{deviation.name.lower()}" for deviation in incoming.request.deviations)
         self._answer_ok(incoming, accept)
@@ -189,7 +190,7 @@ class RegistrationService:
             if verdict.retry_after is not None:
                 headers.append(("Retry-After", verdict.retry_after))
             incoming.respond(verdict.status, headers=headers)
-        self._on_refused(incoming.request.from_.uri.user or "", incoming.flow, verdict.reason)
+        self._refusals.note(incoming.request.from_.uri.user or "", incoming.flow, verdict.reason)
 
     def _answer_ok(self, incoming: Incoming, accept: Accept) -> None:
         """Contact, Expires and Date as devices want them back (GB/T 28181-2016 §9.1.2.1, §9.10.1)."""

@@ -20,6 +20,7 @@ from gateway.gb28181.message_service import MessageService
 from gateway.gb28181.messenger import Identity, Messenger, SerialNumbers
 from gateway.gb28181.notices import Notices
 from gateway.gb28181.query_service import DeviceInquiry, QueryService
+from gateway.gb28181.refusals import Refusals
 from gateway.gb28181.registrar import Registrar, RegistrarPolicy
 from gateway.gb28181.registration_service import RegistrationService
 from gateway.gb28181.state_writer import StateWriter
@@ -27,7 +28,6 @@ from gateway.gb28181.subscriptions import CatalogueSubscriptions
 from gateway.store import Store
 from sip.digest import Authenticator
 from sip.endpoint import Endpoint
-from sip.flow import Flow
 
 log = structlog.get_logger(__name__)
 
@@ -59,9 +59,7 @@ class DeviceServer:
         endpoint: Endpoint,
         policy: DevicePolicy,
         clock: Callable[[], datetime],
-        on_refused: Callable[[str, Flow, str], None] = lambda _user, _flow, _reason: None,
     ) -> None:
-        """`on_refused(user, flow, reason)` is told of each REGISTER that was not accepted."""
         self.failed = asyncio.Event()
         """Set when one of its tasks died of an error: the gateway must not limp on unseen."""
         self._endpoint = endpoint
@@ -69,6 +67,7 @@ class DeviceServer:
         registrar = policy.registrar
         self.directory = Directory(policy.patience)
         self.notices = Notices()
+        self.refusals = Refusals(clock)
         self.states = StateWriter(store)
         self.messenger = Messenger(
             endpoint,
@@ -108,7 +107,7 @@ class DeviceServer:
             clock=clock,
             gb_version=policy.gb_version,
             on_alive=self._came_online,
-            on_refused=on_refused,
+            refusals=self.refusals,
         )
         self.messages = MessageService(
             directory=self.directory,

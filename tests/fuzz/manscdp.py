@@ -73,6 +73,7 @@ def check_page(page: CataloguePage) -> None:
     assembly.start(0.0)
     assembly.handle_page(1.0, page)
     assert page.failed == (assembly.stage is Stage.FAILED)
+    assert assembly.stage is not Stage.COMPLETE or page.sum_num is not None
     told = classify(NVR, assembly.items)
     assert len(told.channels) + len(told.others) + len(told.nodes) == len(assembly.items)
     tree = build_tree(NVR, assembly.items.values())

@@ -85,8 +85,13 @@ class CataloguePage:
     dropped: int = 0
     """Items that could not be understood or were too many."""
     failed: bool = False
-    """Result ERROR, or an answer that is no list."""
+    """Result ERROR."""
     deviations: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether it says nothing at all, as a bare `Result` OK before the list does."""
+        return self.sum_num is None and not self.items and not self.dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +125,7 @@ def read_page(document: Document) -> CataloguePage:
         sum_num=sum_num,
         items=tuple(items),
         dropped=dropped,
-        failed=sum_num is None and not items and not dropped,
+        failed=not (items or dropped) and not reader.switch("Result", default=True),
         deviations=tuple(reader.deviations),
     )
 

@@ -43,7 +43,6 @@ class Running:
     server: DeviceServer
     endpoint: Endpoint
     notices: list[Notice] = field(default_factory=list)
-    refused: list[tuple[str, str]] = field(default_factory=list)
 
     def device(self, device_id: str = NVR, **options: object) -> ScriptedDevice:
         """A device that knows its password."""
@@ -84,13 +83,11 @@ def start(provisioned: Store) -> Start:
     @asynccontextmanager
     async def run(policy: DevicePolicy = POLICY, udp: int = 0, tcp: int = 0) -> AsyncIterator[Running]:
         endpoint = Endpoint([Listen("UDP", "127.0.0.1", udp), Listen("TCP", "127.0.0.1", tcp)])
-        refused: list[tuple[str, str]] = []
         server = DeviceServer(
             store=provisioned,
             endpoint=endpoint,
             policy=policy,
             clock=utc_now,
-            on_refused=lambda user, _flow, reason: refused.append((user, reason)),
         )
         notices: list[Notice] = []
 
@@ -100,7 +97,7 @@ def start(provisioned: Store) -> Start:
 
         server.notices.listen(listen)  # type: ignore[arg-type]
         async with server.open():
-            yield Running(server, endpoint, notices, refused)
+            yield Running(server, endpoint, notices)
         assert not server.failed.is_set()
 
     return run

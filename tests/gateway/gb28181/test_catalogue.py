@@ -120,6 +120,14 @@ def test_an_error_fails_the_query_and_an_answer_after_the_end_changes_nothing() 
     assert assembly.items == {}
 
 
+def test_a_bare_result_before_the_list_ends_nothing() -> None:
+    assembly = asked()
+    assert assembly.handle_page(1.0, page()) == ("catalogue-empty-page",)
+    assert assembly.stage is Stage.WAITING
+    assembly.handle_page(2.0, page(channel(1), sum_num=1))
+    assert assembly.stage is Stage.COMPLETE
+
+
 def test_what_is_kept_is_bounded() -> None:
     assembly = asked()
     for start in range(0, NODES_MAX + 500, 500):

@@ -83,10 +83,20 @@ async def test_an_anonymous_credential_goes_by_the_device_id(running: Running) -
         assert "digest-username" not in registered.deviations.as_dict()
 
 
-async def test_a_wrong_password_is_told_to_whoever_asks_why(running: Running, provisioned: Store) -> None:
+async def test_a_wrong_password_is_told_to_whoever_asks_why(running: Running) -> None:
     async with running.device(CAMERA, password="wrong") as device:
         assert (await device.register()).status == 401
-    assert (CAMERA, "wrong answer") in running.refused
+    refusal = running.server.refusals.of(CAMERA)
+    assert refusal is not None
+    assert (refusal.reason, refusal.count) == ("wrong answer", 1)
+    async with running.device(CAMERA) as device:
+        assert (await device.register()).status == 200
+    assert running.server.refusals.of(CAMERA) is None
+
+
+async def test_a_wrong_password_leaves_the_device_unregistered(running: Running, provisioned: Store) -> None:
+    async with running.device(CAMERA, password="wrong") as device:
+        await device.register()
     stored = await provisioned.devices.get(CAMERA)
     assert stored is not None
     assert stored.state is DeviceState.UNREGISTERED
@@ -104,7 +114,8 @@ async def test_a_failed_login_does_not_log_the_real_device_off(running: Running)
 async def test_an_unknown_device_is_refused(running: Running) -> None:
     async with running.device("34020000001320009999") as device:
         assert (await device.register()).status == 403
-    assert running.refused[-1] == ("34020000001320009999", "no device of this id is provisioned")
+    (refusal,) = running.server.refusals.latest()
+    assert (refusal.user, refusal.reason) == ("34020000001320009999", "no device of this id is provisioned")
 
 
 async def test_unregistering_is_offline_and_forgotten_by_the_store(running: Running, provisioned: Store) -> None:
