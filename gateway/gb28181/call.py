@@ -374,6 +374,8 @@ class Call:
                 self._next_or_end(now, cause, status=status, detail=detail)
             else:
                 self._end(now, cause, status=status, detail=detail)
+        elif self.state is not CallState.OPENING:  # after its 200: whatever that means, the dialog is gone
+            self._end(now, FailureCause.REFUSED, status=status, detail=detail)
 
     def _next_or_end(self, now: float, cause: FailureCause, *, status: int | None = None, detail: str = "") -> None:
         self._end(now, cause, status=status, detail=detail, go_on=bool(self._further))
