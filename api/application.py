@@ -34,8 +34,8 @@ CONSOLE: Final = Path(__file__).parent / "console" / "dist"
 FAMILIES: Final = {"v1": "vis", "v3": "keystone", "gb": "operator"}
 
 
-def create(gateway: Gateway) -> Litestar:
-    """Builds the application; it opens nothing and starts nothing."""
+def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
+    """Builds the application; it opens nothing and starts nothing. `console` is the built page, if it was built."""
     handlers: list[Any] = [
         HealthController,
         Router(path="/", route_handlers=[KeystoneController], middleware=[Gate(gateway)]),
@@ -47,8 +47,8 @@ def create(gateway: Gateway) -> Litestar:
         ),
         Router(path="/gb/v1", route_handlers=[OperatorController], middleware=[Gate(gateway)]),
     ]
-    if CONSOLE.is_dir():
-        handlers.append(create_static_files_router(path="/", directories=[CONSOLE], html_mode=True))
+    if console.is_dir():
+        handlers.append(create_static_files_router(path="/", directories=[console], html_mode=True))
     return Application(
         handlers,
         figures=Figures(gateway),

@@ -40,8 +40,9 @@ from gateway.metrics import Gathered, Named
 from gateway.settings import Settings
 from gateway.store import Store
 from gateway.store.secrets import SecretBox
+from gateway.streams.codings import Codings
 from gateway.streams.service import Streams
-from media.relay import Relay
+from media.relay import Event, Relay
 from sip.endpoint import Endpoint
 from sip.flow import Address, Flow
 from sip.transport import Listen
@@ -84,11 +85,18 @@ class App:
             invitations = _invitations(settings, store, relay, endpoint, server)
             await invitations.load()
             server.notices.listen(invitations.handle_notice)
-            relay.listen(invitations.handle_media)
+            codings = Codings(store, utc_now)
+
+            def handle_media(event: Event) -> None:
+                invitations.handle_media(event)
+                codings.handle_media(event)
+
+            relay.listen(handle_media)
             background = await stack.enter_async_context(Background())
             await stack.enter_async_context(server.open(settings.sip.port))
             stack.push_async_callback(invitations.close)
             background.spawn(invitations.recover(), "recover calls")
+            background.spawn(codings.run(), "codings of streams")
             quotas = Quotas(settings.accounts.quotas)
             accounts = Accounts(
                 store,

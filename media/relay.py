@@ -14,7 +14,7 @@ from media._core import Core, Event, Receiver, Stream, Tap
 if TYPE_CHECKING:
     from media._core import Transport
 
-__all__ = ["Relay"]
+__all__ = ["Event", "Relay"]
 
 _EVENTS_AT_ONCE = 256
 """Then the loop's other work has its turn; the descriptor stays readable."""

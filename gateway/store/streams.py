@@ -68,15 +68,20 @@ class StreamStore:
         every = sa.select(sa.func.count()).select_from(streams).where(streams.c.project_id == project_id)
         return int(await self._database.scalar(every)), int(await self._database.scalar(active_streams(project_id)))
 
-    async def set_encode_types(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
-        """Keeps the coding that was seen, by stream id."""
+    async def set_encode_types(self, seen: Sequence[tuple[str, str, str]], at: datetime) -> None:
+        """Keeps the coding that was seen of each (app, name, coding)."""
 
         async def write(connection: AsyncConnection) -> None:
+            owner = sa.select(projects.c.project_id).where(projects.c.name == sa.bindparam("app")).scalar_subquery()
             await connection.execute(
                 sa.update(streams)
-                .where(streams.c.stream_id == sa.bindparam("id"), streams.c.encode_type != sa.bindparam("coding"))
+                .where(
+                    streams.c.project_id == owner,
+                    streams.c.name == sa.bindparam("stream"),
+                    streams.c.encode_type != sa.bindparam("coding"),
+                )
                 .values(encode_type=sa.bindparam("coding"), updated_at=at),
-                [{"id": stream_id, "coding": coding} for stream_id, coding in seen],
+                [{"app": app, "stream": name, "coding": coding} for app, name, coding in seen],
             )
 
         if seen:

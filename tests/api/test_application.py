@@ -1,9 +1,14 @@
 """What all families share: ids, malformed requests, health, figures, the schema."""
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from litestar.testing import AsyncTestClient
+from prometheus_client import CollectorRegistry
 
+from api.application import create
 from gateway.errors import UnavailableError
 from tests.api.conftest import Client
 from tests.api.world import World
@@ -89,3 +94,22 @@ async def test_a_bug_is_500_and_tells_nothing(client: Client, world: World, monk
 
     monkeypatch.setattr(world.store.devices, "list", fail)
     assert "secret" not in await client.refused("VIS.0007", "GET", "devices")
+
+
+async def test_the_page_is_served_beside_the_apis(world: World, tmp_path: Path) -> None:
+    (tmp_path / "dist" / "assets").mkdir(parents=True)
+    (tmp_path / "dist" / "index.html").write_text("<title>Channels</title>")
+    (tmp_path / "dist" / "assets" / "main-1a2b.js").write_text("let x;")
+    (tmp_path / "secret").write_text("not for you")
+    async with AsyncTestClient(
+        create(replace(world.gateway, metrics=CollectorRegistry()), console=tmp_path / "dist")
+    ) as page:
+        answer = await page.get("/")
+        assert (answer.status_code, answer.text) == (200, "<title>Channels</title>")
+        assert answer.headers["Content-Type"].startswith("text/html")
+        script = await page.get("/assets/main-1a2b.js")
+        assert (script.status_code, script.headers["Content-Type"].split(";")[0]) == (200, "text/javascript")
+        for path in ("/../secret", "/%2e%2e/secret", "/assets/../../secret", "/assets/none.js"):
+            assert "not for you" not in (await page.get(path)).text, path
+        assert (await page.get("/healthz")).text == "ok"
+        assert (await page.get("/v1/x/devices")).json()["error_code"] == "VIS.0001"
