@@ -21,7 +21,6 @@ from gateway.accounts.service import FIRST_PROJECT
 from gateway.app import App
 from gateway.clock import utc_now
 from gateway.credentials.model import CredentialType
-from gateway.devices.errors import NotInvitableError
 from gateway.devices.model import Channel, DeviceId, DeviceType, StateEvent
 from gateway.errors import GatewayError
 from gateway.gb28181.notices import CatalogueChanged, Notice
@@ -124,7 +123,7 @@ class _Inviter:
     async def _invite(self, channel: Channel) -> None:
         try:
             await self._app.invitations.invite(channel)
-        except NotInvitableError as error:
+        except GatewayError as error:
             log.warning("demonstration channel not invited", channel=channel.channel_id, error=str(error))
 
 

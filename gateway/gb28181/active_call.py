@@ -25,6 +25,7 @@ from gateway.gb28181.call import (
     Limits,
     MediaLost,
     MediaSeen,
+    MediaSilent,
     OpenReceiver,
     Over,
     Playable,
@@ -214,7 +215,7 @@ class ActiveCall:
             case "wrong_payload":
                 self.handle(WrongPayload(event.detail.get("payload", "")))
             case "silent":
-                self.handle(MediaLost("no packets"))
+                self.handle(MediaSilent())
             case "disconnected":
                 self.handle(MediaLost(event.detail.get("reason", "connection closed")))
             case _:

@@ -142,8 +142,13 @@ class WrongPayload:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaSilent:
+    """Nothing came for as long as a stream may pause."""
+
+
+@dataclass(frozen=True, slots=True)
 class MediaLost:
-    """Nothing more came for too long, or the media connection closed."""
+    """What carried the media is gone: its connection closed, or the device was restarted."""
 
     detail: str
 
@@ -170,7 +175,7 @@ class DeviceGone:
 
 Input = (
     ReceiverOpened | ReceiverRefused | Answered | BadAnswer | Refused | Connected | ConnectFailed | MediaSeen | Playable
-    | WrongPayload | MediaLost | ByeReceived | DialogEnded | Cancelled | DeviceGone
+    | WrongPayload | MediaSilent | MediaLost | ByeReceived | DialogEnded | Cancelled | DeviceGone
 )  # fmt: skip
 
 
@@ -286,6 +291,10 @@ class Call:
                     self._next_or_end(now, FailureCause.CONNECT_FAILED, detail=detail)
             case WrongPayload(detail):
                 self._end(now, FailureCause.WRONG_PAYLOAD, detail=detail)
+            case MediaSilent():
+                # Before the first packet `Limits.media` decides: a camera may take longer to begin than to pause.
+                if self.state in {CallState.WAITING_VIDEO, CallState.FLOWING}:
+                    self._end(now, FailureCause.MEDIA_LOST, detail="no packets")
             case MediaLost(detail):
                 self._media_lost(now, detail)
             case ByeReceived():

@@ -27,7 +27,7 @@ from gateway.devices.model import (
     StateCause,
     StateEvent,
 )
-from gateway.errors import IllegalTransitionError, NotFoundError
+from gateway.errors import GatewayError, IllegalTransitionError, NotFoundError
 from gateway.gb28181.active_call import ActiveCall, MediaEvent, Surroundings, Target
 from gateway.gb28181.call import Cancelled, DeviceGone, Failure, FailureCause, MediaLost
 from gateway.gb28181.directory import Directory
@@ -63,7 +63,7 @@ class Line:
         """Its old call, if it has one, must be ended before it is called again."""
 
 
-class InvitationError(NotInvitableError):
+class InvitationError(GatewayError):
     """The device refused, or could not be called; `failure` has stage and cause."""
 
     def __init__(self, failure: Failure) -> None:

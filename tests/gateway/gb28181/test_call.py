@@ -25,6 +25,7 @@ from gateway.gb28181.call import (
     Limits,
     MediaLost,
     MediaSeen,
+    MediaSilent,
     OpenReceiver,
     Output,
     Over,
@@ -109,6 +110,14 @@ def test_answered_but_silent_names_the_stage() -> None:
     assert str(over.failure) == "media: no_media"
 
 
+def test_a_camera_may_take_longer_to_begin_than_to_pause() -> None:
+    call = Call([UDP], Limits(media=15.0))
+    play(call, ReceiverOpened(), Answered())
+    assert play(call, MediaSilent()) == []
+    assert play(call, MediaSeen(), Playable()) == [Flowing()]
+    assert play(call, MediaSilent()) == [EndDialog(), CloseReceiver()]
+
+
 EVENTS = st.sampled_from(
     [
         Answered(),
@@ -121,7 +130,8 @@ EVENTS = st.sampled_from(
         MediaSeen(),
         Playable(),
         WrongPayload("IMKH"),
-        MediaLost("silent"),
+        MediaSilent(),
+        MediaLost("closed"),
         ByeReceived(),
         DialogEnded(),
         Cancelled(),
