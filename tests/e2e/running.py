@@ -193,6 +193,17 @@ class RunningGateway:
         except TimeoutError:
             raise AssertionError(f"{channel} is not {statuses}\n{self.log[-4000:]}") from None
 
+    async def device_is(self, device_id: str, state: str, *, seconds: float = 20.0) -> None:
+        """Waits until the device has that state."""
+        found = None
+        try:
+            async with asyncio.timeout(seconds):
+                while found != state:
+                    found = (await self.call("GET", f"devices/{device_id}"))["state"]
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"{device_id} is {found}, not {state}\n{self.log[-4000:]}") from None
+
     async def set_state(self, channel: Channel, state: str, **more: str) -> httpx.Response:
         """Invites or cancels."""
         path = f"{self.url}/v1/{self.project}/devices/{channel.device_id}/channels/{channel.channel_id}"
