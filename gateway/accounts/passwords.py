@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import string
 from typing import Final
 
 from argon2 import PasswordHasher, Type
@@ -13,7 +14,9 @@ AT_ONCE: Final = 2
 """Hashes computed together: each takes 64 MiB, and log-ins must not starve what else runs."""
 WAITING_MAX: Final = 64
 """Log-ins that wait for one; more are refused, counted in `refused`."""
-GENERATED_BYTES: Final = 15
+GENERATED_LENGTH: Final = 20
+GENERATED_FROM: Final = "".join(sorted(set(string.ascii_letters + string.digits) - set("0OIl1")))
+"""Nothing that is mistaken for something else, nor taken for an option by a shell."""
 
 
 class Passwords:
@@ -54,4 +57,4 @@ class Passwords:
 
 def generate() -> str:
     """A random password of 20 characters that can be typed."""
-    return secrets.token_urlsafe(GENERATED_BYTES)
+    return "".join(secrets.choice(GENERATED_FROM) for _ in range(GENERATED_LENGTH))

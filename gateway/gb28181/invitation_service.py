@@ -245,7 +245,12 @@ class Invitations:
     def handle_media(self, event: MediaEvent) -> None:
         """An event of the relay."""
         line = self._by_receiver.get(event.receiver)
-        if line is not None and line.call is not None:
+        if line is None or line.call is None:
+            return
+        if event.kind == "no_viewers" and line.machine.status is S.INVITE_SUCCESS:
+            log.info("nobody watches", device=line.channel.device_id, channel=line.channel.channel_id)
+            self.spawn(self.cancel(line.channel))
+        else:
             line.call.handle_media(event)
 
     def _device_online(self, notice: DeviceOnline) -> None:
