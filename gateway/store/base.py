@@ -1,5 +1,6 @@
 """What the stores of one database share: the writer, the readers, and small ways of asking."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -94,11 +95,9 @@ class Database:
         if page is None:
             entries = [value(row) async for row in self._parts(query.where(*conditions), column, key)]
             return Listing(len(entries), entries)
-        total = await self.scalar(sa.select(sa.func.count()).select_from(key.table).where(*conditions))
-        if page.offset >= total or page.limit == 0:
-            return Listing(total, [])
+        count = sa.select(sa.func.count()).select_from(key.table).where(*conditions)
         keys = sa.select(key).where(*conditions).order_by(*order).limit(page.limit).offset(page.offset)
-        rows = await self.all(query.where(key.in_(keys)).order_by(*order))
+        total, rows = await asyncio.gather(self.scalar(count), self.all(query.where(key.in_(keys)).order_by(*order)))
         return Listing(total, [value(row) for row in rows])
 
 
