@@ -260,6 +260,25 @@ async def test_reordering_and_duplicates_do_no_harm(relay: Relay, tmp_path: Path
     assert stream.reordered > 0
 
 
+@pytest.mark.peer
+async def test_after_loss_only_whole_pictures_come_out(relay: Relay, tmp_path: Path) -> None:
+    http = relay.listen_http(HOST, 0, str(tmp_path / "none.sock"))
+    source = await asyncio.to_thread(clip, SMALL)
+    receiver = open_receiver(relay, "lossy")
+    whole, link = packets(source), Link(Impairment(loss=0.01, seed=3))
+    # The ends arrive: what is lost before the first or after the last packet nobody can know of.
+    bursts = [whole[0], *(link.pass_on(burst) for burst in whole[1:-1]), whole[-1]]
+    data, stream = await relayed(relay, http, receiver, "lossy", lambda: send_udp(receiver.port, bursts))
+    lost = sum(map(len, whole)) - sum(map(len, bursts))
+    assert stream.lost == lost > 0
+    assert stream.faults["sequence_gap"] > 0
+    sent, seen = pictures(elementary(source), "h264"), pictures(data, "flv")
+    known = iter(sent)
+    assert all(picture in known for picture in seen), "a damaged picture, or one out of order"
+    assert 25 <= len(seen) < len(sent)
+    assert sum(sent[key] in seen for key in range(0, 100, 25)) >= 2, "it recovers at key frames"
+
+
 async def test_a_late_viewer_begins_at_once_with_a_key_frame(relay: Relay, tmp_path: Path) -> None:
     http = relay.listen_http(HOST, 0, str(tmp_path / "none.sock"))
     source = await asyncio.to_thread(clip, SMALL)
