@@ -318,7 +318,12 @@ async def test_a_tap_reads_what_arrives(relay: Relay) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as device:
         device.sendto(b"\x80\x60\x00\x01" + bytes(8) + b"hello", (HOST, receiver.port))
     got: list[tuple[int, str, bytes]] = []
-    await until(lambda: bool(got.extend(tap.read()) or got))
+
+    def arrived() -> bool:
+        got.extend(tap.read())
+        return bool(got)
+
+    await until(arrived)
     assert got[0][1:] == ("udp", b"\x80\x60\x00\x01" + bytes(8) + b"hello")
     assert tap.dropped == 0
     tap.close()
