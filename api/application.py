@@ -22,6 +22,7 @@ from api.auth.keystone import KeystoneController
 from api.errors import handle
 from api.health import HealthController
 from api.operator.controllers import OperatorController
+from api.operator.diagnosis import DiagnosisController
 from api.services import Gateway
 from api.vis.common import page
 from api.vis.credentials import CredentialController
@@ -45,7 +46,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
             middleware=[Gate(gateway, subscribed=True)],
             dependencies={"page": Provide(page, sync_to_thread=False)},
         ),
-        Router(path="/gb/v1", route_handlers=[OperatorController], middleware=[Gate(gateway)]),
+        Router(path="/gb/v1", route_handlers=[OperatorController, DiagnosisController], middleware=[Gate(gateway)]),
     ]
     if console.is_dir():
         handlers.append(create_static_files_router(path="/", directories=[console], html_mode=True))

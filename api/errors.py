@@ -15,7 +15,7 @@ import gateway.accounts.errors as accounts
 import gateway.credentials.errors as credentials
 import gateway.devices.errors as devices
 import gateway.streams.errors as streams
-from gateway.errors import GatewayError, InvalidError, NotFoundError, QuotaError, UnavailableError
+from gateway.errors import ConflictError, GatewayError, InvalidError, NotFoundError, QuotaError, UnavailableError
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +85,7 @@ CODES: Final[Mapping[type[GatewayError], str]] = {
     accounts.NotSubscribedError: "VIS.0004",
     accounts.AlreadySubscribedError: "VIS.0018",
     InvalidError: "VIS.0005",
+    ConflictError: "VIS.0308",
     QuotaError: "VIS.0014",
     UnavailableError: "VIS.0008",
     credentials.CredentialExistsError: "VIS.0101",
@@ -174,6 +175,8 @@ def _plain_status(error: Exception, status: int) -> int:
         return 401
     if isinstance(error, InvalidError) or _is_bad_request(error):
         return 400
+    if isinstance(error, ConflictError):
+        return 409
     return 404 if isinstance(error, NotFoundError) else status
 
 

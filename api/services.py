@@ -11,6 +11,10 @@ from gateway.accounts.service import Accounts
 from gateway.credentials.service import Credentials
 from gateway.devices.model import Channel, ChannelId, Device, DeviceId, StateEvent
 from gateway.devices.service import Devices
+from gateway.diagnosis.service import Diagnoses
+from gateway.diagnosis.taps import Taps
+from gateway.gb28181.call_view import CallView
+from gateway.gb28181.trace import SipTraces
 from gateway.streams.service import Streams
 
 
@@ -29,6 +33,9 @@ class Invitations(Protocol):
 
     def failure(self, device_id: DeviceId, channel_id: ChannelId) -> str | None:
         """Stage and cause of the last invitation that failed, for people; None if it did not."""
+
+    def look(self, device_id: DeviceId, channel_id: ChannelId) -> CallView | None:
+        """All that is known of a channel's calls; None if the channel is unknown."""
 
 
 class Catalogue(Protocol):
@@ -79,6 +86,9 @@ class Gateway:
     invitations: Invitations
     catalogue: Catalogue
     events: EventHistory
+    traces: SipTraces
+    diagnoses: Diagnoses
+    taps: Taps
     health: Health
     metrics: CollectorRegistry
     sip: SipServer

@@ -25,6 +25,9 @@ from gateway.credentials.service import Credentials
 from gateway.devices.model import DeviceId
 from gateway.devices.presence import Patience
 from gateway.devices.service import Devices
+from gateway.diagnosis.facts import Addresses
+from gateway.diagnosis.service import Diagnoses
+from gateway.diagnosis.taps import Taps
 from gateway.errors import UnavailableError
 from gateway.gb28181.active_call import Surroundings
 from gateway.gb28181.addresses import Advertised, advertise, read_rules
@@ -64,6 +67,8 @@ class App:
     server: DeviceServer
     invitations: Invitations
     traces: SipTraces
+    diagnoses: Diagnoses
+    taps: Taps
     accounts: Accounts
     credentials: Credentials
     devices: Devices
@@ -104,6 +109,12 @@ class App:
                 token_life=timedelta(seconds=settings.accounts.token_life),
                 subscription_required=settings.accounts.subscription_required,
             )
+            traces = SipTraces(endpoint, lambda device_id: _address_of(server, device_id), utc_now)
+
+            def deleted(device_id: DeviceId) -> None:
+                server.liveness.forget(device_id)
+                traces.stop(device_id)
+
             app = cls(
                 settings=settings,
                 first_start=await _first_start(settings, accounts),
@@ -112,10 +123,12 @@ class App:
                 endpoint=endpoint,
                 server=server,
                 invitations=invitations,
-                traces=SipTraces(endpoint, lambda device_id: _address_of(server, device_id), utc_now),
+                traces=traces,
+                diagnoses=_diagnoses(settings, server, endpoint, invitations),
+                taps=Taps(relay),
                 accounts=accounts,
                 credentials=Credentials(store, quotas),
-                devices=Devices(store, quotas, domain=settings.sip.id[:10], deleted=server.liveness.forget),
+                devices=Devices(store, quotas, domain=settings.sip.id[:10], deleted=deleted),
                 streams=Streams(store, relay, address_life=timedelta(seconds=settings.media.address_life)),
                 metrics=CollectorRegistry(),
                 background=background,
@@ -238,6 +251,31 @@ def _invitations(
         states=server.states,
         world=world,
         policy=TransportPolicy(rtp.prefer, rtp.tcp_order),
+        clock=utc_now,
+        snapshot=relay.stream,
+    )
+
+
+def _diagnoses(
+    settings: Settings, server: DeviceServer, endpoint: Endpoint, invitations: Invitations
+) -> Diagnoses:
+    sip = settings.sip
+    sip_rules, media_rules = read_rules(sip.advertise.items()), read_rules(settings.rtp.advertise.items())
+
+    def addresses(flow: Flow | None) -> Addresses:
+        if flow is None:
+            host, port = _own_host(settings), next(address.port for _, address in endpoint.addresses)
+            return Addresses(sip=str(Address(host, port)), server_id=sip.id, domain=sip.domain, media_host="")
+        there = Address(*advertise(sip_rules, flow.remote.host, flow.local))
+        media = _media_address(media_rules, flow)
+        return Addresses(sip=str(there), server_id=sip.id, domain=sip.domain, media_host=media)
+
+    return Diagnoses(
+        directory=server.directory,
+        refusals=server.refusals,
+        calls=invitations,
+        addresses=addresses,
+        now=asyncio.get_running_loop().time,
         clock=utc_now,
     )
 

@@ -30,12 +30,14 @@ from gateway.devices.model import (
 from gateway.errors import GatewayError, IllegalTransitionError, NotFoundError
 from gateway.gb28181.active_call import ActiveCall, MediaEvent, Surroundings, Target
 from gateway.gb28181.call import Cancelled, DeviceGone, Failure, FailureCause, MediaLost
+from gateway.gb28181.call_view import CallTrace, CallView
 from gateway.gb28181.directory import Directory
 from gateway.gb28181.notices import CatalogueChanged, DeviceForgotten, DeviceOffline, DeviceOnline, Notice
 from gateway.gb28181.offer import TransportPolicy
 from gateway.gb28181.old_calls import end_old_calls
 from gateway.gb28181.state_writer import StateWriter
 from gateway.store import Store
+from gateway.streams.live import ReceivedStream
 from sip.flow import Flow
 
 log = structlog.get_logger(__name__)
@@ -50,13 +52,16 @@ REFUSAL_SHOWN: Final = 3.0
 class Line:
     """One channel: its status machine, its call, and what came of the last one."""
 
-    __slots__ = ("call", "channel", "failure", "machine", "recovering", "timer", "waiters")
+    __slots__ = ("call", "channel", "failed_at", "failure", "last", "machine", "recovering", "timer", "waiters")
 
     def __init__(self, channel: Channel, machine: ChannelInvitation) -> None:
         self.channel = channel
         self.machine = machine
         self.call: ActiveCall | None = None
         self.failure: Failure | None = None
+        self.failed_at: datetime | None = None
+        self.last: CallTrace | None = None
+        """The last call as it was when its receiver closed."""
         self.timer: asyncio.TimerHandle | None = None
         self.waiters: list[asyncio.Future[Failure | None]] = []
         self.recovering = channel.wanted
@@ -75,7 +80,8 @@ class Invitations:
     """`load` before devices are taken up, so that their notices find their channels; `recover` once the endpoint
     listens; `close` while it still does.
 
-    `world` makes what all calls share; `grace`: see `ChannelInvitation`.
+    `world` makes what all calls share; `grace`: see `ChannelInvitation`; `snapshot(app, name)` is what the relay
+    sees of a stream, kept when a call ends so that its failure can be explained.
     """
 
     def __init__(
@@ -88,7 +94,9 @@ class Invitations:
         policy: TransportPolicy,
         clock: Callable[[], datetime],
         grace: float | None = None,
+        snapshot: Callable[[str, str], ReceivedStream | None] = lambda _app, _name: None,
     ) -> None:
+        self._snapshot = snapshot
         self._store = store
         self._directory = directory
         self._states = states
@@ -212,6 +220,30 @@ class Invitations:
         """The relay's receiver of a channel's call, for diagnosis."""
         line = self._lines.get((device_id, channel_id))
         return line.call.receiver.id if line and line.call and line.call.receiver else None
+
+    def look(self, device_id: DeviceId, channel_id: ChannelId) -> CallView | None:
+        """All that is known of a channel's calls; None if the channel is unknown."""
+        line = self._lines.get((device_id, channel_id))
+        if line is None:
+            return None
+        return CallView(
+            status=line.machine.status,
+            receiver=self.receiver(device_id, channel_id),
+            current=None if line.call is None else self._trace(line, line.call),
+            last=line.last if line.failure is not None else None,
+            failure=line.failure,
+            failed_at=line.failed_at,
+        )
+
+    def _trace(self, line: Line, call: ActiveCall) -> CallTrace:
+        return CallTrace(
+            transport=call.attempt.transport,
+            ssrc=call.ssrc,
+            port=call.receiver.port if call.receiver is not None else 0,
+            call_id=call.sip.call_id if call.sip is not None else None,
+            state=call.state,
+            media=self._snapshot(line.channel.app, line.channel.stream_name),
+        )
 
     @property
     def counts(self) -> dict[InvitationStatus, int]:
@@ -386,7 +418,9 @@ class Invitations:
         self._by_receiver[receiver] = line
 
     def _receiver_closed(self, receiver: int) -> None:
-        self._by_receiver.pop(receiver, None)
+        line = self._by_receiver.pop(receiver, None)
+        if line is not None and line.call is not None:
+            line.last = self._trace(line, line.call)
 
     def _answered(self, line: Line, call: ActiveCall) -> None:
         for waiter in line.waiters:
@@ -420,7 +454,7 @@ class Invitations:
         if call.saved is not None:
             self.spawn(self._store.calls.delete(call.saved))
         if failure.cause is not FailureCause.CANCELLED:
-            line.failure = failure
+            line.failure, line.failed_at = failure, self._clock()
             self.failures[failure.cause] += 1
             log.warning(
                 "call failed",

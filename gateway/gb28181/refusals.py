@@ -1,65 +1,104 @@
-"""Why devices that want to register do not: the first thing that an installer asks. Bounded."""
+"""REGISTERs that were not accepted, kept for whoever asks why a camera stays away. Pure; bounded, the oldest go first.
+
+A challenge is no refusal, for every registration begins with one; but a device that never answers it has no password,
+or does not get our 401. So both are kept, apart.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
-import structlog
-
+from gateway.gb28181.registrar import FOREIGN_NONCE, UNAUTHENTICATED, UNKNOWN_DEVICE
+from sip.digest import Verdict
 from sip.flow import Flow
 
-KEPT: Final = 1_000
-"""Ids remembered; the longest quiet one gives way."""
-USUAL: Final = frozenset({"not authenticated yet"})
-"""Reasons that are part of every registration."""
+K = TypeVar("K")
+V = TypeVar("V")
 
-log = structlog.get_logger(__name__)
+DEVICES_MAX: Final = 4_096
+"""Ids of which refusals are kept; the same number of ids of which the last challenge is."""
+KINDS_MAX: Final = 8
+"""Different refusals (by reason and source) kept of one id."""
+ID_LENGTH: Final = 64
+CHALLENGES: Final = frozenset({UNAUTHENTICATED, FOREIGN_NONCE, *(one.value for one in Verdict if one.is_stale)})
+"""What only asks the device to answer anew."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Refusal:
-    """The last REGISTER of an id that was not accepted, and how many there were since it was last."""
+    """REGISTERs of one id from one source, refused for one reason."""
 
-    user: str
-    """Who it said it was; not proved."""
+    device_id: str
+    """As it stood in From."""
     reason: str
-    flow: Flow
-    at: datetime
-    count: int
+    transport: str
+    host: str
+    port: int
+    """Of the last one."""
+    first_at: datetime
+    last_at: datetime
+    count: int = 1
+
+    @property
+    def wrong_password(self) -> bool:
+        """The digest was wrong."""
+        return self.reason == Verdict.WRONG.value
+
+    @property
+    def unknown_device(self) -> bool:
+        """Nobody provisioned this id."""
+        return self.reason == UNKNOWN_DEVICE
 
 
 class Refusals:
-    """Give `note` to the registration service; `forget` an id when it has registered."""
+    """`note` is what the registration service tells of each REGISTER that it did not accept."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
-        self._last: OrderedDict[str, Refusal] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._last)
+        self._refused: OrderedDict[str, OrderedDict[tuple[str, str], Refusal]] = OrderedDict()
+        self._challenged: OrderedDict[str, Refusal] = OrderedDict()
 
     def note(self, user: str, flow: Flow, reason: str) -> None:
-        """A REGISTER was not accepted. Each new reason of an id is logged once, not each attempt."""
-        if reason in USUAL:
+        """Keeps one."""
+        user = user[:ID_LENGTH]
+        now, (host, port) = self._clock(), flow.remote
+        made = Refusal(user, reason, flow.transport, host, port, first_at=now, last_at=now)
+        if reason in CHALLENGES:
+            _put(self._challenged, user, made, DEVICES_MAX)
             return
-        user = user[:32]
-        before = self._last.pop(user, None)
-        self._last[user] = Refusal(user, reason, flow, self._clock(), 1 if before is None else before.count + 1)
-        if len(self._last) > KEPT:
-            self._last.popitem(last=False)
-        if before is None or before.reason != reason:
-            log.warning("REGISTER not accepted", sender=user, flow=str(flow), reason=reason)
+        kinds = self._refused.get(user) or OrderedDict()
+        _put(self._refused, user, kinds, DEVICES_MAX)
+        key = host, reason
+        before = kinds.get(key)
+        if before is not None:
+            made.first_at, made.count = before.first_at, before.count + 1
+        _put(kinds, key, made, KINDS_MAX)
 
-    def forget(self, user: str) -> None:
-        """It has registered: what was wrong is mended."""
-        self._last.pop(user, None)
+    def of_device(self, device_id: str) -> list[Refusal]:
+        """What was refused of REGISTERs that name this id, newest first."""
+        return list(reversed(self._refused.get(device_id, {}).values()))
 
-    def of(self, user: str) -> Refusal | None:
-        """What kept this id out last; None if nothing has since it registered."""
-        return self._last.get(user)
+    def challenged(self, device_id: str) -> Refusal | None:
+        """The last challenge that a REGISTER of this id got, whether it was answered or not."""
+        return self._challenged.get(device_id)
 
-    def latest(self, limit: int = 100) -> list[Refusal]:
-        """The newest first."""
-        return list(reversed(self._last.values()))[:limit]
+    def of_source(self, host: str, limit: int = 100) -> list[Refusal]:
+        """What was refused from one address, newest first."""
+        return self._newest(lambda one: one.host == host, limit)
+
+    def strangers(self, limit: int = 100) -> list[Refusal]:
+        """Who knocks with an id that is nobody's: mistyped ids, forgotten cameras. Newest first."""
+        return self._newest(lambda one: one.unknown_device, limit)
+
+    def _newest(self, wanted: Callable[[Refusal], bool], limit: int) -> list[Refusal]:
+        found = [one for kinds in self._refused.values() for one in kinds.values() if wanted(one)]
+        return sorted(found, key=lambda one: one.last_at, reverse=True)[:limit]
+
+
+def _put(table: OrderedDict[K, V], key: K, value: V, most: int) -> None:
+    table[key] = value
+    table.move_to_end(key)
+    if len(table) > most:
+        table.popitem(last=False)

@@ -29,6 +29,10 @@ ALTERNATION: Final = 600.0
 """Seconds within which registrations from two addresses in turn count as two devices with one id."""
 HOSTS_MAX: Final = 4_096
 """Devices whose former address is remembered."""
+UNAUTHENTICATED: Final = "not authenticated yet"
+"""Why nearly every first REGISTER is challenged."""
+FOREIGN_NONCE: Final = "the nonce is not ours"
+UNKNOWN_DEVICE: Final = "no device of this id is provisioned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +129,9 @@ class Registrar:
             return refusal
         credentials = request.headers.authorization
         if credentials is None or not credentials.is_digest:
-            return Challenge(self._challenge(now, host, device), "not authenticated yet")
+            return Challenge(self._challenge(now, host, device), UNAUTHENTICATED)
         if not self._authenticator.is_ours(credentials.params.get("nonce", ""), host, device):
-            return Challenge(self._challenge(now, host, device, stale=True), "the nonce is not ours")
+            return Challenge(self._challenge(now, host, device, stale=True), FOREIGN_NONCE)
         return Attempt(device, credentials)
 
     def judge(
@@ -143,7 +147,7 @@ class Registrar:
         """Checks the answer to a challenge. `provision` is None for a device that nobody provisioned."""
         host, device = flow.remote.host, attempt.device_id
         if provision is None:
-            return self._refuse_stranger(now, host, 403, "no device of this id is provisioned")
+            return self._refuse_stranger(now, host, 403, UNKNOWN_DEVICE)
         verdict = self._authenticator.verify(
             now, attempt.credentials, method="REGISTER", password=provision.password, peer=host, device=device
         )

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from gateway.devices.model import DeviceId
+from gateway.errors import ConflictError
 from sip.endpoint import Endpoint, Trace
 from sip.flow import Address
 
@@ -37,7 +38,7 @@ class TracedMessage:
     text: str
 
 
-class TooManyTracesError(Exception):
+class TooManyTracesError(ConflictError):
     """Tracing costs time for every message: only so many devices at once."""
 
 

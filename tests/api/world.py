@@ -26,11 +26,20 @@ from gateway.devices.model import (
     StateCause,
     StateEvent,
 )
+from gateway.devices.presence import Patience
 from gateway.devices.service import Devices
+from gateway.diagnosis.facts import Addresses
+from gateway.diagnosis.service import Diagnoses
+from gateway.diagnosis.taps import Taps
 from gateway.errors import GatewayError
+from gateway.gb28181.call_view import CallView
+from gateway.gb28181.directory import Directory
+from gateway.gb28181.refusals import Refusals
+from gateway.gb28181.trace import SipTraces
 from gateway.settings import DEFAULT_QUOTAS
 from gateway.store import Store
 from gateway.streams.service import Streams
+from sip.endpoint import Endpoint
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 DOMAIN = "3402000000"
@@ -77,6 +86,7 @@ class Calls:
 
     def __init__(self, store: Store, world: "World") -> None:
         self.error: GatewayError | None = None
+        self.views: dict[tuple[str, str], CallView] = {}
         self._store, self._world = store, world
 
     async def invite(self, channel: Channel, *, quota: int) -> None:
@@ -97,6 +107,9 @@ class Calls:
 
     def failure(self, device_id: DeviceId, channel_id: ChannelId) -> str | None:
         return "answer: 486 Busy Here" if channel_id.endswith("9") else None
+
+    def look(self, device_id: DeviceId, channel_id: ChannelId) -> CallView | None:
+        return self.views.get((device_id, channel_id))
 
 
 class Catalogue:
@@ -130,6 +143,7 @@ class World:
         self.relay = Relay()
         self.calls = Calls(store, self)
         self.health = Health()
+        self.refusals = Refusals(lambda: self.now)
         limits = Quotas({**DEFAULT_QUOTAS, **quotas})
         cheap = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         self.accounts = Accounts(store, limits, subscription_required=subscription_required, passwords=cheap)
@@ -141,6 +155,18 @@ class World:
             invitations=self.calls,
             catalogue=Catalogue(store),
             events=store.events,
+            traces=SipTraces(Endpoint([]), lambda _: None, lambda: self.now),
+            diagnoses=Diagnoses(
+                directory=Directory(Patience()),
+                refusals=self.refusals,
+                calls=self.calls,
+                addresses=lambda _: Addresses(
+                    sip="192.0.2.1:5080", server_id=f"{DOMAIN}2000000001", domain=DOMAIN, media_host=""
+                ),
+                now=lambda: 0.0,
+                clock=lambda: self.now,
+            ),
+            taps=Taps(self.relay),
             health=self.health,
             metrics=CollectorRegistry(),
             sip=SipServer("192.0.2.1", 5080),

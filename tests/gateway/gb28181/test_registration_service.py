@@ -86,12 +86,11 @@ async def test_an_anonymous_credential_goes_by_the_device_id(running: Running) -
 async def test_a_wrong_password_is_told_to_whoever_asks_why(running: Running) -> None:
     async with running.device(CAMERA, password="wrong") as device:
         assert (await device.register()).status == 401
-    refusal = running.server.refusals.of(CAMERA)
-    assert refusal is not None
+    (refusal,) = running.server.refusals.of_device(CAMERA)
     assert (refusal.reason, refusal.count) == ("wrong answer", 1)
     async with running.device(CAMERA) as device:
         assert (await device.register()).status == 200
-    assert running.server.refusals.of(CAMERA) is None
+    assert running.server.refusals.of_device(CAMERA) == []
 
 
 async def test_a_wrong_password_leaves_the_device_unregistered(running: Running, provisioned: Store) -> None:
