@@ -232,6 +232,12 @@ class Settings(BaseSettings):
         return self.database.url or f"sqlite:///{(self.data_dir / 'gateway.db').absolute()}"
 
     @property
+    def local_url(self) -> str:
+        """Where the front door is for programs on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.http.host, self.http.host)  # noqa: S104 RUF100
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.http.port}"
+
+    @property
     def key_file(self) -> Path:
         """The key that secrets in the database are sealed with."""
         return self.data_dir / "secret.key"

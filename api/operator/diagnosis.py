@@ -128,11 +128,12 @@ class DiagnosisView(msgspec.Struct, kw_only=True):
 
     at: datetime
     device_id: str
-    channel_id: str
+    channel_id: str | None
     main: FindingView | None
     findings: list[FindingView]
     registration: RegistrationView
-    call: CallView
+    call: CallView | None
+    """None where the device alone was asked about."""
     addresses: AddressesView
     deviations: Mapping[str, int]
 
@@ -182,7 +183,11 @@ class DiagnosisController(Controller):
         project = request.auth.project.project_id
         channel = await gateway.devices.channel(project, device_id, channel_id)
         device = await gateway.devices.device(project, device_id)
-        return _diagnosis(gateway.diagnoses.channel(device, channel))
+        return _diagnosis(gateway.diagnoses.examine(device, channel))
+
+    @get("/devices/{device_id:str}/diagnosis", summary="Why a device does not register or tell its channels")
+    async def device_diagnosis(self, request: Authorised, gateway: Services, device_id: FromPath[str]) -> DiagnosisView:
+        return _diagnosis(gateway.diagnoses.examine(await _device(request, gateway, device_id), None))
 
     @get(
         "/channels/{device_id:str}/{channel_id:str}/packets",
@@ -201,11 +206,10 @@ class DiagnosisController(Controller):
         _operators_only(request)
         project = request.auth.project
         channel = await gateway.devices.channel(project.project_id, device_id, channel_id)
-        device = await gateway.devices.device(project.project_id, device_id)
         view = gateway.invitations.look(channel.device_id, channel.channel_id)
         if view is None or view.receiver is None:
             raise NotInvitedError("no call is under way: invite the channel, then its packets can be seen")
-        host = gateway.diagnoses.channel(device, channel).facts.addresses.media_host or ANY_HOST
+        host = gateway.diagnoses.media_host(channel.device_id) or ANY_HOST
         try:
             pieces = await gateway.taps.capture(view.receiver, channel.app, channel.stream_name, host, seconds)
         except UnknownReceiverError as error:
@@ -268,7 +272,7 @@ def _diagnosis(diagnosis: Diagnosis) -> DiagnosisView:
         main=_finding(main) if main is not None else None,
         findings=[_finding(finding) for finding in findings],
         registration=msgspec.convert(facts.registration, RegistrationView, from_attributes=True),
-        call=msgspec.convert(facts.call, CallView, from_attributes=True),
+        call=msgspec.convert(facts.call, CallView | None, from_attributes=True),
         addresses=msgspec.convert(facts.addresses, AddressesView, from_attributes=True),
         deviations=facts.deviations,
     )

@@ -63,7 +63,7 @@ class CatalogueFacts:
     codes: int
     """How many codes it names, channels and others."""
     reported_on: bool
-    """What it says of this channel."""
+    """What it says of this channel; True without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,9 +139,11 @@ class Facts:
 
     at: datetime
     device_id: str
-    channel_id: str
+    channel_id: str | None
+    """None where the device alone is asked about: one that never registered has no channel yet."""
     registration: RegistrationFacts
     catalogue: CatalogueFacts
-    call: CallFacts
+    call: CallFacts | None
+    """None without a channel."""
     addresses: Addresses
     deviations: Mapping[str, int]

@@ -66,15 +66,10 @@ class Finding:
 
 def examine(facts: Facts) -> list[Finding]:
     """All findings in the order of the steps; what cannot be so because of an earlier step is left out."""
-    return [
-        *_registration(facts),
-        *_keepalive(facts),
-        *_catalogue(facts),
-        *_invitation(facts),
-        *_media(facts),
-        *_picture(facts),
-        *_viewers(facts),
-    ]
+    found = [*_registration(facts), *_keepalive(facts), *_catalogue(facts)]
+    if (call := facts.call) is not None:
+        found += [*_invitation(facts, call), *_media(facts, call), *_picture(call), *_viewers(call)]
+    return found
 
 
 def main_finding(findings: list[Finding]) -> Finding | None:
@@ -176,7 +171,8 @@ def _keepalive(facts: Facts) -> Iterator[Finding]:
 def _catalogue(facts: Facts) -> Iterator[Finding]:
     known = facts.catalogue
     if not known.reported_on:
-        yield Finding(Step.CATALOGUE, Verdict.ERROR if not _flows(facts.call) else Verdict.WARNING, "reported_off")
+        flows = facts.call is not None and _flows(facts.call)
+        yield Finding(Step.CATALOGUE, Verdict.WARNING if flows else Verdict.ERROR, "reported_off")
     elif known.status is CatalogueStatus.QUERYING:
         yield Finding(Step.CATALOGUE, Verdict.WAITING, "catalogue_reading")
     elif known.status is CatalogueStatus.QUERIED:
@@ -188,8 +184,7 @@ def _catalogue(facts: Facts) -> Iterator[Finding]:
 # -- the call and its media -------------------------------------------------------------------------------------------
 
 
-def _invitation(facts: Facts) -> Iterator[Finding]:
-    call = facts.call
+def _invitation(facts: Facts, call: CallFacts) -> Iterator[Finding]:
     if _flows(call):
         yield Finding(Step.INVITATION, Verdict.OK, "call_stands", {"transport": str(call.transport)})
         return
@@ -220,8 +215,8 @@ def _failure(facts: Facts, call: CallFacts) -> Finding:
     return Finding(Step.INVITATION, Verdict.ERROR, call.cause, used)
 
 
-def _media(facts: Facts) -> Iterator[Finding]:
-    call, media = facts.call, facts.call.media
+def _media(facts: Facts, call: CallFacts) -> Iterator[Finding]:
+    media = call.media
     if media is None:
         return
     if not media.received:
@@ -259,8 +254,8 @@ def _departures(call: CallFacts, media: MediaFacts) -> Iterator[Finding]:
         yield Finding(Step.MEDIA, Verdict.WARNING if costly else Verdict.OK, "faults", {"names": names})
 
 
-def _picture(facts: Facts) -> Iterator[Finding]:
-    media = facts.call.media
+def _picture(call: CallFacts) -> Iterator[Finding]:
+    media = call.media
     if media is None or not media.received:
         return
     if media.video_codec is not None and media.first_key_frame_ms is not None:
@@ -276,16 +271,16 @@ def _picture(facts: Facts) -> Iterator[Finding]:
             yield Finding(Step.PICTURE, Verdict.OK, "h265")
     elif media.audio_codec is not None and media.video_codec is None:
         yield Finding(Step.PICTURE, Verdict.WARNING, "sound_alone")
-    elif facts.call.under_way:
+    elif call.under_way:
         yield Finding(Step.PICTURE, Verdict.WAITING, "key_frame_awaited")
     if media.audio_codec is not None:
         values = {"codec": media.audio_codec, "rate": str(media.sample_rate)}
         yield Finding(Step.PICTURE, Verdict.OK, "sound", values)
 
 
-def _viewers(facts: Facts) -> Iterator[Finding]:
-    media = facts.call.media
-    if media is None or not _flows(facts.call):
+def _viewers(call: CallFacts) -> Iterator[Finding]:
+    media = call.media
+    if media is None or not _flows(call):
         return
     watching = {name: count for name, count in media.viewers.items() if count}
     if watching:

@@ -72,25 +72,30 @@ class Diagnoses:
         self._now = now
         self._clock = clock
 
-    def channel(self, device: Device, channel: Channel) -> Diagnosis:
-        """Why this channel shows no picture, or that it does."""
+    def examine(self, device: Device, channel: Channel | None) -> Diagnosis:
+        """Why this channel shows no picture, or that it does; of the device alone without a channel."""
         hot = self._directory.get(device.device_id)
         facts = Facts(
             at=self._clock(),
             device_id=device.device_id,
-            channel_id=channel.channel_id,
+            channel_id=channel.channel_id if channel is not None else None,
             registration=self._registration(device, hot),
             catalogue=CatalogueFacts(
                 status=device.catalogue,
                 is_nvr=device.type is DeviceType.NVR,
                 codes=len(hot.codes) if hot is not None else 0,
-                reported_on=channel.reported_on,
+                reported_on=channel is None or channel.reported_on,
             ),
-            call=_call(channel, self._calls.look(channel.device_id, channel.channel_id)),
+            call=self._call(channel) if channel is not None else None,
             addresses=self._addresses(hot.flow if hot is not None else None),
             deviations=hot.deviations.as_dict() if hot is not None else {},
         )
         return Diagnosis(facts, examine(facts))
+
+    def media_host(self, device_id: DeviceId) -> str:
+        """Our address for the media of a device; empty while there is no way to it."""
+        hot = self._directory.get(device_id)
+        return self._addresses(hot.flow if hot is not None else None).media_host
 
     def oddities(self, device_id: DeviceId) -> Oddities:
         """A device's deviations; none for one that is not known hot."""
@@ -104,6 +109,9 @@ class Diagnoses:
     def strangers(self) -> list[RefusedRegister]:
         """REGISTERs with ids that nobody provisioned, newest first."""
         return [_refused(one) for one in self._refusals.strangers()]
+
+    def _call(self, channel: Channel) -> CallFacts:
+        return _call(channel, self._calls.look(channel.device_id, channel.channel_id))
 
     def _registration(self, device: Device, hot: RegisteredDevice | None) -> RegistrationFacts:
         patience = self._directory.patience

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
 
+import structlog
+
 from gateway.gb28181.registrar import FOREIGN_NONCE, UNAUTHENTICATED, UNKNOWN_DEVICE
 from sip.digest import Verdict
 from sip.flow import Flow
@@ -21,9 +23,11 @@ DEVICES_MAX: Final = 4_096
 """Ids of which refusals are kept; the same number of ids of which the last challenge is."""
 KINDS_MAX: Final = 8
 """Different refusals (by reason and source) kept of one id."""
-ID_LENGTH: Final = 64
+ID_LENGTH: Final = 32
 CHALLENGES: Final = frozenset({UNAUTHENTICATED, FOREIGN_NONCE, *(one.value for one in Verdict if one.is_stale)})
 """What only asks the device to answer anew."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -53,7 +57,7 @@ class Refusal:
 
 
 class Refusals:
-    """`note` is what the registration service tells of each REGISTER that it did not accept."""
+    """Give it to the registration service: it notes each REGISTER that was not accepted, and forgets on success."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
@@ -61,7 +65,7 @@ class Refusals:
         self._challenged: OrderedDict[str, Refusal] = OrderedDict()
 
     def note(self, user: str, flow: Flow, reason: str) -> None:
-        """Keeps one."""
+        """A REGISTER was not accepted. Each new reason of an id is logged once, not each attempt."""
         user = user[:ID_LENGTH]
         now, (host, port) = self._clock(), flow.remote
         made = Refusal(user, reason, flow.transport, host, port, first_at=now, last_at=now)
@@ -74,7 +78,14 @@ class Refusals:
         before = kinds.get(key)
         if before is not None:
             made.first_at, made.count = before.first_at, before.count + 1
+        else:
+            log.warning("REGISTER not accepted", sender=user, flow=str(flow), reason=reason)
         _put(kinds, key, made, KINDS_MAX)
+
+    def forget(self, device_id: str) -> None:
+        """It has registered: what was wrong is mended."""
+        self._refused.pop(device_id, None)
+        self._challenged.pop(device_id, None)
 
     def of_device(self, device_id: str) -> list[Refusal]:
         """What was refused of REGISTERs that name this id, newest first."""

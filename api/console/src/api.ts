@@ -31,6 +31,23 @@ export interface Channel {
   failure: string | null;
 }
 
+export interface Finding {
+  step: "registration" | "keepalive" | "catalogue" | "invitation" | "media" | "picture" | "viewers";
+  verdict: "ok" | "waiting" | "warning" | "error";
+  code: string;
+  values: Record<string, string>;
+  text: string;
+  advice: string;
+}
+
+export interface Diagnosis {
+  at: string;
+  device_id: string;
+  channel_id: string | null;
+  main: Finding | null;
+  findings: Finding[];
+}
+
 export interface Session {
   token: string;
   project: string;
@@ -89,6 +106,14 @@ export async function listChannels(session: Session, offset: number, limit: numb
     headers: { "X-Auth-Token": session.token },
   });
   return (await response.json()) as ChannelPage;
+}
+
+export async function diagnose(session: Session, channel: Channel): Promise<Diagnosis> {
+  const { device_id, channel_id } = channel;
+  const response = await call(`/gb/v1/channels/${device_id}/${channel_id}/diagnosis`, {
+    headers: { "X-Auth-Token": session.token },
+  });
+  return (await response.json()) as Diagnosis;
 }
 
 export async function setInvited(session: Session, channel: Channel, invited: boolean): Promise<void> {

@@ -1,6 +1,7 @@
 // The page: log in, see the channels, invite and cancel them, watch one.
 
 import { ApiError, listChannels, logIn, setInvited, type Channel, type Session } from "./api";
+import { DiagnosisPanel } from "./diagnosis";
 import { button, element } from "./dom";
 import { describe, viewerCount } from "./format";
 import { Player } from "./player";
@@ -119,6 +120,12 @@ class ChannelPage {
     const running = stream === null ? "" : `${describe(stream)} · ▶ ${String(viewerCount(stream))}`;
     const invited = !["ONLINE", "OFFLINE", "UNREGISTERED"].includes(status);
     const actions = element("div", { class: "actions" });
+    if (channel.failure !== null || (stream === null && status !== "ONLINE"))
+      actions.append(
+        button(text("why"), () => {
+          this.explain(channel);
+        }),
+      );
     if (channel.play !== null && stream !== null) {
       actions.append(
         button(
@@ -165,6 +172,13 @@ class ChannelPage {
     this.player?.stop();
     this.player = new Player(channel, () => (this.player = null));
     this.stage.replaceChildren(this.player.view);
+    this.stage.scrollIntoView({ behavior: "smooth" });
+  }
+
+  private explain(channel: Channel): void {
+    this.player?.stop();
+    this.player = null;
+    this.stage.replaceChildren(new DiagnosisPanel(this.session, channel).view);
     this.stage.scrollIntoView({ behavior: "smooth" });
   }
 

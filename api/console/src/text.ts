@@ -16,6 +16,21 @@ const english = {
   noVideo: "This browser cannot decode {codec}. Open one of the addresses in a player such as VLC or ffplay.",
   lost: "The player stopped: {reason}",
   waiting: "Waiting for the first picture …",
+  why: "Why?",
+  diagnosis: "Why there is no picture",
+  wellDiagnosis: "All is well",
+  again: "Look again",
+  registration: "Registration",
+  keepalive: "Keepalive",
+  catalogue: "Catalogue",
+  invitation: "Call",
+  media: "Media",
+  picture: "Picture",
+  viewers: "Viewers",
+  ok: "right",
+  waiting_: "waiting",
+  warning: "warning",
+  error: "wrong",
   previous: "Previous",
   next: "Next",
   UNREGISTERED: "never registered",
@@ -43,6 +58,21 @@ const chinese: typeof english = {
   noVideo: "此浏览器无法解码 {codec}。请用 VLC 或 ffplay 打开下面的地址。",
   lost: "播放中断：{reason}",
   waiting: "等待首帧 …",
+  why: "为什么？",
+  diagnosis: "为什么没有画面",
+  wellDiagnosis: "一切正常",
+  again: "重新检查",
+  registration: "注册",
+  keepalive: "心跳",
+  catalogue: "目录",
+  invitation: "呼叫",
+  media: "媒体",
+  picture: "画面",
+  viewers: "观看",
+  ok: "正常",
+  waiting_: "等待",
+  warning: "警告",
+  error: "错误",
   previous: "上一页",
   next: "下一页",
   UNREGISTERED: "未注册",
@@ -56,7 +86,9 @@ const chinese: typeof english = {
 
 export type Word = keyof typeof english;
 
-const dictionary = navigator.language.toLowerCase().startsWith("zh") ? chinese : english;
+export const chineseReader = navigator.language.toLowerCase().startsWith("zh");
+
+const dictionary = chineseReader ? chinese : english;
 
 export function text(word: Word, values: Record<string, string> = {}): string {
   return dictionary[word].replace(/\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole);
