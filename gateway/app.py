@@ -256,9 +256,7 @@ def _invitations(
     )
 
 
-def _diagnoses(
-    settings: Settings, server: DeviceServer, endpoint: Endpoint, invitations: Invitations
-) -> Diagnoses:
+def _diagnoses(settings: Settings, server: DeviceServer, endpoint: Endpoint, invitations: Invitations) -> Diagnoses:
     sip = settings.sip
     sip_rules, media_rules = read_rules(sip.advertise.items()), read_rules(settings.rtp.advertise.items())
 

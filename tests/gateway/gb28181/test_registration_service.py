@@ -113,8 +113,8 @@ async def test_a_failed_login_does_not_log_the_real_device_off(running: Running)
 async def test_an_unknown_device_is_refused(running: Running) -> None:
     async with running.device("34020000001320009999") as device:
         assert (await device.register()).status == 403
-    (refusal,) = running.server.refusals.latest()
-    assert (refusal.user, refusal.reason) == ("34020000001320009999", "no device of this id is provisioned")
+    (refusal,) = running.server.refusals.strangers()
+    assert (refusal.device_id, refusal.reason) == ("34020000001320009999", "no device of this id is provisioned")
 
 
 async def test_unregistering_is_offline_and_forgotten_by_the_store(running: Running, provisioned: Store) -> None:
