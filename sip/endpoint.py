@@ -289,6 +289,10 @@ class Endpoint:
         self._core.respond(self.loop.time(), transaction, status, reason=reason, headers=headers, body=body)
         self._flush()
 
+    def ignore(self, transaction: IncomingTransaction) -> None:
+        """Use `Incoming.ignore`."""
+        self._core.transactions.ignore(self.loop.time(), transaction)
+
     def hang_up(self, call: Call, reason: str) -> None:
         """Use `CallHandle.hang_up`."""
         self._core.calls.hang_up(self.loop.time(), call, reason)

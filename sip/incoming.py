@@ -68,6 +68,11 @@ class Incoming:
         fields = [*headers, ("Content-Type", content_type)] if content_type else headers
         self._endpoint.respond(transaction, status, reason, fields, body)
 
+    def ignore(self) -> None:
+        """Leaves the request without an answer for good. One that is only left lying counts as unanswered for 32 s, and
+        so a flood of them would have everybody else refused."""
+        self._endpoint.ignore(self._event.transaction)
+
     def accept_subscription(
         self, expires: int, headers: Iterable[tuple[str, object]] = (), body: bytes = b""
     ) -> "Notifications":

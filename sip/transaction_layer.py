@@ -270,6 +270,13 @@ class TransactionLayer:
         else:
             self._settle(transaction)
 
+    def ignore(self, now: float, transaction: IncomingTransaction) -> None:
+        """Forgets a request that is never to be answered, as if its flow had closed: it takes none of the places that
+        `Limits.servers` bounds. Sent again, it is a new one."""
+        if not transaction.answered:
+            transaction.listener = None
+            self._apply_server(now, transaction, Cause.BROKEN)
+
     def respond_statelessly(
         self, flow: Flow, request: Request, status: int, headers: list[tuple[str, object]] | None = None
     ) -> None:

@@ -99,6 +99,8 @@ class MessageService:
             named.deviations.add(["message-from-elsewhere"])
         if self._strangers.allow(self._loop.time(), incoming.flow.remote.host):
             incoming.respond(403)
+        else:
+            incoming.ignore()
 
     def _read(self, device: RegisteredDevice, incoming: Incoming) -> Work:
         body = incoming.request.body

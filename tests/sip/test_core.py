@@ -142,6 +142,21 @@ def test_what_is_no_sip_is_dropped_and_counted(data: bytes) -> None:
     assert (events(core), sent(core)) == ([], [])
 
 
+@pytest.mark.parametrize("flow", [FLOW, TCP])
+def test_what_is_ignored_takes_no_place(flow: Flow) -> None:
+    core = new_core(servers=2)
+    for number in range(10):
+        core.handle_datagram(0.0, flow, wire(Call_ID=f"c{number}"))
+        (event,) = received(core)
+        core.transactions.ignore(0.0, event.transaction)
+    core.transactions.ignore(0.0, event.transaction)
+    assert core.transactions.sizes | {"timers": 0} == dict.fromkeys(core.transactions.sizes, 0)
+    core.handle_datagram(1.0, flow, wire(Call_ID="c9"))
+    assert len(received(core)) == 1, "sent again, it is a new one"
+    core.handle_timeout(1000.0)
+    assert sent(core) == []
+
+
 def test_too_many_unanswered_requests_are_refused_without_a_trace() -> None:
     core = new_core(servers=2)
     for number in range(5):

@@ -33,6 +33,7 @@ async def test_a_stranger_gets_403_and_after_too_many_no_answer(running: Running
         with pytest.raises(RequestTimeoutError):
             await device.keepalive(seconds=0.3)
         assert running.server.messages.counters.strangers >= 51
+        assert running.endpoint.counters["transactions.unanswered"] == 0, "silence must cost others nothing"
 
 
 async def test_a_keepalive_moves_with_the_port_of_a_nat_and_says_so(running: Running) -> None:
