@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import Final
 
 import structlog
@@ -30,7 +29,7 @@ from gateway.diagnosis.service import Diagnoses
 from gateway.diagnosis.taps import Taps
 from gateway.errors import UnavailableError
 from gateway.gb28181.active_call import Surroundings
-from gateway.gb28181.addresses import Advertised, advertise, read_rules
+from gateway.gb28181.addresses import Advertised, advertise, is_near, read_rules
 from gateway.gb28181.call import Limits
 from gateway.gb28181.catalogue import Waits
 from gateway.gb28181.invitation_service import Invitations
@@ -241,7 +240,7 @@ def _invitations(
             limits=Limits(answer=sip.timers.invite, media=sip.timers.media, bye=sip.timers.bye),
             shared_port=rtp.shared_port != 0,
             media_address=lambda flow: _media_address(rules, flow),
-            trusted=_trusted,
+            trusted=is_near,
             spawn=service.spawn,
         )
 
@@ -281,16 +280,6 @@ def _diagnoses(settings: Settings, server: DeviceServer, endpoint: Endpoint, inv
 def _media_address(rules: tuple[Advertised, ...], flow: Flow) -> str:
     """Where the peer of a flow reaches our media ports: as its network is told, else where its signalling came to."""
     return advertise(rules, flow.remote.host, (flow.local.host, 0))[0]
-
-
-def _trusted(registered: str, named: str) -> bool:
-    """Media may come from and be fetched from the host that registered; from others only within private networks,
-    where an NVR's own cameras and a platform's media servers stand: no device may aim us at the world (RFC 3264 is
-    silent on that)."""
-    if registered == named:
-        return True
-    here, there = ip_address(registered), ip_address(named)
-    return here.is_private and there.is_private and not there.is_loopback and not there.is_link_local
 
 
 def _address_of(server: DeviceServer, device_id: DeviceId) -> Address | None:

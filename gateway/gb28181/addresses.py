@@ -3,9 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
+THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
+"""Connecting there means connecting to oneself (RFC 1122 §3.2.1.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,20 @@ def advertise(rules: Iterable[Advertised], peer: str, local: tuple[str, int]) ->
 def is_private_to(peer: str, host: str) -> bool:
     """Whether `host`, named by a peer, cannot be where the peer sent from: another address, or none at all."""
     return _address(host) != _address(peer)
+
+
+def is_near(registered: str, named: str) -> bool:
+    """Whether media may come from, or be fetched from, the address `named` by a device that registered from another.
+
+    From the same host always; from others only within private networks, where an NVR's own cameras and a platform's
+    media servers stand. No device may aim us at the world, at ourselves, or at what only this machine's link knows:
+    RFC 3264 is silent on that.
+    """
+    here, there = _address(registered), _address(named)
+    if here is None or there is None:
+        return False
+    odd = there.is_loopback or there.is_link_local or there.is_multicast or there.is_reserved or there in THIS_NETWORK
+    return here == there or (here.is_private and there.is_private and not odd)
 
 
 def _address(text: str) -> Address | None:

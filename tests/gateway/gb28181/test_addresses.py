@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.gb28181.addresses import advertise, read_rules
+from gateway.gb28181.addresses import advertise, is_near, read_rules
 
 LOCAL = ("10.0.0.5", 5080)
 RULES = read_rules(
@@ -49,3 +49,30 @@ def test_ipv6_addresses(address: str, host: str, port: int | None) -> None:
 def test_nonsense_is_refused_when_it_is_read(rule: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match=r".+"):
         read_rules([rule])
+
+
+@pytest.mark.parametrize(
+    ("registered", "named", "near"),
+    [
+        ("198.51.100.20", "198.51.100.20", True),
+        ("::ffff:198.51.100.20", "198.51.100.20", True),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("10.0.0.5", "192.168.1.64", True),
+        ("10.0.0.5", "::ffff:192.168.1.64", True),
+        ("10.0.0.5", "8.8.8.8", False),
+        ("198.51.100.20", "8.8.8.8", False),
+        ("8.8.8.8", "10.0.0.5", False),
+        ("10.0.0.5", "127.0.0.1", False),
+        ("10.0.0.5", "::ffff:127.0.0.1", False),
+        ("10.0.0.5", "169.254.169.254", False),
+        ("10.0.0.5", "::ffff:169.254.169.254", False),
+        ("10.0.0.5", "0.0.0.1", False),
+        ("10.0.0.5", "::ffff:0.0.0.0", False),
+        ("10.0.0.5", "255.255.255.255", False),
+        ("10.0.0.5", "::", False),
+        ("10.0.0.5", "::1", False),
+        ("10.0.0.5", "camera.example", False),
+    ],
+)
+def test_a_device_cannot_aim_us_at_the_world_or_at_ourselves(registered: str, named: str, near: bool) -> None:
+    assert is_near(registered, named) is near
