@@ -101,6 +101,7 @@ class App:
             stack.push_async_callback(invitations.close)
             background.spawn(invitations.recover(), "recover calls")
             background.spawn(codings.run(), "codings of streams")
+            background.spawn(server.watch(), "watch the device server")
             quotas = Quotas(settings.accounts.quotas)
             accounts = Accounts(
                 store,

@@ -166,6 +166,7 @@ class ActiveCall:
         self.sip: CallHandle | None = None
         self.saved: str | None = None
         """Call-ID under which the store keeps the dialog."""
+        self.saving: asyncio.Task[None] | None = None
         self._established = False
 
     @property

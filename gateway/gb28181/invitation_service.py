@@ -194,16 +194,26 @@ class Invitations:
                     raise InvitationError(failure)
 
     async def cancel(self, channel: Channel) -> None:
-        """Takes an invitation back. NotFoundError, NotInvitedError if there is none."""
+        """Takes an invitation back. NotFoundError, NotInvitedError if there is none.
+
+        UnavailableError if that could not be written: the call ends all the same, but would be made anew after a
+        restart.
+        """
         line = self._line(channel)
         before = line.machine.status
         if before not in {S.INVITING, S.INVITE_SUCCESS, S.TEMPORARY_OFFLINE}:
             raise NotInvitedError(f"channel {channel.channel_id} is {before}")
         self._step(line, C.CANCEL)
-        await self._want(line, False, None)
+        try:
+            await self._want(line, False, None)
+        finally:  # nothing else would ever end what is being cancelled
+            if line.machine.status is S.CANCELING:
+                self._end(line)
+
+    def _end(self, line: Line) -> None:
         if line.call is not None:
             line.call.handle(Cancelled())
-        elif line.machine.status is S.CANCELING:
+        else:
             self._step(line, C.ENDED)
 
     def status(self, device_id: DeviceId, channel_id: ChannelId) -> InvitationStatus | None:
@@ -439,7 +449,7 @@ class Invitations:
             started_at=self._clock(),
         )
         call.saved = saved.call_id
-        self.spawn(self._store.calls.save(saved))
+        call.saving = self.spawn(self._store.calls.save(saved))
 
     def _flowing(self, line: Line, call: ActiveCall) -> None:
         line.failure = None
@@ -452,7 +462,7 @@ class Invitations:
         line.call = None
         self._calls.discard(call)
         if call.saved is not None:
-            self.spawn(self._store.calls.delete(call.saved))
+            self.spawn(self._forget(call.saved, call.saving))
         if failure.cause is not FailureCause.CANCELLED:
             line.failure, line.failed_at = failure, self._clock()
             self.failures[failure.cause] += 1
@@ -487,6 +497,12 @@ class Invitations:
                 self.spawn(self._want(line, False, None))
             case _:
                 self._arm(line)
+
+    async def _forget(self, call_id: str, saving: asyncio.Task[None] | None) -> None:
+        """The store keeps no order between the two."""
+        if saving is not None:
+            await asyncio.wait([saving])
+        await self._store.calls.delete(call_id)
 
     async def _want(self, line: Line, wanted: bool, quota: int | None) -> None:
         channel = line.channel

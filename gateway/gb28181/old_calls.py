@@ -6,6 +6,7 @@ from typing import Final
 import structlog
 
 from gateway.devices.model import SavedCall
+from gateway.errors import UnavailableError
 from gateway.gb28181.directory import Directory
 from gateway.store import Store
 from sip import SipError
@@ -32,8 +33,15 @@ async def end_old_calls(store: Store, endpoint: Endpoint, directory: Directory, 
                     await endpoint.restore_call(saved.dialog, device.flow).bye("restarted", patience)
             except (SipError, KeyError, TypeError, ValueError) as error:
                 log.warning("old call not ended", device=saved.device_id, channel=saved.channel_id, error=str(error))
-            await store.calls.delete(saved.call_id)
+            try:
+                await store.calls.delete(saved.call_id)
+            except UnavailableError as gone:  # it is ended again after the next start, which does no harm
+                log.warning("old call not forgotten", call_id=saved.call_id, error=str(gone))
 
-    old = [saved async for saved in store.calls.load()]
+    try:
+        old = [saved async for saved in store.calls.load()]
+    except UnavailableError as gone:
+        log.warning("old calls not ended", error=str(gone))
+        return 0
     await asyncio.gather(*map(end, old))
     return len(old)

@@ -150,6 +150,11 @@ class DeviceServer:
         finally:
             await self.liveness.close()
 
+    async def watch(self) -> None:
+        """For a task of whoever must not go on without this server; RuntimeError when a task of it has died."""
+        await self.failed.wait()
+        raise RuntimeError("a task of the device server died")
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(self._task_ended)

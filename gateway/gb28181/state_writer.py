@@ -120,8 +120,13 @@ class StateWriter:
             change = queue.waiting[0]
             try:
                 await self._write(change)
+            except UnavailableError:
+                raise
             except NotFoundError as error:
                 log.info("a deleted device changed its state", device_id=error.identity)
+            except Exception:  # one change that cannot be written must stop neither its device nor all others
+                self.dropped += 1
+                log.exception("a change of state cannot be written")
             if queue.waiting and queue.waiting[0] is change:
                 queue.waiting.popleft()
 

@@ -18,7 +18,8 @@ class CallStore:
         self._database = database
 
     async def save(self, call: SavedCall) -> None:
-        """Durable before the ACK is sent, so that no call can outlive us unknown."""
+        """Keeps the dialog. The ACK does not wait for it: a call confirmed in the last milliseconds before a crash is
+        known to its device alone, which ends it when its RTP is refused."""
         await self._database.writer.batch(_save, [call])
 
     async def delete(self, call_id: str) -> None:

@@ -16,6 +16,7 @@ from gateway.clock import utc_now
 from gateway.credentials.model import CredentialType
 from gateway.devices.errors import NotInvitableError, NotInvitedError
 from gateway.devices.model import Channel, DeviceId, DeviceType, InvitationStatus
+from gateway.errors import UnavailableError
 from gateway.gb28181.invitation_service import InvitationError
 from gateway.settings import Settings, load
 from gateway.simulator.clip import ClipSpec
@@ -119,6 +120,45 @@ async def test_video_flows_until_it_is_cancelled(world: World) -> None:
         await world.nothing_is_held()
         with pytest.raises(NotInvitedError):
             await world.app.invitations.cancel(channel)
+
+
+async def test_a_call_ends_though_its_cancellation_cannot_be_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_arguments: object, **_named: object) -> None:
+        raise UnavailableError("away")
+
+    ids = await world.provision(1)
+    async with world.fleet(ids) as fleet:
+        channel = await world.channel(ids[0])
+        await world.app.invitations.invite(channel)
+        await world.until(channel, InvitationStatus.INVITE_SUCCESS)
+        with monkeypatch.context() as patch:
+            patch.setattr(world.app.store.channels, "set_wanted", away)
+            with pytest.raises(UnavailableError):
+                await world.app.invitations.cancel(channel)
+        await world.until(channel, InvitationStatus.ONLINE)
+        await world.nothing_is_held()
+        assert fleet.figures.streaming == 0
+
+
+async def test_a_database_that_is_away_at_the_start_does_not_stop_the_gateway(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await world.provision(1)
+    async with world.fleet(ids):
+        channel = await world.channel(ids[0])
+        await world.app.invitations.invite(channel)
+        await world.until(channel, InvitationStatus.INVITE_SUCCESS)
+
+        async def away(*_arguments: object) -> None:
+            raise UnavailableError("away")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(world.app.store.calls, "delete", away)
+            await world.app.invitations.recover()
+        await world.app.invitations.recover()
+        assert [call async for call in world.app.store.calls.load()] == []
 
 
 async def test_callers_at_once_make_one_call(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -82,6 +83,26 @@ async def test_a_database_that_is_away_keeps_a_bounded_number_and_they_are_writt
     await writer.flush()
     assert await details(provisioned) == [str(number) for number in range(4, WAITING_MAX + 4)]
     assert writer.waiting == 0
+
+
+async def test_a_change_that_cannot_be_written_stops_no_other(
+    provisioned: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = provisioned.devices.set_state
+
+    async def picky(change: StateEvent, **named: Any) -> None:
+        if change.detail == "2":
+            raise ValueError("this one")
+        await write(change, **named)
+
+    monkeypatch.setattr(provisioned.devices, "set_state", picky)
+    writer = StateWriter(provisioned)
+    for number in range(1, 4):
+        writer.put(NVR, event(number))
+    await writer.flush()
+    async with writer.in_order(NVR):  # a REGISTER comes through
+        assert await details(provisioned) == ["1", "3"]
+    assert (writer.waiting, writer.dropped) == (0, 1)
 
 
 async def test_a_change_of_a_deleted_device_is_let_go(provisioned: Store) -> None:
