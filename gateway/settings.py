@@ -114,9 +114,11 @@ class Sip(_Section):
     host: str = "0.0.0.0"
     port: Port = 5080
     id: Annotated[str, Field(pattern=r"^[0-9]{20}$")] = "34020000002000000001"
+    """Of the SIP server, 20 digits, as cameras are told."""
     domain: Annotated[str, Field(pattern=r"^[0-9A-Za-z.-]{0,64}$")] = ""
     """The realm of the digest; the first 10 digits of the id unless given."""
     advertise: Rules = {}
+    """Network → `host` or `host:port` at which its devices reach us; others get the address they came to."""
     user_agent: str = "gb28181-gateway"
     subscribe_catalogue: bool = False
     """Whether to ask devices to tell changes of their catalogues at once; many refuse."""
@@ -146,9 +148,11 @@ class Rtp(_Section):
     host: str = "0.0.0.0"
     port_min: Port = 30_000
     port_max: Port = 39_999
+    """A stream takes two ports, for RTP and RTCP."""
     shared_port: Port = 0
     """One port for all streams, told apart by SSRC; 0: a port for each."""
     advertise: Rules = {}
+    """Network → host to which its devices send video; others send to where their SIP came to."""
     prefer: MediaTransport = MediaTransport.UDP
     """What channels are offered that do not prefer TCP; TCP_PASSIVE: the device connects, TCP_ACTIVE: we do."""
     tcp_order: tuple[MediaTransport, ...] = (MediaTransport.TCP_PASSIVE,)
@@ -173,6 +177,7 @@ class Media(_Section):
     no_viewers: Annotated[float, Field(ge=0)] = 0.0
     """A stream that nobody watched for so long is ended; 0: never."""
     gop_bytes_max: Annotated[int, Field(ge=65_536)] = 16_777_216
+    """Of one stream, kept so that players begin at once."""
     address_life: Seconds = 86_400.0
     """How long a signed play address is good."""
 
@@ -181,6 +186,7 @@ class Database(_Section):
     """Empty URL: SQLite in the data directory."""
 
     url: str = ""
+    """postgresql://user:password@host/name; empty: SQLite in the data directory."""
 
 
 class Admin(_Section):
@@ -195,9 +201,11 @@ class Accounts(_Section):
     """Projects, users and tokens."""
 
     token_life: Seconds = 86_400.0
+    """How long a token is good."""
     subscription_required: bool = False
     """Whether a project must subscribe (POST /v1/{project_id}/subscription) before it is served."""
     quotas: Annotated[dict[str, Annotated[int, Field(ge=0)]], BeforeValidator(_complete)] = DEFAULT_QUOTAS
+    """What a project may have unless it was given more."""
 
 
 class Log(_Section):
@@ -215,6 +223,7 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Path("data")
+    """Embedded database and secret key."""
     demo: bool = True
     """Whether simulated devices start with the gateway."""
     sip: Sip = Sip()

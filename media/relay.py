@@ -36,7 +36,10 @@ class Relay:
         no_viewer_ms: int = 0,
         gop_bytes_max: int = 16_777_216,
         bandwidth_max_bps: int = 40_000_000,
+        hold_ms: int = 200,
     ) -> None:
+        """`hold_ms` is that of receivers which are opened without one of their own."""
+        self._hold_ms = hold_ms
         self._start = lambda: Core(
             play_key=play_key,
             rtp_host=rtp_host,
@@ -101,7 +104,7 @@ class Relay:
         ssrc: int | None = None,
         peer: str | None = None,
         any_peer: bool = False,
-        hold_ms: int = 200,
+        hold_ms: int | None = None,
         private: bool = True,
     ) -> Receiver:
         """Opens a receiver (`Core.open_receiver`)."""
@@ -113,7 +116,7 @@ class Relay:
             ssrc=ssrc,
             peer=peer,
             any_peer=any_peer,
-            hold_ms=hold_ms,
+            hold_ms=self._hold_ms if hold_ms is None else hold_ms,
             private=private,
         )
 

@@ -10,7 +10,7 @@ from gateway.accounts.errors import TokenError
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts
 from gateway.clock import utc_now
-from gateway.inspect.live import LiveGateway, only
+from gateway.inspect.live import LiveError, LiveGateway, only
 from gateway.settings import Settings
 from gateway.store import Store
 from gateway.store.secrets import SecretBox
@@ -32,6 +32,8 @@ def local_access(settings: Settings, url: str, channel: str) -> Iterator[tuple[L
 
 
 async def _lend(settings: Settings, text: str) -> tuple[str, tuple[str, str]]:
+    if not settings.database.url and not settings.key_file.exists():
+        raise LiveError(f"no gateway's data in {settings.data_dir}: give --token, or --user and --password")
     device, slash, channel = text.rpartition("/")
     async with Store.open(settings.database_url, secrets=SecretBox.load(settings.key_file)) as store:
         projects = {

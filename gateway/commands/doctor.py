@@ -1,4 +1,7 @@
-"""`gateway doctor`: what on this machine would keep the gateway from working, before a camera finds out."""
+"""`gateway doctor`: what on this machine would keep the gateway from working, before a camera finds out.
+
+Where a gateway runs already, its ports are taken by itself: then its own word counts (GET /readyz).
+"""
 
 import asyncio
 import errno
@@ -8,8 +11,11 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import typer
 from rich.console import Console
@@ -25,6 +31,8 @@ RECEIVE_BUFFER: Final = 1 << 20
 FILES: Final = 65_536
 DISK: Final = 1 << 30
 RELIABLE_PORTS: Final = 100
+PATIENCE: Final = 3.0
+"""Seconds for a running gateway's answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,7 @@ class Finding:
 
 
 def doctor(file: ConfigFile = None, overrides: Overrides = None) -> None:
-    """Check this machine and the settings; exit code 1 if the gateway could not start."""
+    """Check this machine and the settings; exit code 1 if the gateway could not start, or runs and is not well."""
     settings = load(file, overrides)
     console = Console(highlight=False)
     failed = False
@@ -51,13 +59,17 @@ def doctor(file: ConfigFile = None, overrides: Overrides = None) -> None:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """All checks, one by one."""
+    running = _running(settings.local_url)
+    if running is not None:
+        yield running
     yield _data_dir(settings.data_dir)
     yield asyncio.run(_database(settings))
     sip, http, rtp = settings.sip, settings.http, settings.rtp
-    yield _port("SIP", sip.host, sip.port, socket.SOCK_DGRAM)
-    yield _port("SIP", sip.host, sip.port, socket.SOCK_STREAM)
-    yield _port("HTTP", http.host, http.port, socket.SOCK_STREAM)
-    yield _port("RTP (first of the range)", rtp.host, rtp.port_min, socket.SOCK_DGRAM)
+    ours = running is not None
+    yield _port("SIP", sip.host, sip.port, socket.SOCK_DGRAM, ours=ours)
+    yield _port("SIP", sip.host, sip.port, socket.SOCK_STREAM, ours=ours)
+    yield _port("HTTP", http.host, http.port, socket.SOCK_STREAM, ours=ours)
+    yield _port("RTP (first of the range)", rtp.host, rtp.port_min, socket.SOCK_DGRAM, ours=ours)
     yield _range(rtp.port_min, rtp.port_max)
     yield _addresses(settings)
     yield _receive_buffer()
@@ -86,7 +98,25 @@ async def _database(settings: Settings) -> Finding:
     return Finding(f"{name} answers", True)
 
 
-def _port(name: str, host: str, port: int, kind: socket.SocketKind) -> Finding:
+def _running(url: str) -> Finding | None:
+    """What the gateway at this address says of itself; None if there is none."""
+    what = f"a gateway runs at {url}"
+    try:
+        with urlopen(f"{url}/readyz", timeout=PATIENCE) as answer:
+            answer.read(1024)
+    except HTTPError as error:
+        with error:
+            said = error.read(1024).decode(errors="replace")
+        if error.code != 503:
+            return None  # some other program
+        return Finding(what, False, f"but is not well: {said}")
+    except (OSError, HTTPException):
+        return None
+    return Finding(f"{what} and is well", True)
+
+
+def _port(name: str, host: str, port: int, kind: socket.SocketKind, *, ours: bool = False) -> Finding:
+    """Whether a port is free; `ours`: a gateway runs, so being in use is as it should be."""
     transport = "UDP" if kind is socket.SOCK_DGRAM else "TCP"
     what = f"{name} {transport} {host}:{port}"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -96,6 +126,8 @@ def _port(name: str, host: str, port: int, kind: socket.SocketKind) -> Finding:
         try:
             probe.bind((host, port))
         except OSError as error:
+            if error.errno == errno.EADDRINUSE and ours:
+                return Finding(f"{what} is in use by the running gateway", True)
             if error.errno == errno.EADDRINUSE:
                 return Finding(what, False, "in use: another program, or a gateway that runs already")
             return Finding(what, False, error.strerror or str(error))

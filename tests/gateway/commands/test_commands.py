@@ -1,0 +1,120 @@
+"""The commands that set up and look after a gateway: real databases, real sockets, and no traceback for a mistake."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gateway.cli import app
+from tests.e2e.running import free_ports
+
+PORTS = ("GATEWAY_SIP__PORT", "GATEWAY_HTTP__PORT", "GATEWAY_RTP__PORT_MIN")
+
+
+@pytest.fixture(autouse=True)
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """An empty data directory, loopback, and ports that are free."""
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    for name, port in ports.items():
+        monkeypatch.setenv(name, str(port))
+    for name in ("SIP", "HTTP", "RTP"):
+        monkeypatch.setenv(f"GATEWAY_{name}__HOST", "127.0.0.1")
+    monkeypatch.setenv("GATEWAY_RTP__PORT_MAX", str(min(ports["GATEWAY_RTP__PORT_MIN"] + 200, 65_535)))
+    monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("GATEWAY_DEMO", "0")
+    monkeypatch.setenv("COLUMNS", "200")
+    return ports
+
+
+def run(*words: str, code: int = 0) -> str:
+    """What the command printed; it must end with this code, and of itself."""
+    done = CliRunner().invoke(app, list(words), catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_config_shows_what_counts_and_hides_passwords(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, int]
+) -> None:
+    monkeypatch.setenv("GATEWAY_ADMIN__PASSWORD", "Correct-horse-7")
+    monkeypatch.setenv("GATEWAY_DATABASE__URL", "postgresql://gateway:hidden-one@db.example/gateway")
+    shown = run("config", "--set", "sip.timers.invite=7")
+    told = json.loads(shown)
+    assert (told["sip"]["port"], told["sip"]["timers"]["invite"]) == (settings["GATEWAY_SIP__PORT"], 7.0)
+    assert "Correct-horse-7" not in shown
+    assert "hidden-one" not in shown
+
+
+@pytest.mark.parametrize("command", ["config", "doctor", "serve"])
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [("sip.id=123", "sip.id"), ("sip.prot=5060", "sip.prot"), ("http.port=99999", "http.port"), ("sip", "name=value")],
+)
+def test_a_wrong_setting_is_named(command: str, setting: str, named: str) -> None:
+    assert named in run(command, "--set", setting, code=1)
+
+
+def test_doctor_finds_all_well_on_a_free_machine(tmp_path: Path) -> None:
+    told = run("doctor")
+    assert "✗" not in told
+    assert "embedded database answers" in told
+    assert "runs at" not in told
+
+
+def test_doctor_names_a_port_that_is_taken(settings: dict[str, int]) -> None:
+    port = settings["GATEWAY_SIP__PORT"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", port))
+        told = run("doctor", code=1)
+    assert f"✗ SIP UDP 127.0.0.1:{port}" in told
+    assert "in use" in told
+
+
+def test_doctor_names_a_data_directory_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path / "file"))
+    assert "✗ data directory" in run("doctor", code=1)
+
+
+def test_serve_says_that_a_port_is_in_use(settings: dict[str, int]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", settings["GATEWAY_SIP__PORT"]))
+        told = run("serve", code=1)
+    assert "is another gateway running?" in told
+    assert "Traceback" not in told
+
+
+def test_users_and_projects() -> None:
+    project = run("project", "add", "north").split(": ")[1].strip()
+    assert len(project) == 32
+    assert project in run("project", "list")
+    password = run("user", "add", "li", "--project-name", "north", "--role", "viewer").split(": ")[1].strip()
+    assert "viewer" in run("user", "list")
+    assert run("user", "password", "li").split(": ")[1].strip() != password
+    run("user", "delete", "li")
+    assert "li " not in run("user", "list")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("user", "add", "li", "--project-name", "nowhere"),
+        ("user", "password", "nobody"),
+        ("user", "delete", "nobody"),
+        ("project", "add", "with blank"),
+    ],
+)
+def test_refusals_are_told_in_words(words: tuple[str, ...]) -> None:
+    told = run(*words, code=1)
+    assert "Traceback" not in told
+    assert told.strip()
+
+
+def test_inspect_wants_a_file_or_a_channel() -> None:
+    assert "either a file or --channel" in run("inspect", code=2)
+    assert "give --token" in run("inspect", "--channel", "1/2", code=1)
+    run("project", "add", "north")
+    assert "no channel 1/2" in run("inspect", "--channel", "1/2", code=1)
+    assert "does the gateway run there?" in run("inspect", "--channel", "1/2", "--token", "x", code=1)
