@@ -62,12 +62,12 @@ class World:
     def status(self, channel: Channel) -> InvitationStatus | None:
         return self.app.invitations.status(channel.device_id, channel.channel_id)
 
-    async def until(self, channel: Channel, *statuses: InvitationStatus, seconds: float = 25.0) -> None:
+    async def until(self, channel: Channel, *statuses: InvitationStatus, seconds: float = 60.0) -> None:
         async with asyncio.timeout(seconds):
             while self.status(channel) not in statuses:  # noqa: ASYNC110  (polled as users poll it)
                 await asyncio.sleep(0.02)
 
-    async def nothing_is_held(self, seconds: float = 25.0) -> None:
+    async def nothing_is_held(self, seconds: float = 60.0) -> None:
         """No stream, receiver, dialog or stored call is left."""
 
         def held() -> tuple[int, int]:
