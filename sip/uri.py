@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from sip.errors import SipParseError
@@ -20,6 +21,8 @@ _SIP: Final = re.compile(
 _OTHER: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):([^\s<>\"]+)")
 _THIRD_COLON: Final = re.compile(r"(?<!:):::(?!:)")
 _CLAUSE: Final = "RFC 3261 §19.1.1"
+_REMEMBERED: Final = 4096
+_REMEMBERED_LENGTH: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +45,7 @@ class Uri:
     @staticmethod
     def parse(text: str) -> "Uri":
         """Reads a URI without surrounding blanks or brackets; raises SipParseError."""
-        match = _SIP.fullmatch(text)
-        if match is None:
-            return _parse_other(text)
-        scheme, user, password, host, port, params, headers = match.groups()
-        if not host and not user:
-            raise SipParseError("URI with neither user nor host", len(scheme), _CLAUSE)
-        number = int(port) if port else None
-        if number is not None and number > 0xFFFF:
-            raise SipParseError("port above 65535", match.start(5), _CLAUSE)
-        return Uri(
-            user or None,
-            bare_host(host),
-            number,
-            scheme.lower(),
-            password,
-            _pairs(params[1:], ";") if params else NO_PARAMS,
-            _pairs(headers, "&") if headers else NO_PARAMS,
-        )
+        return _parse_remembered(text) if len(text) <= _REMEMBERED_LENGTH else _parse(text)
 
     def __str__(self) -> str:
         if self.opaque:
@@ -75,6 +61,31 @@ class Uri:
         if self.headers:
             text += "?" + "&".join(_pair(*item) for item in self.headers.items())
         return text
+
+
+def _parse(text: str) -> Uri:
+    match = _SIP.fullmatch(text)
+    if match is None:
+        return _parse_other(text)
+    scheme, user, password, host, port, params, headers = match.groups()
+    if not host and not user:
+        raise SipParseError("URI with neither user nor host", len(scheme), _CLAUSE)
+    number = int(port) if port else None
+    if number is not None and number > 0xFFFF:
+        raise SipParseError("port above 65535", match.start(5), _CLAUSE)
+    return Uri(
+        user or None,
+        bare_host(host),
+        number,
+        scheme.lower(),
+        password,
+        _pairs(params[1:], ";") if params else NO_PARAMS,
+        _pairs(headers, "&") if headers else NO_PARAMS,
+    )
+
+
+_parse_remembered: Final = lru_cache(_REMEMBERED)(_parse)
+"""The same few URIs stand in From, To, Contact and request line of message after message; a few MiB at most."""
 
 
 def bare_host(host: str) -> str:

@@ -27,7 +27,17 @@ from gateway.store.channels import set_channel_states
 from gateway.store.credentials import lock_project
 from gateway.store.events import append_events
 from gateway.store.provisions import Provisions
-from gateway.store.tables import calls, channels, credentials, devices, registrations, serials, state_events, streams
+from gateway.store.tables import (
+    UtcDateTime,
+    calls,
+    channels,
+    credentials,
+    devices,
+    registrations,
+    serials,
+    state_events,
+    streams,
+)
 
 SORTABLE: Final[Sortable] = {
     "created_at": devices.c.created_at,
@@ -297,19 +307,34 @@ async def _save_registrations(connection: AsyncConnection, items: Sequence[_Save
     await connection.execute(
         _upsert(connection.dialect.name), [_registration_values(registration) for registration in latest.values()]
     )
+    events = {item.event.device_id: item.event for item in items if item.event is not None}
     await connection.execute(
-        sa.update(devices)
-        .where(devices.c.device_id == sa.bindparam("id"))
-        .values(
-            registered_at=sa.func.coalesce(devices.c.registered_at, sa.bindparam("registered")),
-            last_seen_at=sa.bindparam("seen"),
-        ),
-        [
-            {"id": device_id, "registered": registration.registered_at, "seen": registration.last_seen_at}
-            for device_id, registration in latest.items()
-        ],
+        _REGISTERED, [_registered_values(one, events.get(one.device_id)) for one in latest.values()]
     )
-    await _write_states(connection, [item.event for item in items if item.event is not None])
+    await append_events(connection, [item.event for item in items if item.event is not None])
+
+
+_REGISTERED: Final = (
+    sa.update(devices)
+    .where(devices.c.device_id == sa.bindparam("id"))
+    .values(
+        registered_at=sa.func.coalesce(devices.c.registered_at, sa.bindparam("registered", type_=UtcDateTime)),
+        last_seen_at=sa.bindparam("seen"),
+        state=sa.func.coalesce(sa.bindparam("after", type_=sa.Text), devices.c.state),
+        updated_at=sa.func.coalesce(sa.bindparam("at", type_=UtcDateTime), devices.c.updated_at),
+    )
+)
+"""One statement for the row of a device, whether its state changes with the registration or not."""
+
+
+def _registered_values(registration: Registration, event: StateEvent | None) -> dict[str, Any]:
+    return {
+        "id": registration.device_id,
+        "registered": registration.registered_at,
+        "seen": registration.last_seen_at,
+        "after": None if event is None else event.after,
+        "at": None if event is None else event.at,
+    }
 
 
 def _upsert(dialect: str) -> sa.Insert:

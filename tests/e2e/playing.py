@@ -44,7 +44,7 @@ async def websocket_flv(url: str, seconds: float) -> bytes:
         async with asyncio.timeout(seconds), connect(url, max_size=None) as socket:
             async for message in socket:
                 assert isinstance(message, bytes)
-                pieces.append(message)  # noqa: PERF401  (kept when time is up)
+                pieces.append(message)
     except TimeoutError:
         pass
     return b"".join(pieces)

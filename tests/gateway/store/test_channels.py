@@ -207,7 +207,9 @@ async def test_a_refused_rename_changes_nothing(store: Store) -> None:
 async def test_support_of_tcp_and_coding_are_kept(store: Store) -> None:
     (added,) = (await take(store, entry(FIRST))).added
     await store.channels.set_tcp_support(NVR, FIRST, True)
-    await store.streams.set_encode_types([("default", added.stream_name, "H265"), ("default", "unknown", "H264")], LATER)
+    await store.streams.set_encode_types(
+        [("default", added.stream_name, "H265"), ("default", "unknown", "H264")], LATER
+    )
     channel = await store.channels.get(NVR, FIRST)
     stream = await store.streams.get(PROJECT, added.stream_name)
     assert channel is not None
