@@ -62,7 +62,7 @@ SENTENCES: Final = {
         "Set the camera's time or switch on NTP; recordings are looked for by its clock.",
     ),
     # catalogue
-    "catalogue": Sentences("The catalogue was read and names {codes} codes."),
+    "catalogue": Sentences("The catalogue was read; codes in it: {codes}."),
     "catalogue_reading": Sentences("The catalogue is being read."),
     "catalogue_missing": Sentences(
         "The device has not answered the catalogue query.",

@@ -24,8 +24,9 @@ SMALL = ClipSpec(width=320, height=192, fps=15, gop=15, seconds=2, bitrate_bps=3
 
 
 @pytest.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    running = RunningGateway(tmp_path, {"GATEWAY_SIP__TIMERS__MEDIA": "1.5", "GATEWAY_SIP__TIMERS__CATALOGUE": "5"})
+async def gateway(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[RunningGateway]:
+    """A running gateway; a test may give it settings as the fixture's parameter."""
+    running = RunningGateway(tmp_path, {"GATEWAY_SIP__TIMERS__MEDIA": "1.5", **getattr(request, "param", {})})
     try:
         yield await running.start()
     finally:
@@ -114,6 +115,7 @@ async def test_from_never_registered_to_playing_and_its_packets(gateway: Running
         assert (await gateway.set_state(channel, "ACTIVE")).status_code == 200
         await gateway.wait_for(device_id, "INVITE_SUCCESS")
         await packets_by_api(gateway, device_id)
+        await leaving_frees_the_tap(gateway, device_id)
         await packets_by_command(gateway, device_id, tmp_path / "live.pcap")
         found = await wait_for_main(gateway, device_id, "unwatched")
         assert {one["verdict"] for one in found["findings"]} <= {"ok", "waiting"}, found["findings"]
@@ -151,6 +153,24 @@ async def packets_by_api(gateway: RunningGateway, device_id: str) -> None:
     assert (await gateway.client.get(path, params={"seconds": 61})).status_code == 400
 
 
+async def leaving_frees_the_tap(gateway: RunningGateway, device_id: str) -> None:
+    """It is written while packets come; who hangs up ends it."""
+    path = f"{gateway.url}/gb/v1/channels/{device_id}/{device_id}/packets"
+    async with gateway.client.stream("GET", path, params={"seconds": 60}) as answer:
+        size = 0
+        async with asyncio.timeout(5):
+            async for piece in answer.aiter_bytes():
+                size += len(piece)
+                if size > 10_000:
+                    break
+    async with asyncio.timeout(10):
+        while True:
+            again = await gateway.client.get(path, params={"seconds": 0.2})
+            if again.status_code == 200:
+                return
+            await asyncio.sleep(0.1)
+
+
 async def packets_by_command(gateway: RunningGateway, device_id: str, file: Path) -> None:
     """Without a password: who may read the database may look. The plain channel id is enough while it is unique."""
     words = ("inspect", "--channel", device_id, "--seconds", "1.5", "--json", "--save", str(file))
@@ -166,6 +186,30 @@ async def packets_by_command(gateway: RunningGateway, device_id: str, file: Path
     )
     assert wrong.returncode == 1
     assert "wrong" in wrong.stderr
+
+
+@pytest.mark.parametrize("gateway", [{"GATEWAY_RTP__PREFER": "TCP_PASSIVE"}], indirect=True)
+async def test_what_comes_over_tcp_is_captured_as_tcp(gateway: RunningGateway) -> None:
+    (device_id,) = await gateway.provision()
+    async with camera(gateway, device_id):
+        channel = await gateway.wait_for(device_id, "ONLINE")
+        assert (await gateway.set_state(channel, "ACTIVE")).status_code == 200
+        await gateway.wait_for(device_id, "INVITE_SUCCESS")
+        path = f"{gateway.url}/gb/v1/channels/{device_id}/{device_id}/packets"
+        answer = await gateway.client.get(path, params={"seconds": 2})
+        (stream,) = inspect_file(BytesIO(answer.content), "live").streams
+        assert stream.transport == (await diagnose(gateway, device_id))["call"]["media"]["transport"].partition("_")[0]
+        assert stream.transport == "tcp"
+        assert stream.received == stream.expected > 20
+        assert stream.program is not None
+        assert stream.program.video is not None
+
+
+async def test_doctor_knows_the_gateway_that_runs(gateway: RunningGateway) -> None:
+    done = await asyncio.to_thread(command, gateway, "doctor", "--set", f"sip.port={gateway.sip_port}")
+    assert done.returncode == 0, done.stdout
+    assert f"a gateway runs at {gateway.url} and is well" in done.stdout
+    assert f":{gateway.http_port} is in use by the running gateway" in done.stdout
 
 
 async def test_accepted_but_no_media(gateway: RunningGateway) -> None:
