@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from gateway.simulator.config import Server
 from gateway.simulator.events import EventKind
@@ -16,24 +14,6 @@ from tests.e2e.playing import flv, until
 from tests.e2e.running import DOMAIN, SERVER_ID, RunningGateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def impatient(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningGateway]:
-    """A gateway that waits seconds where the standard waits longer."""
-    waits = {
-        "GATEWAY_SIP__TIMERS__INVITE": "4",
-        "GATEWAY_SIP__TIMERS__MEDIA": "4",
-        "GATEWAY_SIP__TIMERS__KEEPALIVE_INTERVAL": "5",
-        "GATEWAY_SIP__TIMERS__KEEPALIVE_COUNT": "2",
-        "GATEWAY_SIP__TIMERS__KEEPALIVE_GRACE": "1",
-        "GATEWAY_RTP__SILENCE": "2",
-    }
-    running = RunningGateway(tmp_path_factory.mktemp("impatient"), waits)
-    try:
-        yield await running.start()
-    finally:
-        await running.close()
 
 
 async def test_a_refusal_is_told_to_the_caller(impatient: RunningGateway) -> None:

@@ -1,12 +1,10 @@
 """The pictures that come out are those that went in, bit by bit, whatever the way and however bad the line."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from gateway.simulator.clip import clip
 from gateway.simulator.link import Link
@@ -24,17 +22,6 @@ WATCHED_S = 5.0
 LOSSY_S = 7.0
 BAD = Misbehaviour(reorder=0.02, duplicate=0.01, seed=3)
 LOSSY = Misbehaviour(loss=0.01, silent=LOSSY_S, seed=5)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def calling_gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningGateway]:
-    """One that connects to devices by itself where TCP is preferred."""
-    order = {"GATEWAY_RTP__TCP_ORDER": '["TCP_ACTIVE"]'}
-    running = RunningGateway(tmp_path_factory.mktemp("calling"), order)
-    try:
-        yield await running.start()
-    finally:
-        await running.close()
 
 
 async def invited(gateway: RunningGateway, device_id: str, **settings: str) -> Channel:
@@ -68,8 +55,8 @@ async def test_pictures_when_the_device_connects(gateway: RunningGateway, tmp_pa
     await played(gateway, tmp_path, "tcp_active", {"tcp_priority": "TRUE"})
 
 
-async def test_pictures_when_the_gateway_connects(calling_gateway: RunningGateway, tmp_path: Path) -> None:
-    await played(calling_gateway, tmp_path, "tcp_passive", {"tcp_priority": "TRUE"})
+async def test_pictures_when_the_gateway_connects(impatient: RunningGateway, tmp_path: Path) -> None:
+    await played(impatient, tmp_path, "tcp_passive", {"tcp_priority": "TRUE"})
 
 
 async def test_under_loss_the_picture_recovers_and_the_figure_is_right(gateway: RunningGateway, tmp_path: Path) -> None:
