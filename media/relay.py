@@ -1,7 +1,8 @@
 """The relay on asyncio: `media._core.Core` as an async context manager whose events come to one callback.
 
-A translation and nothing else: no rule lives here. All calls are made from the loop's thread; those of the core
-return at once, but for starting and closing, which wait for threads and so are made in one.
+A translation and nothing else: no rule lives here. All calls but the snapshots (`stream`, `streams`) are made from the
+loop's thread and return at once; starting and closing wait for threads and so are made in one. Snapshots wait too, some
+milliseconds as a rule and two seconds at worst: whoever wants many, or must not wait, takes them in a thread.
 """
 
 import asyncio

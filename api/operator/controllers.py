@@ -107,7 +107,11 @@ class OperatorController(Controller):
         listing = await gateway.devices.channels(
             project.project_id, offset=offset, limit=limit, device_id=device_id or None
         )
-        views = [_channel(gateway, project.name, base, channel, state) for channel, state in listing.entries]
+        live = await gateway.streams.live(project.name, [channel.stream_name for channel, _ in listing.entries])
+        views = [
+            _channel(gateway, project.name, base, channel, state, live.get(channel.stream_name))
+            for channel, state in listing.entries
+        ]
         return ChannelList(total=listing.total, channels=views)
 
     @get("/devices/{device_id:str}", summary="A device, also as it describes itself")
@@ -142,8 +146,9 @@ class OperatorController(Controller):
         return EventList(events=events, next=events[-1].number if len(events) == limit else None)
 
 
-def _channel(gateway: Gateway, app: str, base: str, channel: Channel, state: DeviceState) -> ChannelView:
-    live = gateway.streams.live(app, channel.stream_name)
+def _channel(
+    gateway: Gateway, app: str, base: str, channel: Channel, state: DeviceState, live: LiveStream | None
+) -> ChannelView:
     return ChannelView(
         device_id=channel.device_id,
         channel_id=channel.channel_id,

@@ -1,6 +1,6 @@
 """What flows: the relay as the domain sees it, and the addresses that play a stream. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
@@ -9,6 +9,10 @@ from urllib.parse import quote
 class LiveStream(Protocol):
     """A stream in the relay at one moment (`media._core.Stream`)."""
 
+    @property
+    def app(self) -> str: ...
+    @property
+    def name(self) -> str: ...
     @property
     def transport(self) -> str: ...
     @property
@@ -77,10 +81,14 @@ class ReceivedStream(LiveStream, Protocol):
 
 
 class RelayView(Protocol):
-    """As much of the relay as is needed to tell about streams."""
+    """As much of the relay as is needed to tell about streams. Snapshots wait for the thread that the stream lives on,
+    which has its turns a millisecond apart: ask for them off the loop."""
 
     def stream(self, app: str, name: str) -> LiveStream | None:
         """A snapshot; None if nothing of that name is open."""
+
+    def streams(self) -> Sequence[LiveStream]:
+        """A snapshot of all streams."""
 
     def sign(self, app: str, name: str, expires: int) -> str:
         """The query that lets its bearer play the stream until `expires` (UNIX seconds)."""

@@ -1,7 +1,10 @@
 """Streams of a project: what is stored of them, what flows, and where it plays."""
 
+import asyncio
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from gateway.devices.model import Channel
 from gateway.errors import NotFoundError
@@ -10,6 +13,9 @@ from gateway.store import Store, StreamFilter
 from gateway.streams.errors import StreamStoppedError
 from gateway.streams.live import LiveStream, PlayAddresses, RelayView, play_addresses
 from gateway.streams.model import ShareType, StreamRecord, StreamState
+
+ASKED_SINGLY: Final = 50
+"""Streams that the relay is asked about one by one; about more it is asked once for all that it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +41,17 @@ class Streams:
 
     async def list(self, project_id: str, wanted: StreamFilter, page: Page | None) -> Listing[StreamNow]:
         listing = await self._store.streams.list(project_id, wanted, page)
-        return Listing(listing.total, [self._now(record) for record in listing.entries])
+        records = listing.entries
+        live = await self.live(records[0].app, [record.name for record in records]) if records else {}
+        return Listing(listing.total, [StreamNow(record, live.get(record.name)) for record in records])
 
     async def get(self, project_id: str, name: str) -> StreamNow:
         """NotFoundError."""
         record = await self._store.streams.get(project_id, name)
         if record is None:
             raise NotFoundError("stream", name)
-        return self._now(record)
+        live = await self.live(record.app, [record.name])
+        return StreamNow(record, live.get(record.name))
 
     async def endpoint(
         self, project_id: str, name: str, base_url: str, at: datetime
@@ -66,9 +75,13 @@ class Streams:
         expires = int((at + self._address_life).timestamp())
         return play_addresses(app, name, base_url, relay=self._relay, expires=expires, private=private)
 
-    def live(self, app: str, name: str) -> LiveStream | None:
-        """What flows under this address now."""
-        return self._relay.stream(app, name)
+    async def live(self, app: str, names: Collection[str]) -> Mapping[str, LiveStream]:
+        """What flows of these streams of one project now, by name."""
+        return await asyncio.to_thread(_look, self._relay, app, names)
 
-    def _now(self, record: StreamRecord) -> StreamNow:
-        return StreamNow(record, self._relay.stream(record.app, record.name))
+
+def _look(relay: RelayView, app: str, names: Collection[str]) -> Mapping[str, LiveStream]:
+    if len(names) <= ASKED_SINGLY:
+        found = ((name, relay.stream(app, name)) for name in names)
+        return {name: live for name, live in found if live is not None}
+    return {live.name: live for live in relay.streams() if live.app == app}

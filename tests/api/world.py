@@ -1,7 +1,7 @@
 """A gateway without cameras: real services over a real database, with doors to the parts that speak SIP and media."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from argon2 import PasswordHasher
@@ -50,6 +50,8 @@ S = InvitationStatus
 class Live:
     """A stream as the relay would tell it."""
 
+    app: str = ""
+    name: str = ""
     transport: str = "udp"
     first_packet_ms: int | None = 1
     video_codec: str | None = "H264"
@@ -76,6 +78,9 @@ class Relay:
 
     def stream(self, app: str, name: str) -> Live | None:
         return self.live.get((app, name))
+
+    def streams(self) -> list[Live]:
+        return [replace(live, app=app, name=name) for (app, name), live in self.live.items()]
 
     def sign(self, app: str, name: str, expires: int) -> str:
         return f"expires={expires}&sign=s"

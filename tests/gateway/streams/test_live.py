@@ -11,6 +11,9 @@ class Signer:
     def stream(self, app: str, name: str) -> LiveStream | None:
         return None
 
+    def streams(self) -> list[LiveStream]:
+        return []
+
     def sign(self, app: str, name: str, expires: int) -> str:
         return f"expires={expires}&sign={app}.{name}"
 
