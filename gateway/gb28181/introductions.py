@@ -48,6 +48,7 @@ class Introductions:
         self._planned: Deadlines[DeviceId] = Deadlines()
         self._whole: set[DeviceId] = set()
         self._ready: asyncio.Queue[DeviceId] = asyncio.Queue()  # bounded by the number of devices: each is in it once
+        self._queued: set[DeviceId] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -94,12 +95,15 @@ class Introductions:
     def _fire(self) -> None:
         self._timer = None
         while (device_id := self._planned.pop_due(self._loop.time())) is not None:
-            self._ready.put_nowait(device_id)
+            if device_id not in self._queued:  # it may have been planned again while it waited
+                self._queued.add(device_id)
+                self._ready.put_nowait(device_id)
         self._arm()
 
     async def _work(self) -> None:
         while True:
             device_id = await self._ready.get()
+            self._queued.discard(device_id)
             try:
                 await self._introduce(device_id)
             except Exception:  # the outermost frame of one device's turn

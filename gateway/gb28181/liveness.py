@@ -12,7 +12,7 @@ import structlog
 
 from gateway.devices.model import Device, DeviceId, DeviceState, Registration, StateCause, StateEvent
 from gateway.devices.presence import DevicePresence
-from gateway.errors import IllegalTransitionError, UnavailableError
+from gateway.errors import GatewayError, IllegalTransitionError
 from gateway.gb28181.directory import Directory, RegisteredDevice, codes_of
 from gateway.gb28181.notices import DeviceForgotten, DeviceOffline, DeviceOnline, Notices
 from gateway.gb28181.state_writer import StateWriter
@@ -252,7 +252,7 @@ class Liveness:
                 await devices.touch(seen)
             await asyncio.gather(*(devices.set_keepalive_interval(*item) for item in learnt.items()))
             await asyncio.gather(*(devices.set_info(*item) for item in infos.items()))
-        except UnavailableError as error:  # the next keepalive says it again
+        except GatewayError as error:  # the next keepalive says it again
             log.warning("not written when devices were heard", error=str(error), devices=len(seen))
 
 

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from gateway.gb28181.limits import RateLimit
 from gateway.gb28181.registrar import FOREIGN_NONCE, UNAUTHENTICATED, UNKNOWN_DEVICE
 from sip.digest import Verdict
 from sip.flow import Flow
@@ -24,6 +25,9 @@ DEVICES_MAX: Final = 4_096
 KINDS_MAX: Final = 8
 """Different refusals (by reason and source) kept of one id."""
 ID_LENGTH: Final = 32
+LINES_RATE: Final = 5.0
+"""Lines a second into the log, bursts of `LINES_BURST`: who makes up ids and addresses must not fill the disk."""
+LINES_BURST: Final = 200.0
 CHALLENGES: Final = frozenset({UNAUTHENTICATED, FOREIGN_NONCE, *(one.value for one in Verdict if one.is_stale)})
 """What only asks the device to answer anew."""
 
@@ -63,9 +67,11 @@ class Refusals:
         self._clock = clock
         self._refused: OrderedDict[str, OrderedDict[tuple[str, str], Refusal]] = OrderedDict()
         self._challenged: OrderedDict[str, Refusal] = OrderedDict()
+        self._lines: RateLimit[None] = RateLimit(LINES_RATE, LINES_BURST)
 
     def note(self, user: str, flow: Flow, reason: str) -> None:
-        """A REGISTER was not accepted. Each new reason of an id is logged once, not each attempt."""
+        """A REGISTER was not accepted. Each new reason of an id is logged once, not each attempt, and only so many a
+        second."""
         user = user[:ID_LENGTH]
         now, (host, port) = self._clock(), flow.remote
         made = Refusal(user, reason, flow.transport, host, port, first_at=now, last_at=now)
@@ -78,7 +84,7 @@ class Refusals:
         before = kinds.get(key)
         if before is not None:
             made.first_at, made.count = before.first_at, before.count + 1
-        else:
+        elif self._lines.allow(now.timestamp(), None):
             log.warning("REGISTER not accepted", sender=user, flow=str(flow), reason=reason)
         _put(kinds, key, made, KINDS_MAX)
 

@@ -3,8 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog
 
-from gateway.gb28181.refusals import DEVICES_MAX, KINDS_MAX, Refusals
+from gateway.gb28181.refusals import DEVICES_MAX, KINDS_MAX, LINES_BURST, LINES_RATE, Refusals
 from gateway.gb28181.registrar import FOREIGN_NONCE, UNAUTHENTICATED, UNKNOWN_DEVICE
 from sip.digest import Verdict
 from sip.flow import Address, Flow
@@ -86,3 +87,14 @@ def test_a_flood_leaves_it_bounded(refusals: Refusals) -> None:
     refusals.note("x" * 10_000, flow(), UNKNOWN_DEVICE)
     assert len(refusals.of_device("x" * 32)) == 1
     assert not refusals.of_device("x" * 33)
+
+
+def test_made_up_ids_do_not_fill_the_log(refusals: Refusals, clock: Clock) -> None:
+    with structlog.testing.capture_logs() as lines:
+        for number in range(10_000):
+            refusals.note(f"3402000000132{number:07d}", flow(), UNKNOWN_DEVICE)
+        assert len(lines) == LINES_BURST
+        clock.now += timedelta(seconds=2)
+        for number in range(100):
+            refusals.note(f"3402000000118{number:07d}", flow(), UNKNOWN_DEVICE)
+        assert len(lines) == LINES_BURST + 2 * LINES_RATE
