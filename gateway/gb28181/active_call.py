@@ -356,7 +356,11 @@ class ActiveCall:
         except AnswerError as error:
             self.handle(BadAnswer(str(error)))
             return
-        self._tell_relay(self.receiver, answer, attempt)
+        try:
+            self._tell_relay(self.receiver, answer, attempt)
+        except CoreError as error:  # on the shared port it may name the SSRC of another stream
+            self.handle(BadAnswer(str(error)))
+            return
         self._on_answered(self)
         self.handle(Answered())
 

@@ -172,7 +172,13 @@ class RegistrationService:
         event = self._liveness.event(device, before, DeviceState.OFFLINE, StateCause.UNREGISTER)
         gone = DeviceOffline(device.device_id, StateCause.UNREGISTER)
         channels = self._notices.publish(gone) if before is DeviceState.ONLINE else []
-        await self._store.devices.set_state(event, channels=channels, ends_registration=True)
+        try:
+            await self._store.devices.set_state(event, channels=channels, ends_registration=True)
+        except UnavailableError:
+            if device.online:  # it gets 503 and is still registered: whoever heard that it is gone must hear this too
+                back = DeviceOnline(device.device_id, StateCause.REGISTER, was_online=False)
+                self._states.put(device.device_id, None, [*channels, *self._notices.publish(back)])
+            raise
         self._liveness.handle_unregistered(device)
         log.info("device unregistered", device_id=device.device_id)
 

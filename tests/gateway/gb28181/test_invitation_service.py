@@ -23,6 +23,7 @@ from gateway.simulator.clip import ClipSpec
 from gateway.simulator.config import ChannelSpec, DeviceSpec, FleetConfig, Server
 from gateway.simulator.fleet import Fleet
 from gateway.simulator.misbehaviour import Misbehaviour, parse_misbehaviour
+from media._core import CoreError
 from tests.e2e.running import free_ports
 
 PASSWORD = "Camera-pass-1"
@@ -120,6 +121,22 @@ async def test_video_flows_until_it_is_cancelled(world: World) -> None:
         await world.nothing_is_held()
         with pytest.raises(NotInvitedError):
             await world.app.invitations.cancel(channel)
+
+
+async def test_an_answer_that_the_relay_cannot_follow_ends_the_call(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object, **_named: object) -> None:
+        raise CoreError("SSRC 1 is another stream's")
+
+    monkeypatch.setattr(world.app.relay, "expect", refuse)
+    ids = await world.provision(1)
+    async with world.fleet(ids):
+        channel = await world.channel(ids[0])
+        with pytest.raises(InvitationError, match="another stream"):
+            await world.app.invitations.invite(channel)
+        assert world.status(channel) is InvitationStatus.ONLINE
+        await world.nothing_is_held()
 
 
 async def test_a_call_ends_though_its_cancellation_cannot_be_written(

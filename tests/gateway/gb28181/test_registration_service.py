@@ -8,6 +8,7 @@ import pytest
 
 from gateway.devices.model import DeviceState, StateCause
 from gateway.devices.presence import Patience
+from gateway.errors import UnavailableError
 from gateway.gb28181.notices import DeviceOffline, DeviceOnline
 from gateway.gb28181.registrar import RegistrarPolicy
 from gateway.store import Store
@@ -115,6 +116,27 @@ async def test_an_unknown_device_is_refused(running: Running) -> None:
         assert (await device.register()).status == 403
     (refusal,) = running.server.refusals.strangers()
     assert (refusal.device_id, refusal.reason) == ("34020000001320009999", "no device of this id is provisioned")
+
+
+async def test_unregistering_that_cannot_be_written_changes_nothing(
+    running: Running, provisioned: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_arguments: object, **_named: object) -> None:
+        raise UnavailableError("away")
+
+    async with running.device() as device:
+        await device.register()
+        with monkeypatch.context() as patch:
+            patch.setattr(provisioned.devices, "set_state", away)
+            assert (await device.register(0)).status == 503
+        assert running.notices[-2:] == [
+            DeviceOffline(NVR, StateCause.UNREGISTER),
+            DeviceOnline(NVR, StateCause.REGISTER, was_online=False),
+        ]
+        assert running.server.directory.flow(NVR) is not None
+        assert await device.keepalive() == 200
+        assert (await device.register(0)).status == 200
+    assert (await states(provisioned))[-1] == ("ONLINE", "OFFLINE", "UNREGISTER")
 
 
 async def test_unregistering_is_offline_and_forgotten_by_the_store(running: Running, provisioned: Store) -> None:
