@@ -285,8 +285,11 @@ def _media_address(rules: tuple[Advertised, ...], flow: Flow) -> str:
 
 
 def _address_of(server: DeviceServer, device_id: DeviceId) -> Address | None:
+    """None if several devices are there: a proxy's messages are not all this one's."""
     device = server.directory.get(device_id)
-    return device.flow.remote if device is not None and device.flow is not None else None
+    if device is None or device.flow is None or len(server.directory.at(device.flow)) > 1:
+        return None
+    return device.flow.remote
 
 
 def _own_host(settings: Settings) -> str:

@@ -21,8 +21,9 @@ KEPT: Final = 200
 BYTES_KEPT: Final = 16_384
 """Of one message."""
 TRACED_AT_ONCE: Final = 100
+_NAMED: Final = re.compile(rb"(?i)sips?:([0-9a-z]{1,32})@")
 _SECRETS: Final = re.compile(
-    rb'(?i)((?:response|cnonce|nonce)=")[^"]*|(<Password>)[^<]*|(\ba=password:)[^\r\n]*',
+    rb'(?i)((?:response|cnonce|nonce)[ \t]*=[ \t]*"?)[^",\s]*|(<Password>)[^<]*|(\ba=password:)[^\r\n]*',
 )
 
 
@@ -45,8 +46,9 @@ class TooManyTracesError(ConflictError):
 class SipTraces:
     """Keeps the messages of the devices that somebody looks at. While nobody does, it costs nothing.
 
-    `address(device_id)` is where the device is registered from; a message belongs to a device that it names, or that
-    it came from or goes to.
+    `address(device_id)` is where the device is registered from, None if others are there too; a message belongs to a
+    device whose id a URI in its head has, or that it came from or goes to. What a body says proves nothing: others'
+    catalogues name many ids, and an id given by hand may be a single letter.
     """
 
     def __init__(
@@ -85,14 +87,14 @@ class SipTraces:
         return list(self._rings.get(device_id, ()))
 
     def _take(self, trace: Trace) -> None:
+        named = {name.decode() for name in _NAMED.findall(trace.data.partition(b"\r\n\r\n")[0])}
         for device_id, ring in self._rings.items():
-            if device_id.encode() in trace.data or trace.flow.remote == self._address(device_id):
+            if device_id in named or trace.flow.remote == self._address(device_id):
                 message = self._message(trace)
                 ring.append(message)
                 log.info(
                     "sip", device=device_id, sent=trace.sent, remote=message.remote, message=message.text
                 )  # the switch is the operator's wish to see it
-                return
 
     def _message(self, trace: Trace) -> TracedMessage:
         flow = trace.flow
