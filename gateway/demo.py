@@ -129,19 +129,26 @@ class _Inviter:
 
 async def _keep_running(order: ChildOrder) -> None:
     while True:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway.demo", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
-        )
         try:
-            assert child.stdin is not None
-            child.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
-            status = await child.wait()
-            log.warning("the demonstration devices ended", status=status)
-        finally:
-            if child.returncode is None:
-                child.terminate()
-                await child.wait()
+            await _run(order)
+        except OSError as error:  # no memory for a process: the cameras go on without a demonstration
+            log.warning("the demonstration devices were not started", error=str(error))
         await asyncio.sleep(RESTART_SECONDS)
+
+
+async def _run(order: ChildOrder) -> None:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway.demo", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        assert child.stdin is not None
+        child.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
+        status = await child.wait()
+        log.warning("the demonstration devices ended", status=status)
+    finally:
+        if child.returncode is None:
+            child.terminate()
+            await child.wait()
 
 
 async def _run_child(order: ChildOrder) -> None:
