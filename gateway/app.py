@@ -79,7 +79,7 @@ class App:
     @asynccontextmanager
     async def open(cls, settings: Settings) -> AsyncIterator["App"]:
         """Starts everything but HTTP. GatewayError or OSError if something cannot be had (database, port)."""
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(0o700, parents=True, exist_ok=True)
         secrets = SecretBox.load(settings.key_file)
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(Store.open(settings.database_url, secrets=secrets))

@@ -87,7 +87,8 @@ class Transports:
         try:
             self._udp_socket(flow.local).send(flow, data)
         except OSError as error:
-            logger.info("datagram not sent", extra={"flow": str(flow), "error": str(error)})
+            # counted as `unsent`; not worth a line each, for strangers choose where our answers go
+            logger.debug("datagram not sent", extra={"flow": str(flow), "error": str(error)})
             self._loop.call_soon(self._on_closed, flow, str(error))
 
     def close_flow(self, flow: Flow) -> None:

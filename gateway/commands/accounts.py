@@ -27,7 +27,7 @@ def _run(file: Path | None, overrides: list[str] | None, work: Callable[[Account
     settings = load(file, overrides)
 
     async def main() -> None:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(0o700, parents=True, exist_ok=True)
         secrets = SecretBox.load(settings.key_file)
         async with Store.open(settings.database_url, secrets=secrets) as store:
             await work(Accounts(store, Quotas(settings.accounts.quotas)))

@@ -26,6 +26,8 @@ from gateway.settings import Settings
 log = structlog.get_logger(__name__)
 
 STOP_SECONDS = 15.0
+DOOR_IDLE_SECONDS = 60
+"""Longer than the front door keeps an idle connection (30 s): only one side may end it, or a request meets its end."""
 
 
 def serve(file: ConfigFile = None, overrides: Overrides = None) -> None:
@@ -66,7 +68,13 @@ async def _http(app: App) -> AsyncIterator[int]:
     path.unlink(missing_ok=True)
     application: Any = create(services(app))
     config = uvicorn.Config(
-        application, uds=str(path), log_config=None, access_log=False, timeout_graceful_shutdown=5, lifespan="off"
+        application,
+        uds=str(path),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        timeout_keep_alive=DOOR_IDLE_SECONDS,
+        lifespan="off",
     )
     server = _Server(config)
     app.background.spawn(server.serve(), "api")

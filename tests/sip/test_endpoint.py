@@ -1,6 +1,7 @@
 """The shell on real sockets: what an application sees of requests, calls, subscriptions, connections and overload."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -519,3 +520,14 @@ async def test_a_bug_in_the_core_costs_one_message(monkeypatch: pytest.MonkeyPat
         await eventually(lambda: platform.counters["endpoint.internal_errors"] >= 1)
         monkeypatch.setattr(platform._core, "handle_datagram", broken)
         assert (await task).status == 200
+
+
+async def test_where_answers_cannot_go_is_counted_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A stranger may send from port 0, as fast as the network carries it."""
+    caplog.set_level(logging.INFO)
+    async with listening("UDP") as endpoint:
+        nowhere = Flow("UDP", endpoint.addresses[0][1], Address("127.0.0.1", 0))
+        with pytest.raises(FlowClosedError):
+            await endpoint.request(request("OPTIONS"), flow=nowhere, timeout=1)
+        assert endpoint.counters["udp.unsent"] == 1
+    assert not caplog.records

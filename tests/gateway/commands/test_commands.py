@@ -118,3 +118,8 @@ def test_inspect_wants_a_file_or_a_channel() -> None:
     run("project", "add", "north")
     assert "no channel 1/2" in run("inspect", "--channel", "1/2", code=1)
     assert "does the gateway run there?" in run("inspect", "--channel", "1/2", "--token", "x", code=1)
+
+
+def test_the_data_directory_is_its_owners_alone(tmp_path: Path) -> None:
+    run("project", "list")
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
