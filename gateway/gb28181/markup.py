@@ -15,7 +15,11 @@ from xml.sax.saxutils import escape, quoteattr
 from gateway.gb28181.charset import Charset, encode
 
 DEPTH_MAX: Final = 8
-ELEMENTS_MAX: Final = 200_000
+ELEMENTS_MAX: Final = 50_000
+"""More than a catalogue of the largest SIP body can hold (1 MiB, 20 bytes each), and read within 0.2 s: messages are
+read on the loop."""
+STRAYS_MAX: Final = 1_000
+"""Signs `<` that are no tag; a document with more of them is none."""
 TEXT_MAX: Final = 4096
 """Characters of one element's text; more is cut off."""
 ATTRIBUTES_MAX: Final = 16
@@ -178,6 +182,7 @@ class _LenientReader:
         self._builder = _Builder()
         self._repairs: set[str] = set()
         self._unclosed: set[str] = set()
+        self._strays = 0
 
     def read(self) -> tuple[Element, tuple[str, ...]]:
         """The root and the names of the repairs. Raises ManscdpError if there is none."""
@@ -210,6 +215,9 @@ class _LenientReader:
                 if opening == _CDATA:
                     self._builder.text(self._text[at + len(opening) : end])
                 return end + len(closing)
+        self._strays += 1
+        if self._strays > STRAYS_MAX:
+            raise ManscdpError(f"more than {STRAYS_MAX} signs < that are no tag", at)
         self._repairs.add("xml-stray-less-than")
         self._builder.text("<")
         return at + 1
