@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self, TypeVar
 
+from sip.alarm import Alarm
 from sip.call import Call, CallCause, Ended, Party
 from sip.core import Core, PendingRequest
 from sip.digest import DigestClient
@@ -46,7 +47,6 @@ from sip.values import CSeq
 logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT: Final = 8.0  # seconds; devices that have not answered a MESSAGE by then never do
-MIN_DELAY: Final = 0.001  # seconds; sockets get their turn whatever the core wants
 RETRY_AFTER: Final = 5  # seconds, told with 503
 BUILT_IN: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS")
 
@@ -107,7 +107,7 @@ class Endpoint:
         self._pending: set[PendingRequest] = set()
         self._traces: list[Callable[[Trace], None]] = []
         self._closed_callbacks: list[Callable[[Flow, str], None]] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm: Alarm
         self._own = EndpointCounters()
         self._core = Core(
             token,
@@ -124,6 +124,7 @@ class Endpoint:
 
     async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
+        self._alarm = Alarm(self._fire)
         self._transports = Transports(
             self.loop,
             on_datagram=self._on_datagram,
@@ -143,8 +144,7 @@ class Endpoint:
     async def __aexit__(self, *_exc: object) -> None:
         """Cancels the handlers that still run, fails the requests that still wait, closes the sockets. Calls are not
         ended: whoever made them does that before."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.stop()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -403,15 +403,9 @@ class Endpoint:
 
     def _arm(self) -> None:
         """Armed too early is fine: it fires and re-arms."""
-        due = self._core.next_timeout()
-        if due is None or (self._timer is not None and self._timer.when() <= due):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self.loop.call_at(max(due, self.loop.time() + MIN_DELAY), self._fire)
+        self._alarm.arm(self._core.next_timeout())
 
     def _fire(self) -> None:
-        self._timer = None
         self._core.handle_timeout(self.loop.time())
         self._pump()
 

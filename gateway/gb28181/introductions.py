@@ -14,6 +14,7 @@ from gateway.gb28181.catalogue_service import CatalogueService
 from gateway.gb28181.deadlines import Deadlines
 from gateway.gb28181.directory import Directory, RegisteredDevice
 from gateway.gb28181.query_service import DeviceInquiry
+from sip.alarm import Alarm
 
 CATALOGUE_AGE: Final = 3600.0
 """Seconds after which a device that comes online again is asked again."""
@@ -49,7 +50,7 @@ class Introductions:
         self._whole: set[DeviceId] = set()
         self._ready: asyncio.Queue[DeviceId] = asyncio.Queue()  # bounded by the number of devices: each is in it once
         self._queued: set[DeviceId] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._fire)
 
     @property
     def waiting(self) -> int:
@@ -77,23 +78,16 @@ class Introductions:
 
     def close(self) -> None:
         """Plans nothing more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.stop()
 
     def _plan(self, device: RegisteredDevice, due: float) -> None:
         self._planned.set(device.device_id, due)
         self._arm()
 
     def _arm(self) -> None:
-        due = self._planned.next_timeout()
-        if due is None or (self._timer is not None and self._timer.when() <= due):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(due, self._fire)
+        self._alarm.arm(self._planned.next_timeout())
 
     def _fire(self) -> None:
-        self._timer = None
         while (device_id := self._planned.pop_due(self._loop.time())) is not None:
             if device_id not in self._queued:  # it may have been planned again while it waited
                 self._queued.add(device_id)

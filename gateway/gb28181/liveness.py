@@ -17,6 +17,7 @@ from gateway.gb28181.directory import Directory, RegisteredDevice, codes_of
 from gateway.gb28181.notices import DeviceForgotten, DeviceOffline, DeviceOnline, Notices
 from gateway.gb28181.state_writer import StateWriter
 from gateway.store import DeviceInfo, Store
+from sip.alarm import Alarm
 from sip.flow import Address, Flow
 
 TOUCH_SECONDS: Final = 10.0
@@ -48,7 +49,7 @@ class Liveness:
         self._clock = clock
         self._on_alive = on_alive
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._fire)
         self._learnt: dict[DeviceId, float] = {}
         self._infos: dict[DeviceId, DeviceInfo] = {}
         self._stopping = False
@@ -89,8 +90,7 @@ class Liveness:
     def stop(self) -> None:
         """We are about to end: connections that close now, and time that passes, are not the devices' doing."""
         self._stopping = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.stop()
 
     async def close(self) -> None:
         """Writes what waits; after `stop`, and after `run` has ended."""
@@ -157,12 +157,8 @@ class Liveness:
 
     def pump(self) -> None:
         """Arms the one timer; armed too early is fine: it fires and re-arms."""
-        due = self._directory.deadlines.next_timeout()
-        if due is None or self._stopping or (self._timer is not None and self._timer.when() <= due):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(due, self._fire)
+        if not self._stopping:
+            self._alarm.arm(self._directory.deadlines.next_timeout())
 
     def event(
         self, device: RegisteredDevice, before: DeviceState, after: DeviceState, cause: StateCause, detail: str = ""
@@ -197,7 +193,6 @@ class Liveness:
             self._states.put(device.device_id, None, self._notices.publish(notice))
 
     def _fire(self) -> None:
-        self._timer = None
         now = self._loop.time()
         while (device_id := self._directory.deadlines.pop_due(now)) is not None:
             device = self._directory.get(device_id)
