@@ -66,7 +66,7 @@ class TransactionCounters:
     stray_acks: int = 0
     timeouts: int = 0
     broken: int = 0
-    unanswered: int = 0
+    never_answered: int = 0
     refused_overload: int = 0
     forgotten_early: int = 0
 
@@ -398,7 +398,7 @@ class TransactionLayer:
             self.counters.retransmissions_sent += 1
             self._transmit(machine.flow, machine.message)
         elif action is Action.DELIVER and cause in _FAILURES:
-            self.counters.unanswered += 1
+            self.counters.never_answered += 1
             if transaction.listener is not None:
                 transaction.listener(now, _FAILURES[cause])
 

@@ -191,7 +191,7 @@ def test_a_request_that_nobody_answers_is_forgotten() -> None:
     core.handle_datagram(0.0, FLOW, wire())
     core.handle_timeout(33.0)
     assert core.transactions.sizes["servers"] == core.transactions.sizes["unanswered"] == 0
-    assert core.transactions.counters.unanswered == 1
+    assert core.transactions.counters.never_answered == 1
 
 
 def test_over_tcp_an_answered_request_leaves_nothing() -> None:

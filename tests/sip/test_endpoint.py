@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
 
 import pytest
 
@@ -531,3 +532,10 @@ async def test_where_answers_cannot_go_is_counted_and_not_logged(caplog: pytest.
             await endpoint.request(request("OPTIONS"), flow=nowhere, timeout=1)
         assert endpoint.counters["udp.unsent"] == 1
     assert not caplog.records
+
+
+async def test_no_figure_hides_another() -> None:
+    async with listening("UDP") as endpoint:
+        layer = endpoint._core.transactions
+        named = [name for name in endpoint.counters if name.startswith("transactions.")]
+        assert len(named) == len(asdict(layer.counters)) + len(layer.sizes)
