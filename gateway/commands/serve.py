@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +20,7 @@ from gateway.app import App
 from gateway.clock import utc_now
 from gateway.commands.options import ConfigFile, Overrides, load, told
 from gateway.errors import GatewayError
+from gateway.memory import settle_collector
 from gateway.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -46,19 +46,12 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with App.open(settings) as app, _http(app) as port:
-        _settle_collector()
+        settle_collector()
         announce(app, port)
         if settings.demo:
             await demo.start(app)
         await stop.wait()
         log.info("stopping")
-
-
-def _settle_collector() -> None:
-    """What was made at the start stays: the collector need not walk it again, nor look at every 700th new object."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 @contextlib.asynccontextmanager

@@ -35,6 +35,7 @@ from gateway.credentials.model import Credential, CredentialType
 from gateway.devices.model import DeviceId, DeviceType
 from gateway.gb28181.registrar import RegistrarPolicy
 from gateway.gb28181.server import DevicePolicy, DeviceServer
+from gateway.memory import settle_collector
 from gateway.store import NewDevices, SecretBox, Store
 from sip.endpoint import Endpoint
 from sip.transport import Listen
@@ -174,6 +175,7 @@ async def measure(arguments: argparse.Namespace, folder: str) -> dict[str, float
                 args=(endpoint.addresses[0][1].port, arguments.devices, arguments.keepalives, arguments.window, theirs),
             )
             peer.start()
+            settle_collector()  # as `gateway serve` does
             before = rss_bytes()
             registered = await phase(ours, arguments.profile and f"{arguments.profile}.register")
             held = rss_bytes() - before
