@@ -1,5 +1,6 @@
 """Runs every benchmark of this directory, one after the other: `python -m tests.bench [NAME …]`."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ def main() -> int:
     failed = []
     for name in wanted:
         print(f"\n## {name}\n", flush=True)
-        if subprocess.run([sys.executable, str(found[name])], cwd=HERE.parents[1], check=False).returncode:
+        environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+        command = [sys.executable, str(found[name])]
+        if subprocess.run(command, cwd=HERE.parents[1], env=environment, check=False).returncode:
             failed.append(name)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-//! The programs that `tests/bench/media.py` runs against each other, each on a core of its own:
+//! The programs that `tests/bench/relay.py` runs against each other, each on a core of its own:
 //!
 //! ```text
 //! count STREAMS        the floor of ingest: recvmmsg, count, nothing else

@@ -1,6 +1,6 @@
 """What the relay costs beside the least it could: ingest against a bare `recvmmsg`, fan-out against a bare `write`.
 
-    python tests/bench/media.py [--streams 100 400] [--viewers 500 1000] [--seconds 10] [--json FILE]
+    python tests/bench/relay.py [--streams 100 400] [--viewers 500 1000] [--seconds 10] [--json FILE]
 
 Both sides of a comparison run one after the other on the same core; sender and viewers run on another one. The CPU
 is that of the measured process alone, user and system, as the scheduler counted it, for what it got done: where other
