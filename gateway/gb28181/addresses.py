@@ -36,11 +36,6 @@ def advertise(rules: Iterable[Advertised], peer: str, local: tuple[str, int]) ->
     return local
 
 
-def is_private_to(peer: str, host: str) -> bool:
-    """Whether `host`, named by a peer, cannot be where the peer sent from: another address, or none at all."""
-    return _address(host) != _address(peer)
-
-
 def is_near(registered: str, named: str) -> bool:
     """Whether media may come from, or be fetched from, the address `named` by a device that registered from another.
 

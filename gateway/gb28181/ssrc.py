@@ -61,10 +61,6 @@ class SsrcAllocator:
         self._taken.add(ssrc)
         return ssrc
 
-    def adopt(self, ssrc: Ssrc) -> None:
-        """Marks a number as in flight, for calls that outlived a restart or that a device chose itself."""
-        self._taken.add(ssrc)
-
     def release(self, now: float, ssrc: Ssrc) -> None:
         """Ends a number's use; it rests before it comes again. Unknown ones are ignored."""
         if ssrc in self._taken:
