@@ -4,10 +4,8 @@
 tests/.artifacts/ and ends the run with 1.
 """
 
-import argparse
 import random
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +21,7 @@ from gateway.gb28181.manscdp import match_keepalive, parse
 from gateway.gb28181.markup import TEXT_MAX, Element, ManscdpError, write_document
 from gateway.gb28181.messages import CataloguePage, Keepalive, read
 from gateway.gb28181.messages.catalogue import PARENTS_MAX
+from tests.fuzz._driver import main
 from tests.fuzz.sip_syntax import mutate
 
 ROOT: Final = Path(__file__).parents[1]
@@ -116,21 +115,5 @@ def run(seconds: float, seed: int, clock: Callable[[], float]) -> tuple[int, byt
     return count, None
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    options = parser.parse_args()
-    count, failing = run(options.seconds, options.seed, time.perf_counter)
-    print(f"manscdp: {count} inputs, seed {options.seed}")
-    if failing is None:
-        return 0
-    kept = ROOT / ".artifacts" / f"fuzz-manscdp-{options.seed}.bin"
-    kept.parent.mkdir(exist_ok=True)
-    kept.write_bytes(failing)
-    print(f"failed: {kept}")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("manscdp", run, __doc__))

@@ -4,10 +4,8 @@
 tests/.artifacts/ and ends the run with 1.
 """
 
-import argparse
 import random
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -32,6 +30,7 @@ from sip import (
     sdp,
 )
 from sip.digest import Authenticator, Verdict
+from tests.fuzz._driver import main
 
 ROOT: Final = Path(__file__).parents[1]
 SLOW: Final = 0.5  # seconds; inputs are small, so that more means a super-linear reader
@@ -234,21 +233,5 @@ def run(seconds: float, seed: int, clock: Callable[[], float]) -> tuple[int, byt
     return count, None
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    options = parser.parse_args()
-    count, failing = run(options.seconds, options.seed, time.perf_counter)
-    print(f"sip: {count} inputs, seed {options.seed}")
-    if failing is None:
-        return 0
-    kept = ROOT / ".artifacts" / f"fuzz-sip-{options.seed}.bin"
-    kept.parent.mkdir(exist_ok=True)
-    kept.write_bytes(failing)
-    print(f"failed: {kept}")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("sip", run, __doc__))
