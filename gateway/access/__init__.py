@@ -1,0 +1,1 @@
+"""Access strategies: channels that are invited by themselves, at times drawn anew every day (VIS §4.3.4)."""
