@@ -135,7 +135,8 @@ class Event:
     (payload, first_bytes; once) · `tracks` (payload, video, width, height, audio, sample_rate, as far as known; again
     on change) · `first_key_frame` · `silent` (ms; nothing for silence_ms) · `resumed` · `disconnected` (TCP; peer,
     reason) · `no_viewers` · `rejected` (count, peer, ssrc; packets or connections of strangers, once a second at
-    most) · `failed` (reason; our own fault: the stream is closed) · `overflow` (lost).
+    most) · `ended` (reason; a fed stream is over, its last event) · `failed` (reason; our own fault: the stream is
+    closed) · `overflow` (lost).
     """
 
     @property
@@ -162,7 +163,7 @@ class Stream:
     @property
     def receiver(self) -> int: ...
     @property
-    def transport(self) -> Transport: ...
+    def transport(self) -> Transport | Literal["rtmp", "http-flv"]: ...
     @property
     def port(self) -> int: ...
     @property
@@ -171,7 +172,7 @@ class Stream:
     def ssrc(self) -> int | None: ...
     @property
     def payload(self) -> str | None:
-        """ps, h264, h265, g711a, g711u, aac, ts; None before the first packet."""
+        """ps, h264, h265, g711a, g711u, aac, ts; flv for what is fed; None before the first packet."""
     @property
     def private(self) -> bool: ...
     @property
@@ -202,10 +203,10 @@ class Stream:
     def channels(self) -> int: ...
     @property
     def expected(self) -> int:
-        """RTP packets that should have come (RFC 3550 §A.3)."""
+        """RTP packets that should have come (RFC 3550 §A.3); of what is fed, messages or tags."""
     @property
     def received(self) -> int:
-        """RTP packets that came, duplicates not counted."""
+        """RTP packets that came, duplicates not counted; of what is fed, messages or tags."""
     @property
     def lost(self) -> int: ...
     @property

@@ -47,7 +47,7 @@ impl Default for Config {
     }
 }
 
-/// How the media comes (GB/T 28181-2016 Annex L for TCP).
+/// How the media comes (GB/T 28181-2016 Annex L for RTP over TCP).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// Datagrams to our port.
@@ -56,6 +56,10 @@ pub enum Transport {
     TcpPassive,
     /// We connect to the device.
     TcpActive,
+    /// An RTMP publisher connects to us.
+    Rtmp,
+    /// We read FLV from an HTTP server.
+    HttpFlv,
 }
 
 impl Transport {
@@ -65,6 +69,8 @@ impl Transport {
             Self::Udp => "udp",
             Self::TcpPassive => "tcp_passive",
             Self::TcpActive => "tcp_active",
+            Self::Rtmp => "rtmp",
+            Self::HttpFlv => "http-flv",
         }
     }
 }

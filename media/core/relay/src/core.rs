@@ -14,6 +14,7 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
     clock,
@@ -22,12 +23,13 @@ use crate::{
     door::{Directory, Door, DoorOptions, sign},
     error::Error,
     events::{Event, EventQueue},
+    feed::{Feeder, OpenFeed},
     feeds::Feeds,
     ingest::{Expected, Sockets},
     ports::PortPool,
     shard::{
         Shard, Surroundings,
-        inbox::{Command, Open},
+        inbox::{Command, Open, Origin},
         shared::Shared,
     },
     stats::StreamStats,
@@ -61,6 +63,7 @@ pub struct Core {
     ports: Arc<Mutex<PortPool>>,
     shards: RwLock<Vec<Shard>>,
     doors: Mutex<Vec<Door>>,
+    runtime: Mutex<Option<Runtime>>,
     closed: AtomicBool,
 }
 
@@ -81,6 +84,7 @@ impl Core {
             ports: Arc::new(Mutex::new(PortPool::new(config.rtp_port_min, config.rtp_port_max))),
             shards: RwLock::default(),
             doors: Mutex::default(),
+            runtime: Mutex::default(),
             closed: AtomicBool::new(false),
             config: Arc::new(config),
         };
@@ -101,6 +105,9 @@ impl Core {
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         lock(&self.doors).clear();
+        if let Some(runtime) = lock(&self.runtime).take() {
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
         for shard in std::mem::take(&mut *self.write_shards()) {
             shard.inbox.push(Command::Stop);
             // A shard that panicked has nothing left to close.
@@ -175,9 +182,48 @@ impl Core {
             shared: wanted.shared,
         };
         let shard = entry.shard;
-        let open = Open { entry, sockets, lease, expected, hold: wanted.hold };
-        self.send(shard, Command::Open(Box::new(open)))?;
+        let origin = Origin::Packets { sockets, lease, expected, hold: wanted.hold };
+        self.send(shard, Command::Open(Box::new(Open { entry, origin })))?;
         Ok(opened)
+    }
+
+    /// Opens a stream that the returned feeder feeds; it must be used on [`Core::runtime`].
+    pub fn open_feed(&self, wanted: &OpenFeed) -> Result<Feeder, Error> {
+        self.check_open()?;
+        check_name(&wanted.app)?;
+        check_name(&wanted.name)?;
+        let entry = self.table.insert((&wanted.app, &wanted.name), None, |place| {
+            Ok(Entry {
+                id: place.id,
+                app: wanted.app.as_str().into(),
+                name: wanted.name.as_str().into(),
+                transport: wanted.transport,
+                shared: false,
+                port: 0,
+                shard: place.shard,
+                private: AtomicBool::new(wanted.private),
+                opened_ms: clock::wall_ms(),
+                feeds: Feeds::default(),
+            })
+        })?;
+        let inbox = self.read_shards().get(entry.shard).map(|shard| Arc::clone(&shard.inbox));
+        let inbox = inbox.ok_or(Error::Closed)?;
+        let (feeder, intake) = Feeder::new(entry.id, Arc::clone(&inbox), self.config.bandwidth_max_bps);
+        let origin = Origin::Feed { payload: wanted.payload, intake };
+        inbox.push(Command::Open(Box::new(Open { entry, origin })));
+        Ok(feeder)
+    }
+
+    /// Runs the tasks that feed streams; started with the first of them.
+    pub fn runtime(&self) -> Result<Handle, Error> {
+        self.check_open()?;
+        let mut runtime = lock(&self.runtime);
+        if runtime.is_none() {
+            let built =
+                Builder::new_multi_thread().worker_threads(2).thread_name("relay-feed").enable_all().build();
+            *runtime = Some(built.map_err(Error::io("cannot start the threads that feed streams"))?);
+        }
+        runtime.as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Closed)
     }
 
     /// Lets an active receiver connect.

@@ -17,7 +17,7 @@ const CAPACITY: usize = 65_536;
 /// What kind of thing happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A TCP connection that carries the stream stands.
+    /// A connection that carries the stream stands.
     Connected,
     /// An active receiver gave up connecting.
     ConnectFailed,
@@ -35,12 +35,14 @@ pub enum Kind {
     Silent,
     /// Packets came again after `Silent`.
     Resumed,
-    /// The TCP connection ended.
+    /// That connection ended.
     Disconnected,
     /// Nobody watched for the configured time.
     NoViewers,
     /// Packets or connections of a stranger were dropped.
     Rejected,
+    /// A published stream is over: its last event.
+    Ended,
     /// Our own fault: the stream was given up.
     Failed,
     /// Events were lost.
@@ -63,6 +65,7 @@ impl Kind {
             Self::Disconnected => "disconnected",
             Self::NoViewers => "no_viewers",
             Self::Rejected => "rejected",
+            Self::Ended => "ended",
             Self::Failed => "failed",
             Self::Overflow => "overflow",
         }

@@ -12,6 +12,7 @@ mod desk;
 pub mod door;
 pub mod error;
 pub mod events;
+pub mod feed;
 mod feeds;
 mod hub;
 mod ingest;

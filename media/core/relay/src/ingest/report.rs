@@ -2,28 +2,25 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use wire::{
-    media::{AudioCodec, Tracks, VideoCodec},
-    unpack,
-};
+use wire::media::{AudioCodec, Tracks, VideoCodec};
 
-use super::{Link, Stream};
+use super::{Source, Stream};
 use crate::{shard::turn::Turn, stats::StreamStats};
 
 impl Stream {
-    /// A snapshot.
-    pub(crate) fn stats(&mut self, turn: Turn<'_>) -> StreamStats {
+    /// A snapshot, with what `source` knows.
+    pub(crate) fn stats(&mut self, source: &Source, turn: Turn<'_>) -> StreamStats {
         let tracks = self.hub.tracks();
         let (video, audio) = (tracks.video.clone(), tracks.audio.clone());
-        StreamStats {
+        let mut stats = StreamStats {
             app: self.entry.app.to_string(),
             name: self.entry.name.to_string(),
             receiver: self.entry.id,
             transport: self.entry.transport,
             port: self.entry.port,
-            peer: self.peer(),
-            ssrc: self.gate.ssrc().or(self.gate.expected.ssrc),
-            payload: self.payload.map(unpack::Payload::name),
+            peer: None,
+            ssrc: None,
+            payload: None,
             private: self.entry.private.load(Ordering::Relaxed),
             opened_ms: self.entry.opened_ms,
             first_packet_ms: self.firsts.packet_ms,
@@ -36,13 +33,13 @@ impl Stream {
             audio_codec: audio.as_ref().map(|track| audio_name(track.codec)),
             sample_rate: audio.as_ref().map_or(0, |track| track.sample_rate),
             channels: audio.as_ref().map_or(0, |track| track.channels),
-            expected: self.statistics.expected(),
-            received: self.statistics.received(),
-            lost: self.statistics.lost(),
-            reordered: self.statistics.reordered(),
-            duplicates: self.statistics.duplicates(),
-            rejected: self.strangers.total,
-            jitter_ms: self.statistics.jitter().as_secs_f64() * 1000.0,
+            expected: 0,
+            received: 0,
+            lost: 0,
+            reordered: 0,
+            duplicates: 0,
+            rejected: 0,
+            jitter_ms: 0.0,
             bytes_in: self.bytes_in,
             bytes_out: self.hub.bytes_out,
             rate_in_bps: self.rate_in.bps(turn.second),
@@ -51,15 +48,12 @@ impl Stream {
             rate_audio_bps: self.hub.audio.bps(turn.second),
             viewers: self.viewers(),
             faults: self.all_faults(),
-        }
-    }
-
-    fn peer(&self) -> Option<String> {
-        let connection = match &self.link {
-            Link::Open(connection) => Some(connection.peer),
-            _ => None,
         };
-        self.gate.source().or(connection).map(|peer| peer.to_string())
+        match source {
+            Source::Receiver(receiver) => receiver.fill(&mut stats),
+            Source::Fed(fed) => fed.fill(&mut stats),
+        }
+        stats
     }
 
     fn viewers(&self) -> BTreeMap<&'static str, u32> {
@@ -68,7 +62,7 @@ impl Stream {
     }
 
     fn all_faults(&self) -> BTreeMap<&'static str, u64> {
-        let own = [("over_rate", self.over_rate), ("gop_too_big", self.hub.gop_overflows())];
+        let own = [("gop_too_big", self.hub.gop_overflows())];
         self.faults.iter().chain(own.into_iter().filter(|(_, count)| *count > 0)).collect()
     }
 }

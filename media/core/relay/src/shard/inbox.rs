@@ -13,6 +13,7 @@ use wire::hls::Container;
 
 use crate::{
     door::Viewer,
+    feed::{Intake, News},
     feeds::Publisher,
     ingest::{Expected, Sockets},
     stats::StreamStats,
@@ -20,13 +21,16 @@ use crate::{
     tap::TapQueue,
 };
 
-/// A receiver that is to live on the shard.
+/// A stream that is to live on the shard.
 pub(crate) struct Open {
     pub(crate) entry: Arc<Entry>,
-    pub(crate) sockets: Sockets,
-    pub(crate) lease: Option<Lease>,
-    pub(crate) expected: Expected,
-    pub(crate) hold: Duration,
+    pub(crate) origin: Origin,
+}
+
+/// What its source is made of.
+pub(crate) enum Origin {
+    Packets { sockets: Sockets, lease: Option<Lease>, expected: Expected, hold: Duration },
+    Feed { payload: &'static str, intake: Intake },
 }
 
 /// What a shard is asked for. Receivers that are gone meanwhile are ignored.
@@ -44,6 +48,10 @@ pub(crate) enum Command {
     },
     Close {
         receiver: u64,
+    },
+    Feed {
+        receiver: u64,
+        news: News,
     },
     Attach {
         receiver: u64,
@@ -66,7 +74,7 @@ pub(crate) enum Command {
     Stop,
 }
 
-/// A shard's queue of commands; per stream or rarer, so it needs no bound of its own.
+/// A shard's queue of commands; per stream or rarer, or bounded by the credit of a feed, so it needs no bound of its own.
 pub(crate) struct Inbox {
     commands: Mutex<VecDeque<Command>>,
     bell: OwnedFd,

@@ -20,7 +20,7 @@ use datagram::Batch;
 use slab::Slab;
 
 use self::{
-    inbox::{Command, Inbox, Open},
+    inbox::{Command, Inbox, Open, Origin},
     poll::{Interest, Poll, Ready, Role, Token},
     shared::Shared,
     turn::Turn,
@@ -31,7 +31,8 @@ use crate::{
     door::Viewer,
     error::Error,
     events::{EventQueue, Kind},
-    ingest::{Stream, Via},
+    feed::News,
+    ingest::{Fed, Receiver, Source, Stream, Via},
     metrics::Metrics,
     table::{Lease, Table},
 };
@@ -49,9 +50,19 @@ const SCRATCH: usize = 16 * 1024;
 /// A stream and what it holds of the world.
 struct Slot {
     stream: Stream,
+    source: Source,
     ssrc: Option<u32>,
     /// Gives the port back when the stream goes; dropped after its sockets.
     _lease: Option<Lease>,
+}
+
+impl Slot {
+    /// Lets the stream's receiver act; a fed stream has none.
+    fn receive(&mut self, act: impl FnOnce(&mut Receiver, &mut Stream)) {
+        if let Source::Receiver(receiver) = &mut self.source {
+            act(receiver, &mut self.stream);
+        }
+    }
 }
 
 /// What a shard shares with the rest of the core.
@@ -194,11 +205,13 @@ impl Work {
             Role::Newcomer => self.handle_newcomer(now, wall_ms, part),
             Role::Rtp | Role::Rtcp | Role::Listener | Role::Connection | Role::Viewer => {
                 self.step(now, wall_ms, stream, |slot, turn, batch, scratch| match role {
-                    Role::Rtp => slot.stream.handle_rtp_ready(turn, batch),
-                    Role::Rtcp => slot.stream.handle_rtcp_ready(turn, batch),
-                    Role::Listener => slot.stream.handle_listener_ready(turn),
-                    Role::Connection => slot.stream.handle_link_ready(turn),
-                    _ => slot.stream.hub.handle_viewer(turn, part, ready.readable, scratch),
+                    Role::Viewer => slot.stream.hub.handle_viewer(turn, part, ready.readable, scratch),
+                    _ => slot.receive(|receiver, stream| match role {
+                        Role::Rtp => receiver.handle_rtp_ready(stream, turn, batch),
+                        Role::Rtcp => receiver.handle_rtcp_ready(turn, batch),
+                        Role::Listener => receiver.handle_listener_ready(stream, turn),
+                        _ => receiver.handle_link_ready(stream, turn),
+                    }),
                 });
             }
         }
@@ -219,7 +232,7 @@ impl Work {
             self.surroundings.table.remove(receiver);
             return self.close(receiver);
         }
-        let due = slot.stream.next_timeout();
+        let due = slot.source.next_timeout(&slot.stream);
         if slot.stream.armed.is_none_or(|armed| due < armed) {
             slot.stream.armed = Some(due);
             self.timers.push(Reverse((due, index)));
@@ -236,7 +249,9 @@ impl Work {
                 && slot.stream.armed == Some(due)
             {
                 slot.stream.armed = None;
-                self.step(now, wall_ms, index, |slot, turn, _, _| slot.stream.handle_timeout(turn));
+                self.step(now, wall_ms, index, |slot, turn, _, _| {
+                    slot.source.handle_timeout(&mut slot.stream, turn);
+                });
             }
         }
         if let Some(shared) = &mut self.shared {
@@ -251,14 +266,17 @@ impl Work {
                 Command::Close { receiver } => self.close(receiver),
                 Command::Stop => self.stopping = true,
                 Command::Connect { receiver, to } => {
-                    self.step_by_id(now, wall_ms, receiver, |slot, turn| slot.stream.connect(turn, to));
+                    self.step_by_id(now, wall_ms, receiver, |slot, turn| {
+                        slot.receive(|receiver, stream| receiver.connect(stream, turn, to));
+                    });
                 }
                 Command::Expect { receiver, ssrc, peer, payloads } => {
                     self.rename(receiver, ssrc);
                     self.step_by_id(now, wall_ms, receiver, |slot, _| {
-                        slot.stream.expect(ssrc, peer, &payloads);
+                        slot.receive(|receiver, _| receiver.expect(ssrc, peer, &payloads));
                     });
                 }
+                Command::Feed { receiver, news } => self.feed(now, wall_ms, receiver, news),
                 Command::Attach { receiver, viewer } => self.attach(now, wall_ms, receiver, viewer),
                 Command::Segment { receiver, container, publisher } => {
                     self.step_by_id(now, wall_ms, receiver, |slot, turn| {
@@ -266,14 +284,16 @@ impl Work {
                     });
                 }
                 Command::Tap { receiver, tap } => {
-                    self.step_by_id(now, wall_ms, receiver, |slot, _| slot.stream.tap(tap));
+                    self.step_by_id(now, wall_ms, receiver, |slot, _| {
+                        slot.receive(|receiver, _| receiver.tap(tap));
+                    });
                 }
                 Command::Snapshot { receiver, reply } => {
                     let turn = turn!(self, now, wall_ms);
                     let wanted = |slot: &&mut Slot| receiver.is_none_or(|id| id == slot.stream.entry.id);
                     let slots = self.streams.iter_mut().map(|(_, slot)| slot).filter(wanted);
                     // Whoever asked may have given up waiting.
-                    let _ = reply.try_send(slots.map(|slot| slot.stream.stats(turn)).collect());
+                    let _ = reply.try_send(slots.map(|slot| slot.stream.stats(&slot.source, turn)).collect());
                 }
             }
         }
@@ -283,18 +303,39 @@ impl Work {
         let turn = turn!(self, now, wall_ms);
         let slot = self.streams.vacant_entry();
         let (index, receiver) = (slot.key(), open.entry.id);
-        let ssrc = open.expected.ssrc.filter(|_| open.entry.shared);
-        match Stream::new(turn, index, open.entry, open.sockets, open.expected, open.hold) {
-            Ok(stream) => {
-                slot.insert(Slot { stream, ssrc, _lease: open.lease });
-                self.by_id.insert(receiver, index);
-                self.metrics.streams.add(1);
-                if let (Some(shared), Some(ssrc)) = (&mut self.shared, ssrc) {
-                    shared.streams.insert(ssrc, index);
-                }
-                self.step(now, wall_ms, index, |_, _, _, _| ());
+        let shared_port = open.entry.shared;
+        let (source, ssrc, lease) = match open.origin {
+            Origin::Packets { sockets, lease, expected, hold } => {
+                let of = (receiver, open.entry.transport);
+                let Ok(source) = Receiver::new(turn, index, of, sockets, expected, hold) else {
+                    return drop(self.surroundings.table.remove(receiver));
+                };
+                (Source::Receiver(Box::new(source)), expected.ssrc.filter(|_| shared_port), lease)
             }
-            Err(_) => drop(self.surroundings.table.remove(receiver)),
+            Origin::Feed { payload, intake } => {
+                (Source::Fed(Box::new(Fed::new(payload, intake))), None, None)
+            }
+        };
+        slot.insert(Slot { stream: Stream::new(turn, open.entry), source, ssrc, _lease: lease });
+        self.by_id.insert(receiver, index);
+        self.metrics.streams.add(1);
+        if let (Some(shared), Some(ssrc)) = (&mut self.shared, ssrc) {
+            shared.streams.insert(ssrc, index);
+        }
+        self.step(now, wall_ms, index, |_, _, _, _| ());
+    }
+
+    /// A feeder said something; a stream that it ended goes.
+    fn feed(&mut self, now: Instant, wall_ms: u64, receiver: u64, news: News) {
+        let mut ended = false;
+        self.step_by_id(now, wall_ms, receiver, |slot, turn| {
+            if let Source::Fed(source) = &mut slot.source {
+                ended = source.handle_news(&mut slot.stream, turn, news);
+            }
+        });
+        if ended {
+            self.surroundings.table.remove(receiver);
+            self.close(receiver);
         }
     }
 
@@ -357,8 +398,10 @@ impl Work {
             let stream = ssrc_of(packet.data).and_then(|ssrc| self.shared.as_ref()?.streams.get(&ssrc));
             match stream.copied() {
                 Some(stream) => self.step(now, wall_ms, stream, |slot, turn, _, _| {
-                    slot.stream.handle_packet(turn, Via::Udp, packet.source, packet.data);
-                    slot.stream.drain_units(turn, packet.data);
+                    slot.receive(|receiver, stream| {
+                        receiver.handle_packet(stream, turn, Via::Udp, packet.source, packet.data);
+                        receiver.drain_units(stream, turn, packet.data);
+                    });
                 }),
                 None => self.metrics.rejected.add(1),
             }
@@ -373,7 +416,9 @@ impl Work {
             Ok(Some((stream, socket, peer))) => {
                 // It is watched again, as the stream's own.
                 let _ = self.poll.remove(&socket);
-                self.step(now, wall_ms, stream, |slot, turn, _, _| slot.stream.adopt(turn, socket, peer));
+                self.step(now, wall_ms, stream, |slot, turn, _, _| {
+                    slot.receive(|receiver, stream| receiver.adopt(stream, turn, socket, peer));
+                });
             }
             Err(()) => self.metrics.connections_refused.add(1),
         }
@@ -417,7 +462,8 @@ mod tests {
         let entry = entry.unwrap();
         let receiver = entry.id;
         let (sockets, expected) = (Sockets::default(), Expected::default());
-        let open = Open { entry, sockets, lease: None, expected, hold: Duration::from_millis(200) };
+        let origin = Origin::Packets { sockets, lease: None, expected, hold: Duration::from_millis(200) };
+        let open = Open { entry, origin };
         work.open(clock::now(), 0, open);
         receiver
     }

@@ -1,0 +1,85 @@
+//! A source that is fed by a task elsewhere: units come ready-made, in portions that the feeder has credit for.
+
+use std::net::SocketAddr;
+
+use wire::unpack::Output;
+
+use super::Stream;
+use crate::{
+    events::Kind,
+    feed::{Intake, News, Portion},
+    shard::turn::Turn,
+    stats::StreamStats,
+};
+
+/// The stream's end of a feed. Dropping it tells the feeder that the stream is closed.
+pub(crate) struct Fed {
+    payload: &'static str,
+    messages: u64,
+    peer: Option<SocketAddr>,
+    _intake: Intake,
+}
+
+impl Fed {
+    pub(crate) fn new(payload: &'static str, intake: Intake) -> Self {
+        Self { payload, messages: 0, peer: None, _intake: intake }
+    }
+
+    /// Takes what the feeder said; true if the stream is over.
+    pub(crate) fn handle_news(&mut self, stream: &mut Stream, turn: Turn<'_>, news: News) -> bool {
+        match news {
+            // The credit goes back with the end of this scope: what was taken is on its way to the viewers.
+            News::Portion(portion, _credit) => self.take(stream, turn, portion),
+            News::Connected(peer) => {
+                self.peer = Some(peer);
+                stream.tell(turn, Kind::Connected, vec![("peer", peer.to_string())]);
+            }
+            News::Disconnected(detail) => self.part(stream, turn, detail),
+            News::Told(kind, detail) => stream.tell(turn, kind, detail),
+            News::Ended(reason) => {
+                self.part(stream, turn, vec![("reason", reason.clone())]);
+                stream.tell(turn, Kind::Ended, vec![("reason", reason)]);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn part(&mut self, stream: &Stream, turn: Turn<'_>, reason: Vec<(&'static str, String)>) {
+        if let Some(peer) = self.peer.take() {
+            let mut detail = vec![("peer", peer.to_string())];
+            detail.extend(reason);
+            stream.tell(turn, Kind::Disconnected, detail);
+        }
+    }
+
+    fn take(&mut self, stream: &mut Stream, turn: Turn<'_>, portion: Portion) {
+        self.messages += u64::from(portion.messages);
+        turn.metrics.bytes_in.add(portion.bytes);
+        stream.hear(turn, portion.bytes);
+        let peer = self.peer;
+        stream
+            .handle_first_packet(turn, || peer.map(|peer| ("peer", peer.to_string())).into_iter().collect());
+        let mut units = 0;
+        for output in portion.outputs {
+            match output {
+                Output::Unit(unit) => {
+                    units += 1;
+                    stream.handle_unit(turn, &unit);
+                }
+                Output::Tracks(tracks) => stream.handle_tracks(turn, self.payload, tracks),
+                Output::Payload(_) => {}
+                Output::Fault(fault) => stream.handle_fault(turn, fault, String::new),
+            }
+        }
+        turn.metrics.units.add(units);
+    }
+
+    /// Adds what only this kind of source knows: no message is lost, and all that were expected came.
+    pub(super) fn fill(&self, stats: &mut StreamStats) {
+        stats.peer = self.peer.map(|peer| peer.to_string());
+        stats.payload = Some(self.payload);
+        stats.expected = self.messages;
+        stats.received = self.messages;
+    }
+}

@@ -1,0 +1,216 @@
+//! The receiver's TCP side: accepting, connecting, reading one connection.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
+
+use wire::{fault::Fault, reorder::Reorder, rfc4571};
+
+use super::{READS, REORDER_WINDOW, Receiver, Via, canonical};
+use crate::{
+    events::Kind,
+    ingest::{
+        Stream, gate,
+        link::{Attempt, Connection, Link},
+    },
+    shard::{
+        poll::{Interest, Role, Token},
+        turn::Turn,
+    },
+};
+
+impl Receiver {
+    /// A connection waits at the dedicated port.
+    pub(crate) fn handle_listener_ready(&mut self, stream: &mut Stream, turn: Turn<'_>) {
+        for _ in 0..16 {
+            let Some(Ok((socket, peer))) = self.sockets.listener.as_ref().map(TcpListener::accept) else {
+                return;
+            };
+            let peer = canonical(peer);
+            if self.accepts(turn.now, peer.ip()) && socket.set_nonblocking(true).is_ok() {
+                let ssrc = self.gate.expected.ssrc;
+                self.open_link(stream, turn, Connection::new(turn.now, socket, peer, ssrc));
+            } else {
+                turn.metrics.connections_refused.add(1);
+                self.reject(turn, peer, None);
+            }
+        }
+    }
+
+    /// Takes over a connection to the shared port.
+    pub(crate) fn adopt(&mut self, stream: &mut Stream, turn: Turn<'_>, socket: TcpStream, peer: SocketAddr) {
+        if !self.accepts(turn.now, peer.ip()) {
+            turn.metrics.connections_refused.add(1);
+            return self.reject(turn, peer, None);
+        }
+        let ssrc = self.gate.expected.ssrc;
+        self.open_link(stream, turn, Connection::new(turn.now, socket, peer, ssrc));
+        self.handle_link_ready(stream, turn);
+    }
+
+    /// Whether a connection from `ip` may carry the stream now: none does, or the one that does is dead.
+    fn accepts(&self, now: Instant, ip: IpAddr) -> bool {
+        let dead = match &self.link {
+            Link::Open(open) => {
+                let quiet = now.saturating_duration_since(open.heard.unwrap_or(open.since));
+                open.peer.ip() == ip && quiet >= gate::REPIN_AFTER
+            }
+            _ => true,
+        };
+        dead && self.gate.may_connect(ip)
+    }
+
+    fn open_link(&mut self, stream: &mut Stream, turn: Turn<'_>, connection: Connection) {
+        let token = Token::new(Role::Connection, self.index, 0);
+        if turn.poll.add(&connection.socket, token, Interest::Read).is_err() {
+            return;
+        }
+        if let Link::Open(old) = std::mem::replace(&mut self.link, Link::Idle) {
+            self.close_link(stream, turn, &old, "replaced by a new connection".to_owned());
+        }
+        self.gate.unpin();
+        self.reorder = Reorder::new(self.hold, REORDER_WINDOW);
+        stream.tell(turn, Kind::Connected, vec![("peer", connection.peer.to_string())]);
+        self.link = Link::Open(Box::new(connection));
+    }
+
+    /// Begins to connect to the device.
+    pub(crate) fn connect(&mut self, stream: &mut Stream, turn: Turn<'_>, to: SocketAddr) {
+        self.listening = true;
+        stream.heard = turn.now;
+        self.link = Link::connect(turn.now, to);
+        self.advance_link(stream, turn);
+    }
+
+    pub(super) fn advance_link(&mut self, stream: &mut Stream, turn: Turn<'_>) {
+        let token = Token::new(Role::Connection, self.index, 0);
+        if let Link::Open(connection) = &mut self.link {
+            if connection.paused.is_some_and(|until| turn.now >= until) {
+                connection.paused = None;
+                let _ = turn.poll.modify(&connection.socket, token, Interest::Read);
+            }
+            return;
+        }
+        match self.link.advance(turn.now, self.gate.expected.ssrc) {
+            Attempt::Pending => {}
+            Attempt::Begun => {
+                if let Link::Connecting { socket, .. } = &self.link {
+                    let _ = turn.poll.add(socket, token, Interest::Write);
+                }
+            }
+            Attempt::Connected => {
+                if let Link::Open(connection) = &self.link {
+                    let peer = connection.peer;
+                    let _ = turn.poll.modify(&connection.socket, token, Interest::Read);
+                    self.gate.unpin();
+                    self.reorder = Reorder::new(self.hold, REORDER_WINDOW);
+                    stream.tell(turn, Kind::Connected, vec![("peer", peer.to_string())]);
+                }
+            }
+            Attempt::GaveUp(reason) => stream.tell(turn, Kind::ConnectFailed, vec![("reason", reason)]),
+        }
+    }
+
+    /// The connection has bytes, or an attempt came to its end.
+    pub(crate) fn handle_link_ready(&mut self, stream: &mut Stream, turn: Turn<'_>) {
+        let mut connection = match std::mem::replace(&mut self.link, Link::Idle) {
+            Link::Open(connection) => connection,
+            unfinished => {
+                self.link = unfinished;
+                return self.advance_link(stream, turn);
+            }
+        };
+        match self.read_link(stream, turn, &mut connection) {
+            Ok(()) => self.link = Link::Open(connection),
+            Err(reason) => self.close_link(stream, turn, &connection, reason),
+        }
+    }
+
+    fn read_link(
+        &mut self,
+        stream: &mut Stream,
+        turn: Turn<'_>,
+        connection: &mut Connection,
+    ) -> Result<(), String> {
+        self.drain_link(stream, turn, connection)?;
+        for _ in 0..READS {
+            if connection.paused.is_some() {
+                break;
+            }
+            match connection.read() {
+                Ok(0) => return Err("closed by the peer".to_owned()),
+                Ok(size) => {
+                    turn.metrics.bytes_in.add(size as u64);
+                    if !self.budget.spend(turn.now, size) {
+                        self.pause(turn, connection);
+                    }
+                    self.drain_link(stream, turn, connection)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The source is above its bandwidth: it is not read for a while, and TCP slows it down.
+    fn pause(&self, turn: Turn<'_>, connection: &mut Connection) {
+        connection.paused = Some(turn.now + Duration::from_millis(50));
+        let token = Token::new(Role::Connection, self.index, 0);
+        let _ = turn.poll.modify(&connection.socket, token, Interest::Nothing);
+    }
+
+    fn drain_link(
+        &mut self,
+        stream: &mut Stream,
+        turn: Turn<'_>,
+        connection: &mut Connection,
+    ) -> Result<(), String> {
+        let peer = connection.peer;
+        let mut first = [0_u8; 32];
+        let mut said = 0;
+        while let Some(output) = connection.framer.poll_output() {
+            match output {
+                rfc4571::Output::Packet(data) => {
+                    turn.metrics.packets.add(1);
+                    connection.heard = Some(turn.now);
+                    said = data.len().min(first.len());
+                    first[..said].copy_from_slice(&data[..said]);
+                    self.handle_packet(stream, turn, Via::Tcp, peer, data);
+                }
+                rfc4571::Output::Skipped(_) => stream.faults.count(Fault::FramingResync),
+                rfc4571::Output::GaveUp => return Err("no RTP in 1 MiB".to_owned()),
+            }
+        }
+        self.drain_units(stream, turn, &first[..said]);
+        Ok(())
+    }
+
+    fn close_link(&mut self, stream: &mut Stream, turn: Turn<'_>, connection: &Connection, reason: String) {
+        let detail = vec![("peer", connection.peer.to_string()), ("reason", reason)];
+        stream.tell(turn, Kind::Disconnected, detail);
+        self.gate.unpin();
+        self.unpacker.handle_gap(1);
+    }
+
+    /// Where the connection that stands comes from.
+    pub(super) fn link_peer(&self) -> Option<SocketAddr> {
+        match &self.link {
+            Link::Open(connection) => Some(connection.peer),
+            _ => None,
+        }
+    }
+
+    /// Ends a connection that brings nothing.
+    pub(super) fn check_link(&mut self, stream: &mut Stream, turn: Turn<'_>) {
+        if matches!(&self.link, Link::Open(connection) if connection.is_mute(turn.now)) {
+            turn.metrics.connections_refused.add(1);
+            if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Idle) {
+                self.close_link(stream, turn, &connection, "no RTP packet in 5 s".to_owned());
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Streams that are fed by a task: their events, figures, viewers and end.
+
+mod support;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use relay::{
+    Config, Error, EventKind, Transport,
+    feed::{Closed, Feeder, OpenFeed, Portion},
+};
+use support::{Relay, until};
+use wire::{
+    fault::Fault,
+    media::{AccessUnit, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
+    unpack::Output,
+};
+
+fn wanted(name: &str) -> OpenFeed {
+    OpenFeed {
+        app: "test".to_owned(),
+        name: name.to_owned(),
+        transport: Transport::Rtmp,
+        payload: "flv",
+        private: false,
+    }
+}
+
+fn tracks() -> Arc<Tracks> {
+    let video = VideoTrack {
+        codec: VideoCodec::H264,
+        width: 320,
+        height: 192,
+        rate: None,
+        vps: vec![],
+        sps: vec![Bytes::from_static(&[0x67, 0x42, 0x00, 0x1F, 0xE9])],
+        pps: vec![Bytes::from_static(&[0x68, 0xCE, 0x3C, 0x80])],
+    };
+    Arc::new(Tracks { video: Some(video), audio: None })
+}
+
+fn picture(tracks: &Arc<Tracks>, number: i64, size: usize) -> Portion {
+    let dts = Ticks::from_millis(number * 40);
+    let data = Bytes::from([&(size as u32).to_be_bytes()[..], &vec![0x65; size]].concat());
+    let unit =
+        AccessUnit { kind: Kind::Video, dts, pts: dts, key: number == 0, data, tracks: Arc::clone(tracks) };
+    Portion { outputs: vec![Output::Unit(unit)], messages: 1, bytes: size as u64 }
+}
+
+async fn feed(feeder: &mut Feeder, pictures: i64, size: usize) -> Result<(), Closed> {
+    let tracks = tracks();
+    let news = Output::Tracks(Arc::clone(&tracks));
+    feeder
+        .send(Portion { outputs: vec![news, Output::Fault(Fault::BadNal)], messages: 1, bytes: 40 })
+        .await?;
+    for number in 0..pictures {
+        feeder.send(picture(&tracks, number, size)).await?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_fed_stream_tells_what_a_receiver_tells() {
+    let relay = Relay::start(Config { silence: Duration::from_millis(100), ..Config::default() });
+    let mut feeder = relay.core.open_feed(&wanted("fed")).unwrap();
+    let id = feeder.id();
+    assert!(matches!(relay.core.open_feed(&wanted("fed")), Err(Error::StreamExists(..))));
+    let peer: SocketAddr = "192.0.2.1:1935".parse().unwrap();
+    feeder.connected(peer);
+    relay.core.runtime().unwrap().block_on(feed(&mut feeder, 50, 1000)).unwrap();
+    let stats = relay.wait_stats("fed", |stats| stats.received == 51);
+    assert_eq!((stats.transport.name(), stats.payload, stats.port), ("rtmp", Some("flv"), 0));
+    assert_eq!((stats.expected, stats.lost, stats.bytes_in), (51, 0, 50_040));
+    assert_eq!((stats.width, stats.height, stats.peer), (320, 192, Some(peer.to_string())));
+    assert_eq!(stats.faults["bad_nal"], 1);
+    relay.wait_event(EventKind::Silent);
+    feeder.tell(EventKind::Resumed, vec![]);
+    feeder.close("the end");
+    let ended = relay.wait_event(EventKind::Ended);
+    assert_eq!((ended.receiver, ended.detail), (id, vec![("reason", "the end".to_owned())]));
+    until("the stream to be gone", || (relay.core.stream_count() == 0).then_some(()));
+    let kinds = [EventKind::Connected, EventKind::FirstPacket, EventKind::Tracks, EventKind::FirstKeyFrame];
+    let peers = kinds.map(|kind| relay.wait_event(kind).detail.into_iter().find(|(name, _)| *name == "peer"));
+    assert_eq!(peers.iter().flatten().count(), 2, "connected, first_packet");
+    relay.wait_event(EventKind::Disconnected);
+    relay.core.open_feed(&wanted("fed")).expect("the name is free again");
+}
+
+#[test]
+fn a_feeder_is_told_of_the_end_from_outside() {
+    let relay = Relay::start(Config::default());
+    let mut feeder = relay.core.open_feed(&wanted("closed")).unwrap();
+    let runtime = relay.core.runtime().unwrap();
+    runtime.block_on(feed(&mut feeder, 1, 1000)).unwrap();
+    relay.wait_stats("closed", |stats| stats.received == 2);
+    relay.core.close_receiver(feeder.id()).unwrap();
+    runtime.block_on(feeder.closed());
+    assert_eq!(runtime.block_on(feeder.send(Portion::default())), Err(Closed));
+}
+
+#[test]
+fn a_dropped_feeder_ends_its_stream_and_bandwidth_is_kept() {
+    let relay = Relay::start(Config { bandwidth_max_bps: 8_000_000, ..Config::default() });
+    let mut feeder = relay.core.open_feed(&wanted("fast")).unwrap();
+    let runtime = relay.core.runtime().unwrap();
+    let limited =
+        async { tokio::time::timeout(Duration::from_millis(300), feed(&mut feeder, 1000, 10_000)).await };
+    assert!(runtime.block_on(limited).is_err(), "10 MB at 1 MB a second");
+    let stats = relay.wait_stats("fast", |stats| stats.received > 1);
+    assert!(stats.bytes_in < 1_500_000, "{}", stats.bytes_in);
+    drop(feeder);
+    assert_eq!(relay.wait_event(EventKind::Ended).detail[0].1, "the source is gone");
+}
