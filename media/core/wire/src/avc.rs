@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes};
 use crate::{
     media::{VideoCodec, VideoTrack},
     parameter_sets::parse_sps,
+    sample::{self, Record},
 };
 
 /// The record of `track`, for NAL units behind 4-byte lengths; `None` without a usable parameter set of each kind.
@@ -21,6 +22,16 @@ pub fn configuration_record(track: &VideoTrack) -> Option<Vec<u8>> {
         out.extend_from_slice(&[0xFC | chroma, 0xF8 | (luma - 8), 0xF8 | (colour - 8), 0]);
     }
     Some(out)
+}
+
+/// Reads a record; `None` if it is cut. What High profiles have behind the sets is not needed.
+pub(crate) fn read_record(record: &[u8]) -> Option<Record<'_>> {
+    let (head, mut rest) = record.split_first_chunk::<6>()?;
+    let mut sets = Vec::new();
+    sample::take_sets(&mut rest, usize::from(head[5] & 0x1F), &mut sets)?;
+    let (pictures, mut rest) = rest.split_first()?;
+    sample::take_sets(&mut rest, usize::from(*pictures), &mut sets)?;
+    Some(Record { length_size: usize::from(head[4] & 3) + 1, sets })
 }
 
 /// The codec parameter of RFC 6381 §3.3, such as `avc1.64001f`; `None` if the set is too short.
@@ -56,6 +67,16 @@ mod tests {
         track.sps = vec![Bytes::from_static(&[0x67, 0x42, 0xC0, 0x1E, 0xDA])];
         let record = configuration_record(&track).expect("sets are complete");
         assert_eq!(record[record.len() - 4..], *testing::H264_PPS, "Baseline has no such end");
+    }
+
+    #[test]
+    fn a_record_reads_back_and_a_cut_one_is_refused() {
+        let track = testing::tracks(VideoCodec::H264, None).video.expect("video");
+        let record = configuration_record(&track).expect("sets are complete");
+        let sets = vec![testing::H264_SPS, testing::H264_PPS];
+        assert_eq!(read_record(&record), Some(Record { length_size: 4, sets }));
+        let needed = record.len() - 4; // without the sample format
+        (0..record.len()).for_each(|cut| assert_eq!(read_record(&record[..cut]).is_some(), cut >= needed));
     }
 
     #[test]

@@ -66,11 +66,21 @@ pub enum Fault {
     TimestampStill,
     /// RTP timestamps count milliseconds or 8 kHz instead of 90 kHz; they are scaled.
     TimestampUnit,
+    /// An FLV tag, or an RTMP message, that is cut or contradicts itself.
+    BadTag,
+    /// A sequence header of FLV that cannot be read; the old one stays.
+    BadSequenceHeader,
+    /// Lengths of NAL units that do not add up to the frame.
+    NalLengths,
+    /// Start codes where lengths of NAL units belong; the frame is converted.
+    StartCodes,
+    /// A tag of FLV followed by another size than its own.
+    BackPointer,
 }
 
 impl Fault {
     /// How many names there are.
-    pub const COUNT: usize = 31;
+    pub const COUNT: usize = 36;
 
     /// Every name, in the order of `index`.
     pub const NAMES: [&'static str; Self::COUNT] = [
@@ -105,6 +115,11 @@ impl Fault {
         "timestamp_jump",
         "timestamp_still",
         "timestamp_unit",
+        "bad_tag",
+        "bad_sequence_header",
+        "nal_lengths",
+        "start_codes",
+        "back_pointer",
     ];
 
     /// The stable name under which it is counted.
@@ -153,6 +168,11 @@ impl Fault {
             Self::TimestampJump => 28,
             Self::TimestampStill => 29,
             Self::TimestampUnit => 30,
+            Self::BadTag => 31,
+            Self::BadSequenceHeader => 32,
+            Self::NalLengths => 33,
+            Self::StartCodes => 34,
+            Self::BackPointer => 35,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     bits,
     media::{VideoCodec, VideoTrack},
     parameter_sets::parse_sps,
+    sample::{self, Record},
 };
 
 /// The record of `track`, for NAL units behind 4-byte lengths; `None` without a usable parameter set of each kind.
@@ -35,6 +36,18 @@ pub fn configuration_record(track: &VideoTrack) -> Option<Vec<u8>> {
         put_sets(&mut out, nal_type, sets);
     }
     Some(out)
+}
+
+/// Reads a record; `None` if it is cut.
+pub(crate) fn read_record(record: &[u8]) -> Option<Record<'_>> {
+    let (head, mut rest) = record.split_first_chunk::<23>()?;
+    let mut sets = Vec::new();
+    for _ in 0..head[22] {
+        let (array, behind) = rest.split_first_chunk::<3>()?;
+        rest = behind;
+        sample::take_sets(&mut rest, usize::from(u16::from_be_bytes([array[1], array[2]])), &mut sets)?;
+    }
+    Some(Record { length_size: usize::from(head[21] & 3) + 1, sets })
 }
 
 /// The codec parameter such as `hvc1.1.6.L93.B0` (ISO/IEC 14496-15 §E.3); `None` if the set is broken.
@@ -86,6 +99,15 @@ mod tests {
         let sets = 3 * 5 + track.vps[0].len() + track.sps[0].len() + track.pps[0].len();
         assert_eq!(record.len(), 23 + sets);
         assert_eq!(codec_parameter(&track.sps[0]).as_deref(), Some("hvc1.1.6.L60.90"));
+    }
+
+    #[test]
+    fn a_record_reads_back_and_a_cut_one_is_refused() {
+        let track = testing::tracks(VideoCodec::H265, None).video.expect("video");
+        let record = configuration_record(&track).expect("sets are complete");
+        let sets = vec![testing::H265_VPS, testing::H265_SPS, testing::H265_PPS];
+        assert_eq!(read_record(&record), Some(Record { length_size: 4, sets }));
+        (0..record.len()).for_each(|cut| assert_eq!(read_record(&record[..cut]), None, "cut at {cut}"));
     }
 
     #[test]

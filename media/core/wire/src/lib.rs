@@ -17,6 +17,7 @@ mod endings;
 mod es;
 pub mod fault;
 pub mod flv;
+pub mod flv_read;
 pub mod fmp4;
 mod frames;
 mod habit;

@@ -22,10 +22,12 @@ pub enum Payload {
     Aac,
     /// Transport stream.
     Ts,
+    /// FLV: tags of HTTP-FLV, or messages of RTMP.
+    Flv,
 }
 
 impl Payload {
-    /// Its name in the interface: `ps`, `h264`, `h265`, `g711a`, `g711u`, `aac`, `ts`.
+    /// Its name in the interface: `ps`, `h264`, `h265`, `g711a`, `g711u`, `aac`, `ts`, `flv`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ps => "ps",
@@ -35,6 +37,7 @@ impl Payload {
             Self::G711U => "g711u",
             Self::Aac => "aac",
             Self::Ts => "ts",
+            Self::Flv => "flv",
         }
     }
 }

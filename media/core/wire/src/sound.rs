@@ -22,6 +22,8 @@ pub(crate) struct Sound {
     announced: Option<AudioCodec>,
     codec: Option<AudioCodec>,
     config: Option<Config>,
+    stated: Bytes, // the configuration as it came, if it came apart from the frames
+    channels: u8,  // of G.711
     adts: bool,
     rest: BytesMut, // the start of an ADTS frame
 }
@@ -30,10 +32,20 @@ pub(crate) struct Sound {
 const G711_RATE: u32 = 8000;
 /// A longer payload is no sound.
 const PAYLOAD_MAX: usize = 64 << 10;
+/// A longer configuration is not kept as it is.
+const CONFIG_MAX: usize = 64;
 
 impl Sound {
     pub(crate) fn new() -> Self {
-        Self { announced: None, codec: None, config: None, adts: false, rest: BytesMut::new() }
+        Self {
+            announced: None,
+            codec: None,
+            config: None,
+            stated: Bytes::new(),
+            channels: 1,
+            adts: false,
+            rest: BytesMut::new(),
+        }
     }
 
     /// The coding that a map or an answer announces; what is known from before is forgotten.
@@ -50,6 +62,26 @@ impl Sound {
         self.config = Some(config);
     }
 
+    /// The `AudioSpecificConfig` that a stream states apart from its frames; false if it cannot be read.
+    pub(crate) fn handle_config(&mut self, bytes: &Bytes) -> bool {
+        let Some(config) = Config::parse(bytes) else { return false };
+        self.config = Some(config);
+        // It may say more than we read (of SBR and PS), which decoders want to know.
+        let kept = if bytes.len() <= CONFIG_MAX { bytes.len() } else { 0 };
+        self.stated = Bytes::copy_from_slice(&bytes[..kept]);
+        true
+    }
+
+    /// Whether a configuration of AAC is known.
+    pub(crate) fn is_configured(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// How many channels G.711 has.
+    pub(crate) fn set_channels(&mut self, channels: u8) {
+        self.channels = channels;
+    }
+
     /// A frame that was cut is not continued.
     pub(crate) fn handle_gap(&mut self) {
         self.rest.clear();
@@ -60,10 +92,12 @@ impl Sound {
         let codec = self.codec?;
         let (config, sample_rate, channels) = match self.config {
             Some(config) if codec == AudioCodec::Aac => {
-                (config.to_bytes().into(), config.sample_rate, config.channels)
+                let stated = Some(self.stated.clone()).filter(|stated| !stated.is_empty());
+                let bytes = stated.unwrap_or_else(|| config.to_bytes().into());
+                (bytes, config.sample_rate, config.channels)
             }
             _ if codec == AudioCodec::Aac => return None,
-            _ => (Bytes::new(), G711_RATE, 1),
+            _ => (Bytes::new(), G711_RATE, self.channels),
         };
         Some(AudioTrack { codec, sample_rate, channels, config })
     }
@@ -153,7 +187,9 @@ impl Sound {
             if adts.frame_len > rest.len() {
                 break;
             }
-            self.config = Some(adts.config);
+            if self.config.replace(adts.config) != Some(adts.config) {
+                self.stated = Bytes::new();
+            }
             let step = i64::from(FRAME_SAMPLES) * Ticks::PER_SECOND / i64::from(adts.config.sample_rate);
             let own = if at >= held { stamp.take() } else { None };
             let data = bytes.slice(at + adts.header_len..at + adts.frame_len);

@@ -38,6 +38,13 @@ pub enum Stamp {
         /// Ticks per second of that clock.
         rate: u32,
     },
+    /// From an FLV tag or an RTMP message: milliseconds that wrap at 2³².
+    Millis {
+        /// Decoding time.
+        decoded: u32,
+        /// How long after it the unit is shown.
+        delay: i32,
+    },
     /// So long after the unit before.
     After(Ticks),
     /// Nothing is known but the arrival.
@@ -174,6 +181,14 @@ impl Timeline {
         Self::default()
     }
 
+    /// The source begins anew: its clock is another one, which is no jump.
+    pub fn handle_restart(&mut self) {
+        for track in [&mut self.video, &mut self.audio] {
+            let (last, depth) = (track.last, track.depth);
+            *track = Track { last, depth, ..Track::default() };
+        }
+    }
+
     /// Times the next unit of a track, which arrived at `now`.
     pub fn handle_unit(&mut self, now: Instant, kind: Kind, stamp: Stamp) -> Timed {
         let (track, other) = match kind {
@@ -196,6 +211,11 @@ impl Timeline {
                 }
                 let units = if kind == Kind::Video { track.unit.apply(units) } else { units };
                 (Domain::Rtp, scale(units, rate), None)
+            }
+            Stamp::Millis { decoded, delay } => {
+                let millis = track.rtp.next(u64::from(decoded), 32);
+                let delay = (i64::from(delay) * 90).clamp(0, DELAY_MAX);
+                (Domain::Rtp, millis * 90, Some(delay))
             }
             Stamp::After(step) => return after(track, now, step, expected),
             Stamp::Arrival => return settle(track, now, expected, expected, Some(Fault::TimestampMissing)),
@@ -423,6 +443,39 @@ mod tests {
         let timed = run(&mut Timeline::new(), Kind::Video, stamps);
         assert_eq!(steps(&timed), [FRAME; 29]);
         assert!(timed.iter().all(|unit| unit.fault.is_none()));
+    }
+
+    #[test]
+    fn milliseconds_wrap_and_state_when_a_picture_is_shown() {
+        let stamp = |n: u32| Stamp::Millis { decoded: (n * 40).wrapping_sub(80), delay: 40 };
+        let mut timeline = Timeline::new();
+        let timed = run(&mut timeline, Kind::Video, (0..5).map(stamp));
+        assert_eq!(steps(&timed), [FRAME; 4]);
+        assert!(timed.iter().all(|unit| unit.pts.0 - unit.dts.0 == FRAME && unit.fault.is_none()));
+        for (decoded, delay, shown) in [(200, -40, 0), (240, i32::MAX, DELAY_MAX)] {
+            let stamp = Stamp::Millis { decoded, delay };
+            let unit = timeline.handle_unit(start() + Duration::from_secs(1), Kind::Video, stamp);
+            assert_eq!(unit.pts.0 - unit.dts.0, shown);
+        }
+    }
+
+    #[test]
+    fn a_source_that_begins_anew_goes_on_at_arrival_without_a_fault() {
+        let mut timeline = Timeline::new();
+        let mut last = Ticks(0);
+        for n in 0..20_u32 {
+            if n == 10 {
+                timeline.handle_restart();
+            }
+            let now = start() + Duration::from_millis(40 * u64::from(n));
+            let decoded = if n < 10 { 1_000_000 + n * 40 } else { (n - 10) * 40 };
+            for kind in [Kind::Video, Kind::Audio] {
+                let timed = timeline.handle_unit(now, kind, Stamp::Millis { decoded, delay: 0 });
+                assert_eq!((timed.dts.0, timed.fault), (i64::from(n) * FRAME, None), "{n}");
+                last = timed.dts;
+            }
+        }
+        assert_eq!(last, Ticks(19 * FRAME));
     }
 
     #[test]

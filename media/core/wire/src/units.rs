@@ -119,6 +119,39 @@ impl Units {
         self.sound.announce(audio);
     }
 
+    /// The stream states the coding of the pictures that follow; sets of another coding are void.
+    pub(crate) fn change_video(&mut self, codec: VideoCodec) {
+        if self.announced.replace(codec) != Some(codec)
+            && self.sets.as_ref().is_some_and(|sets| sets.codec() != codec)
+        {
+            self.sets = None;
+            self.handle_video_gap();
+        }
+    }
+
+    /// The stream states the coding of the sound that follows.
+    pub(crate) fn change_audio(&mut self, codec: AudioCodec) {
+        self.audio_announced = true;
+        self.sound.announce(Some(codec));
+    }
+
+    /// Whether there will be sound, of whatever coding.
+    pub(crate) fn expect_audio(&mut self, expected: bool) {
+        self.audio_announced = expected;
+    }
+
+    /// The source begins anew, with a clock, parameter sets and sound of its own. Tracks that turn out as they were
+    /// are not told again.
+    pub(crate) fn handle_restart(&mut self) {
+        self.timeline.handle_restart();
+        self.sound = Sound::new();
+        (self.announced, self.sets, self.tracks) = (None, None, Tracks::default());
+        (self.started, self.saw_video, self.audio_announced, self.muted) = (false, false, false, false);
+        (self.begun, self.held_since) = (None, None);
+        self.held.clear();
+        self.handle_video_gap();
+    }
+
     /// What a program stream map says of the codings.
     pub(crate) fn handle_map(&mut self, video: Option<u8>, audio: Option<u8>) {
         let (video, audio) = (video.map(video_of_stream_type), audio.map(audio_of_stream_type));
@@ -138,11 +171,11 @@ impl Units {
     /// A frame with start codes.
     pub(crate) fn handle_annex_b(&mut self, now: Instant, data: BytesMut, stamp: Stamp) {
         let data = nal::into_length_prefixed(data, &mut self.spans);
-        self.handle_video(now, data, stamp);
+        self.handle_video(now, data.freeze(), stamp);
     }
 
     /// A frame of NAL units behind 4-byte lengths.
-    pub(crate) fn handle_video(&mut self, now: Instant, data: BytesMut, stamp: Stamp) {
+    pub(crate) fn handle_video(&mut self, now: Instant, data: Bytes, stamp: Stamp) {
         self.begun.get_or_insert(now);
         self.saw_video = true;
         self.notice_codec(&data);
@@ -164,7 +197,7 @@ impl Units {
             return;
         }
         let data = if self.prefix.is_empty() {
-            data.freeze()
+            data
         } else {
             self.prefix.extend_from_slice(&data);
             self.prefix.split().freeze()
@@ -185,6 +218,17 @@ impl Units {
         }
         self.sets = Some(ParameterSets::new(proved));
         self.handle_video_gap();
+    }
+
+    /// Parameter sets apart from pictures, behind 4-byte lengths. New ones are in force from the next key frame on.
+    pub(crate) fn handle_sets(&mut self, data: &[u8]) {
+        self.notice_codec(data);
+        let Some(codec) = self.codec() else { return };
+        let before = self.tracks.video.clone();
+        self.take_sets(codec, data);
+        if before.is_some() && before != self.tracks.video {
+            self.handle_video_gap();
+        }
     }
 
     fn take_sets(&mut self, codec: VideoCodec, data: &[u8]) {
@@ -280,7 +324,7 @@ impl Units {
 
     /// Hands a unit on, behind its tracks if these are new.
     fn release(&mut self, kind: Kind, timed: Timed, key: bool, data: Bytes) {
-        if std::mem::take(&mut self.changed) {
+        if std::mem::take(&mut self.changed) && self.tracks != *self.published {
             self.published = Arc::new(self.tracks.clone());
             self.output.push_back(Output::Tracks(Arc::clone(&self.published)));
         }

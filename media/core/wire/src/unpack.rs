@@ -256,7 +256,7 @@ impl Unpacker {
         while let Some(event) = pictures.poll_event() {
             match event {
                 es::Event::Picture(data, stamp) => match pictures.packing() {
-                    Packing::Rtp => self.units.handle_video(now, data, stamp),
+                    Packing::Rtp => self.units.handle_video(now, data.freeze(), stamp),
                     Packing::AnnexB => self.units.handle_annex_b(now, data, stamp),
                 },
                 es::Event::Gap => self.units.handle_video_gap(),
