@@ -64,15 +64,20 @@ impl FlvMuxer {
     /// What a viewer gets first, whenever it joins: file header, onMetaData and sequence headers. What follows should
     /// be the chunk of a key frame.
     pub fn head(&self, tracks: &Tracks) -> Bytes {
+        self.head_with(tracks, &[]).into()
+    }
+
+    /// The head with more properties in onMetaData: names with values, as AMF0.
+    pub(crate) fn head_with(&self, tracks: &Tracks, properties: &[u8]) -> Vec<u8> {
         let has_video = tracks.video.is_some();
         let has_audio = self.sound(tracks).is_some();
-        let mut out = Vec::with_capacity(512);
+        let mut out = Vec::with_capacity(512 + properties.len());
         out.extend_from_slice(b"FLV\x01");
         out.push(u8::from(has_audio) << 2 | u8::from(has_video));
         out.extend_from_slice(&[0, 0, 0, 9, 0, 0, 0, 0]); // size of this header, PreviousTagSize0
-        put_tag(&mut out, SCRIPT_TAG, 0, &self.metadata(tracks));
+        put_tag(&mut out, SCRIPT_TAG, 0, &self.metadata(tracks, properties));
         self.put_sequence_headers(&mut out, tracks, 0);
-        out.into()
+        out
     }
 
     /// The chunk of one unit: its tag, after new sequence headers if its tracks differ from those of the unit before.
@@ -117,7 +122,7 @@ impl FlvMuxer {
         tracks.audio.as_ref().filter(|track| self.options.audio && audio_prefix(track).is_some())
     }
 
-    fn metadata(&self, tracks: &Tracks) -> Vec<u8> {
+    fn metadata(&self, tracks: &Tracks, properties: &[u8]) -> Vec<u8> {
         let mut entries = Vec::new();
         if let Some(track) = &tracks.video {
             entries.push(("width", Value::Number(track.width.into())));
@@ -137,6 +142,9 @@ impl FlvMuxer {
         let mut out = Vec::with_capacity(256);
         Value::String("onMetaData".into()).write(&mut out);
         Value::EcmaArray(entries).write(&mut out);
+        let end = out.split_off(out.len() - 3);
+        out.extend_from_slice(properties);
+        out.extend_from_slice(&end);
         out
     }
 

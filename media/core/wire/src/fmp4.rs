@@ -11,19 +11,25 @@ use crate::{
     sample,
 };
 
-const VIDEO_ID: u32 = 1;
+pub(crate) const VIDEO_ID: u32 = 1;
 const AUDIO_ID: u32 = 2;
 const MATRIX: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
 /// `sample_depends_on` 2: decodable by itself.
-const SYNC_SAMPLE: u32 = 0x0200_0000;
+pub(crate) const SYNC_SAMPLE: u32 = 0x0200_0000;
 /// `sample_depends_on` 1, `sample_is_non_sync_sample`.
 const OTHER_SAMPLE: u32 = 0x0101_0000;
 
 /// The initialisation segment: `ftyp` and `moov`. A track that cannot be described is left out.
 pub fn init_segment(tracks: &Tracks) -> Bytes {
     let mut out = BytesMut::with_capacity(1024);
-    put_box(&mut out, *b"ftyp", |out| out.put_slice(b"iso6\0\0\0\x01iso6mp41"));
-    put_box(&mut out, *b"moov", |out| {
+    put_init(&mut out, tracks, false);
+    out.freeze()
+}
+
+/// Writes `ftyp` and `moov`; `timed` leaves room for the length of all fragments (`mehd`, §8.8.2).
+pub(crate) fn put_init(out: &mut BytesMut, tracks: &Tracks, timed: bool) {
+    put_box(out, *b"ftyp", |out| out.put_slice(b"iso6\0\0\0\x01iso6mp41"));
+    put_box(out, *b"moov", |out| {
         put_full_box(out, *b"mvhd", 0, 0, |out| {
             put_words(out, &[0, 0, 1000, 0, 0x1_0000]);
             out.put_u16(0x0100); // volume
@@ -44,13 +50,15 @@ pub fn init_segment(tracks: &Tracks) -> Bytes {
             put_track(out, &Track { id: AUDIO_ID, timescale: track.sample_rate, size: (0, 0), entry });
         }
         put_box(out, *b"mvex", |out| {
+            if timed {
+                put_full_box(out, *b"mehd", 1, 0, |out| out.put_u64(0));
+            }
             let ids = [video.is_some().then_some(VIDEO_ID), audio.is_some().then_some(AUDIO_ID)];
             for id in ids.into_iter().flatten() {
                 put_full_box(out, *b"trex", 0, 0, |out| put_words(out, &[id, 1, 0, 0, 0]));
             }
         });
     });
-    out.freeze()
 }
 
 /// Collects the units of one fragment; their bytes are shared until the fragment is written.
@@ -78,6 +86,11 @@ impl Fragment {
     /// Bytes of payload so far.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// Whether no unit was taken.
+    pub fn is_empty(&self) -> bool {
+        self.video.is_empty() && self.audio.is_empty()
     }
 
     /// Takes a unit; false if its track is not carried.
@@ -325,7 +338,7 @@ fn put_words(out: &mut BytesMut, words: &[u32]) {
 }
 
 /// A box whose size is filled in when its content is written.
-fn put_box<T>(out: &mut BytesMut, name: [u8; 4], content: impl FnOnce(&mut BytesMut) -> T) -> T {
+pub(crate) fn put_box<T>(out: &mut BytesMut, name: [u8; 4], content: impl FnOnce(&mut BytesMut) -> T) -> T {
     let start = out.len();
     out.put_u32(0);
     out.put_slice(&name);
@@ -335,7 +348,7 @@ fn put_box<T>(out: &mut BytesMut, name: [u8; 4], content: impl FnOnce(&mut Bytes
     result
 }
 
-fn put_full_box<T>(
+pub(crate) fn put_full_box<T>(
     out: &mut BytesMut,
     name: [u8; 4],
     version: u8,

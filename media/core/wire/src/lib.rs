@@ -16,6 +16,7 @@ pub mod chunk;
 mod endings;
 mod es;
 pub mod fault;
+pub mod file;
 pub mod flv;
 pub mod flv_read;
 pub mod fmp4;

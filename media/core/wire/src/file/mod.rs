@@ -1,0 +1,75 @@
+//! A stream as files that stand for themselves: headers, a key frame first, times from zero.
+//!
+//! H.264 and sound alone become FLV, H.265 becomes fragmented MP4. What is only known at the end (length, where the
+//! key frames are) has its room reserved in the head, which is patched when a file is closed, or salvaged after a crash.
+
+mod flv;
+mod flv_scan;
+mod fmp4;
+mod fmp4_scan;
+mod index;
+mod muxer;
+mod scan;
+
+pub use self::{
+    index::{Entry, Index},
+    muxer::FileMuxer,
+    scan::{Found, Scan, Want},
+};
+use crate::media::{Ticks, Tracks, VideoCodec};
+
+/// The two forms of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// H.264, or sound alone.
+    Flv,
+    /// H.265, as fragmented MP4.
+    Fmp4,
+}
+
+impl Form {
+    /// The form for a stream with these tracks.
+    pub fn of(tracks: &Tracks) -> Self {
+        match &tracks.video {
+            Some(track) if track.codec == VideoCodec::H265 => Self::Fmp4,
+            _ => Self::Flv,
+        }
+    }
+
+    /// The end of a file's name.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Flv => "flv",
+            Self::Fmp4 => "mp4",
+        }
+    }
+}
+
+/// What is known of a file once it has its last byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary<'a> {
+    /// From its first time to the end of its last picture.
+    pub duration: Ticks,
+    /// All of it, in bytes.
+    pub size: u64,
+    /// Where one can begin to play, in order.
+    pub entries: &'a [Entry],
+}
+
+impl Summary<'_> {
+    /// Writes what is known into `head`, the first bytes of a file of this form. What has no room there is left out; a
+    /// head that is not one of ours is left alone.
+    pub fn write_into(&self, form: Form, head: &mut [u8]) {
+        match form {
+            Form::Flv => flv::patch(head, self),
+            Form::Fmp4 => fmp4::patch(head, self),
+        }
+    }
+}
+
+/// Puts `bytes` at `at`, if they fit there.
+fn put_at(target: &mut [u8], at: usize, bytes: &[u8]) {
+    if let Some(room) = at.checked_add(bytes.len()).and_then(|end| target.get_mut(at..end)) {
+        room.copy_from_slice(bytes);
+    }
+}
