@@ -1,6 +1,6 @@
 """What every controller asks of a request."""
 
-from typing import Any
+from typing import Any, Final
 
 from litestar import Request
 from litestar.datastructures import State
@@ -8,10 +8,13 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from api.services import Gateway
-from gateway.accounts.model import Token, User
+from gateway.accounts.model import Access, User
 
-Authorised = Request[User, Token, State]
+Authorised = Request[User, Access, State]
 """A request that came through the gate."""
+
+SCOPED: Final = {"scoped": True}
+"""Option of handlers that keep to `request.auth.scope`, and so may serve users who are restricted to some devices."""
 
 Services = NamedDependency[SkipValidation[Gateway]]
 """The gateway, given by `api.application`."""

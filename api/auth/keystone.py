@@ -146,7 +146,7 @@ def _token(token: Token) -> TokenBody:
         expires_at=_time(token.expires_at),
         project=Scoped(id=token.project.project_id, name=token.project.name, domain=account),
         user=Scoped(id=token.user.user_id, name=token.user.name, domain=account),
-        roles=[Reference(id=token.user.role.value, name=token.user.role.value)],
+        roles=[Reference(id=token.role.value, name=token.role.value)],
         catalog=[],
     )
 

@@ -7,7 +7,7 @@ import msgspec
 from litestar import Controller, get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from api.context import Authorised, Services, base_url
+from api.context import SCOPED, Authorised, Services, base_url
 from api.services import Gateway
 from gateway.devices.model import Channel, ChannelId, Device, DeviceState
 from gateway.streams.live import LiveStream
@@ -93,7 +93,7 @@ class OperatorController(Controller):
     path = "/"
     tags = ("operator",)
 
-    @get("/channels", summary="Channels of the project with what flows and where it plays")
+    @get("/channels", summary="Channels of the project with what flows and where it plays", opt=SCOPED)
     async def channels(
         self,
         request: Authorised,
@@ -105,7 +105,7 @@ class OperatorController(Controller):
         """`offset` counts the channels left out before the first; `device_id` narrows to one device."""
         project, base = request.auth.project, base_url(request, gateway)
         listing = await gateway.devices.channels(
-            project.project_id, offset=offset, limit=limit, device_id=device_id or None
+            request.auth.scope, offset=offset, limit=limit, device_id=device_id or None
         )
         live = await gateway.streams.live(project.name, [channel.stream_name for channel, _ in listing.entries])
         views = [
@@ -114,11 +114,11 @@ class OperatorController(Controller):
         ]
         return ChannelList(total=listing.total, channels=views)
 
-    @get("/devices/{device_id:str}", summary="A device, also as it describes itself")
+    @get("/devices/{device_id:str}", summary="A device, also as it describes itself", opt=SCOPED)
     async def device(self, request: Authorised, gateway: Services, device_id: FromPath[str]) -> DeviceView:
-        return _device(await gateway.devices.device(request.auth.project.project_id, device_id))
+        return _device(await gateway.devices.device(request.auth.scope, device_id))
 
-    @get("/devices/{device_id:str}/events", summary="History of a device and its channels")
+    @get("/devices/{device_id:str}/events", summary="History of a device and its channels", opt=SCOPED)
     async def events(
         self,
         request: Authorised,
@@ -128,7 +128,7 @@ class OperatorController(Controller):
         before: Annotated[int | None, QueryParameter(ge=1, le=NUMBER_MAX)] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
     ) -> EventList:
-        device = await gateway.devices.device(request.auth.project.project_id, device_id)
+        device = await gateway.devices.device(request.auth.scope, device_id)
         channel = ChannelId(channel_id) if channel_id else None
         found = await gateway.events.history(device.device_id, channel_id=channel, before=before, limit=limit)
         events = [

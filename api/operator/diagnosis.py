@@ -9,7 +9,7 @@ from litestar import Controller, delete, get, put
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
-from api.context import Authorised, Services
+from api.context import SCOPED, Authorised, Services
 from gateway.accounts.errors import ForbiddenError
 from gateway.accounts.model import Role
 from gateway.devices.errors import NotInvitedError
@@ -176,16 +176,17 @@ class DiagnosisController(Controller):
     path = "/"
     tags = ("diagnosis",)
 
-    @get("/channels/{device_id:str}/{channel_id:str}/diagnosis", summary="Why a channel shows no picture")
+    @get("/channels/{device_id:str}/{channel_id:str}/diagnosis", summary="Why a channel shows no picture", opt=SCOPED)
     async def diagnosis(
         self, request: Authorised, gateway: Services, device_id: FromPath[str], channel_id: FromPath[str]
     ) -> DiagnosisView:
-        project = request.auth.project.project_id
-        channel = await gateway.devices.channel(project, device_id, channel_id)
-        device = await gateway.devices.device(project, device_id)
+        channel = await gateway.devices.channel(request.auth.scope, device_id, channel_id)
+        device = await gateway.devices.device(request.auth.scope, device_id)
         return _diagnosis(gateway.diagnoses.examine(device, channel))
 
-    @get("/devices/{device_id:str}/diagnosis", summary="Why a device does not register or tell its channels")
+    @get(
+        "/devices/{device_id:str}/diagnosis", summary="Why a device does not register or tell its channels", opt=SCOPED
+    )
     async def device_diagnosis(self, request: Authorised, gateway: Services, device_id: FromPath[str]) -> DiagnosisView:
         return _diagnosis(gateway.diagnoses.examine(await _device(request, gateway, device_id), None))
 
@@ -193,6 +194,7 @@ class DiagnosisController(Controller):
         "/channels/{device_id:str}/{channel_id:str}/packets",
         summary="What comes to a channel's port, as a pcap file that is written meanwhile",
         media_type="application/vnd.tcpdump.pcap",
+        opt=SCOPED,
     )
     async def packets(
         self,
@@ -204,8 +206,7 @@ class DiagnosisController(Controller):
     ) -> Stream:
         """Link type 101 (raw IP): addresses and ports are those of the stream, the headers around them are made up."""
         _operators_only(request)
-        project = request.auth.project
-        channel = await gateway.devices.channel(project.project_id, device_id, channel_id)
+        channel = await gateway.devices.channel(request.auth.scope, device_id, channel_id)
         view = gateway.invitations.look(channel.device_id, channel.channel_id)
         if view is None or view.receiver is None:
             raise NotInvitedError("no call is under way: invite the channel, then its packets can be seen")
@@ -217,7 +218,7 @@ class DiagnosisController(Controller):
         name = f"{device_id}_{channel_id}.pcap"
         return Stream(pieces, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
-    @get("/devices/{device_id:str}/deviations", summary="How a device departs from the standard")
+    @get("/devices/{device_id:str}/deviations", summary="How a device departs from the standard", opt=SCOPED)
     async def deviations(self, request: Authorised, gateway: Services, device_id: FromPath[str]) -> DeviationsView:
         device = await _device(request, gateway, device_id)
         oddities = gateway.diagnoses.oddities(device.device_id)
@@ -236,29 +237,29 @@ class DiagnosisController(Controller):
         found = gateway.diagnoses.strangers()
         return StrangersView(strangers=msgspec.convert(found, list[RefusedView], from_attributes=True))
 
-    @put("/devices/{device_id:str}/trace", summary="Begin to keep the SIP messages of a device")
+    @put("/devices/{device_id:str}/trace", summary="Begin to keep the SIP messages of a device", opt=SCOPED)
     async def start_trace(self, request: Authorised, gateway: Services, device_id: FromPath[str]) -> TraceView:
         device = await _device(request, gateway, device_id)
         gateway.traces.start(device.device_id)
         return _trace(gateway, device)
 
-    @get("/devices/{device_id:str}/trace", summary="The SIP messages that were kept of a device")
+    @get("/devices/{device_id:str}/trace", summary="The SIP messages that were kept of a device", opt=SCOPED)
     async def trace(self, request: Authorised, gateway: Services, device_id: FromPath[str]) -> TraceView:
         _operators_only(request)
         return _trace(gateway, await _device(request, gateway, device_id))
 
-    @delete("/devices/{device_id:str}/trace", summary="Stop keeping them, and forget them")
+    @delete("/devices/{device_id:str}/trace", summary="Stop keeping them, and forget them", opt=SCOPED)
     async def stop_trace(self, request: Authorised, gateway: Services, device_id: FromPath[str]) -> None:
         gateway.traces.stop((await _device(request, gateway, device_id)).device_id)
 
 
 async def _device(request: Authorised, gateway: Services, device_id: str) -> Device:
-    return await gateway.devices.device(request.auth.project.project_id, device_id)
+    return await gateway.devices.device(request.auth.scope, device_id)
 
 
 def _operators_only(request: Authorised) -> None:
     """Reading alone does not show that this is no business of viewers."""
-    if request.user.role is Role.VIEWER:
+    if request.auth.role is Role.VIEWER:
         raise ForbiddenError("only operators and administrators may see this")
 
 

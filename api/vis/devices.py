@@ -8,7 +8,7 @@ from litestar import Controller, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, SkipValidation
 
-from api.context import Authorised, Services
+from api.context import SCOPED, Authorised, Services
 from api.errors import CancellationFailedError, InvitationFailedError
 from api.services import Gateway
 from api.vis.common import Done, choice, each, flag, optional, time, truth
@@ -95,10 +95,11 @@ class DeviceController(Controller):
         )
         return DeviceIds(device_id_list=list(ids))
 
-    @get(summary="List devices with their channels")
+    @get(summary="List devices with their channels", opt=SCOPED)
     async def index(
         self,
         project_id: FromPath[str],
+        request: Authorised,
         gateway: Services,
         page: NamedDependency[SkipValidation[Page | None]],
         device_id: FromQuery[str | None] = None,
@@ -110,23 +111,29 @@ class DeviceController(Controller):
             type=optional(DeviceType, type_, "type"),
             state=optional(DeviceState, device_state, "state"),
         )
-        listing, channels = await gateway.devices.list(project_id, wanted, page)
+        listing, channels = await gateway.devices.list(request.auth.scope, wanted, page)
         entries = await each(listing.entries, lambda device: _device(device, channels.get(device.device_id, ())))
         return entries if page is None else DevicePage(total=listing.total, entries=entries)
 
-    @get("/{device_id:str}", summary="A device with its channels")
-    async def show(self, project_id: FromPath[str], device_id: FromPath[str], gateway: Services) -> DeviceBody:
-        found = await gateway.devices.get(project_id, device_id)
+    @get("/{device_id:str}", summary="A device with its channels", opt=SCOPED)
+    async def show(
+        self, project_id: FromPath[str], device_id: FromPath[str], request: Authorised, gateway: Services
+    ) -> DeviceBody:
+        found = await gateway.devices.get(request.auth.scope, device_id)
         return _device(found.device, found.channels)
 
-    @delete("/{device_id:str}", status_code=200, summary="Delete a device that is not registered")
-    async def remove(self, project_id: FromPath[str], device_id: FromPath[str], gateway: Services) -> Done:
-        await gateway.devices.delete(project_id, device_id, gateway.clock())
+    @delete("/{device_id:str}", status_code=200, summary="Delete a device that is not registered", opt=SCOPED)
+    async def remove(
+        self, project_id: FromPath[str], device_id: FromPath[str], request: Authorised, gateway: Services
+    ) -> Done:
+        await gateway.devices.delete(request.auth.scope, device_id, gateway.clock())
         return Done()
 
-    @put("/{device_id:str}/channel-refresh", summary="Ask an NVR for its channels")
-    async def refresh(self, project_id: FromPath[str], device_id: FromPath[str], gateway: Services) -> Done:
-        device = await gateway.devices.device(project_id, device_id)
+    @put("/{device_id:str}/channel-refresh", summary="Ask an NVR for its channels", opt=SCOPED)
+    async def refresh(
+        self, project_id: FromPath[str], device_id: FromPath[str], request: Authorised, gateway: Services
+    ) -> Done:
+        device = await gateway.devices.device(request.auth.scope, device_id)
         if device.type is not DeviceType.NVR:
             raise NotNvrError(f"device {device_id} is no NVR")
         if device.state is not DeviceState.ONLINE:
@@ -134,7 +141,11 @@ class DeviceController(Controller):
         await gateway.catalogue.refresh(device)
         return Done()
 
-    @put("/{device_id:str}/channels/{channel_id:str}", summary="Invite a channel or hang up; change its settings")
+    @put(
+        "/{device_id:str}/channels/{channel_id:str}",
+        summary="Invite a channel or hang up; change its settings",
+        opt=SCOPED,
+    )
     async def update_channel(
         self,
         project_id: FromPath[str],
@@ -150,8 +161,8 @@ class DeviceController(Controller):
         state = optional(StreamState, data.state, "state")
         if state is None and not has_settings:
             raise InvalidError("state", "ACTIVE or STOPPED")
-        device = await gateway.devices.device(project_id, device_id)
-        channel = await gateway.devices.channel(project_id, device_id, channel_id)
+        device = await gateway.devices.device(request.auth.scope, device_id)
+        channel = await gateway.devices.channel(request.auth.scope, device_id, channel_id)
         if has_settings:
             channel = await gateway.devices.update_channel(device, channel, change, gateway.clock())
         if state is StreamState.ACTIVE:

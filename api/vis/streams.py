@@ -6,7 +6,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, SkipValidation
 from msgspec import UNSET, UnsetType
 
-from api.context import Authorised, Services, base_url
+from api.context import SCOPED, Authorised, Services, base_url
 from api.vis.common import each, optional, time
 from gateway.paging import Listing, Page
 from gateway.store import StreamFilter
@@ -86,10 +86,11 @@ class StreamController(Controller):
     path = "/{project_id:str}/streams"
     tags = ("streams",)
 
-    @get(summary="List streams")
+    @get(summary="List streams", opt=SCOPED)
     async def index(
         self,
         project_id: FromPath[str],
+        request: Authorised,
         gateway: Services,
         page: NamedDependency[SkipValidation[Page | None]],
         name: FromQuery[str | None] = None,
@@ -98,26 +99,28 @@ class StreamController(Controller):
     ) -> StreamPage | list[StreamBody]:
         """No stream is retained yet, so `retention_state` ACTIVE finds none."""
         wanted = StreamFilter(name=name or None, state=optional(StreamState, stream_state, "stream_state"))
-        listing = await gateway.streams.list(project_id, wanted, page)
+        listing = await gateway.streams.list(request.auth.scope, wanted, page)
         if optional(StreamState, retention_state, "retention_state") is StreamState.ACTIVE:
             listing = Listing(0, [])
         entries = await each(listing.entries, _body)
         return entries if page is None else StreamPage(total=listing.total, entries=entries)
 
-    @get("/{stream_name:str}", summary="A stream and what flows of it")
-    async def show(self, project_id: FromPath[str], stream_name: FromPath[str], gateway: Services) -> StreamBody:
-        stream = await gateway.streams.get(project_id, stream_name)
+    @get("/{stream_name:str}", summary="A stream and what flows of it", opt=SCOPED)
+    async def show(
+        self, project_id: FromPath[str], stream_name: FromPath[str], request: Authorised, gateway: Services
+    ) -> StreamBody:
+        stream = await gateway.streams.get(request.auth.scope, stream_name)
         body = _body(stream)
         body.stream_flow_info = _flow(stream.live)
         return body
 
-    @get("/{stream_name:str}/endpoint", summary="Where a stream plays")
+    @get("/{stream_name:str}/endpoint", summary="Where a stream plays", opt=SCOPED)
     async def endpoint(
         self, project_id: FromPath[str], stream_name: FromPath[str], request: Authorised, gateway: Services
     ) -> Endpoint:
         """H.264 has `pull_flow_address`, H.265 `hls_pull_flow_address`; before the coding is known there are both."""
         stream, addresses = await gateway.streams.endpoint(
-            project_id, stream_name, base_url(request, gateway), gateway.clock()
+            request.auth.scope, stream_name, base_url(request, gateway), gateway.clock()
         )
         endpoint = Endpoint(
             push_flow_protocol=stream.record.access_type.value,

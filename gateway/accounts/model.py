@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from gateway.scope import Scope
+
 
 class Role(StrEnum):
-    """What a user may do in the project."""
+    """What a user may do in a project: look, change what is about devices and streams, decide who may do what."""
 
     ADMINISTRATOR = "administrator"
     OPERATOR = "operator"
@@ -27,21 +29,37 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """Who calls the API."""
+    """Who calls the API; with a role in one project or several."""
 
     user_id: str
     name: str
     project_id: str
     """The user's own project: the scope of a token asked for without one."""
-    role: Role
     created_at: datetime
+    enabled: bool = True
+    account_admin: bool = False
+    """Looks after the whole gateway: makes projects, and manages the users of all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """A proof of login, valid 24 h; only its SHA-256 is stored."""
+class Access:
+    """What somebody who has proved to be a user may do, in one project."""
 
     user: User
     project: Project
+    role: Role
+    groups: frozenset[str] | None = None
+    """The device groups that the user is restricted to; None: all devices of the project."""
+
+    @property
+    def scope(self) -> Scope:
+        """What lists and look-ups take."""
+        return Scope(self.project.project_id, self.groups)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token(Access):
+    """A proof of login, valid 24 h; only its SHA-256 is stored."""
+
     issued_at: datetime
     expires_at: datetime

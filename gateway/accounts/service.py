@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from gateway.accounts.errors import AlreadySubscribedError, ForbiddenError, LoginError, NotSubscribedError, TokenError
-from gateway.accounts.model import Project, Role, Token, User
+from gateway.accounts.model import Access, Project, Role, Token, User
 from gateway.accounts.passwords import Passwords, generate
 from gateway.accounts.quotas import Quotas
 from gateway.errors import InvalidError, NotFoundError
@@ -59,7 +59,7 @@ class Accounts:
             return None
         chosen = password or generate()
         project = _project(FIRST_PROJECT, at)
-        user = _user(name, project.project_id, Role.ADMINISTRATOR, at)
+        user = _user(name, project.project_id, at, account_admin=True)
         if not await self._store.accounts.first_start(project, user, await self._passwords.hash(chosen)):
             return None
         return FirstStart(project, user, chosen, generated=password is None)
@@ -71,9 +71,8 @@ class Accounts:
         return project
 
     async def projects(self, user: User) -> Sequence[Project]:
-        """The projects that the user may enter: the user's own."""
-        project = await self._store.accounts.project(user.project_id)
-        return [] if project is None else [project]
+        """The projects that the user may enter."""
+        return await self._store.accounts.projects_of(user.user_id)
 
     async def all_projects(self) -> Sequence[Project]:
         """For the command line."""
@@ -112,12 +111,17 @@ class Accounts:
         if project is None:
             raise NotFoundError("project", project_name)
         chosen = _checked(password)
-        user = _user(name, project.project_id, role, at)
-        await self._store.accounts.add_user(user, await self._passwords.hash(chosen))
+        user = _user(name, project.project_id, at)
+        await self._store.accounts.add_user(user, role, await self._passwords.hash(chosen))
         return chosen
 
     async def users(self, project_id: str | None = None) -> Sequence[User]:
+        """All, or those who may enter one project."""
         return await self._store.accounts.users(project_id)
+
+    async def members(self, project_id: str | None = None) -> Sequence[Access]:
+        """Who may do what in a project, or in all of them."""
+        return await self._store.accounts.members(project_id)
 
     async def set_password(self, name: str, password: str | None) -> str:
         """Changes the password, random unless given, and takes back the user's tokens. InvalidError, NotFoundError."""
@@ -132,33 +136,38 @@ class Accounts:
     async def log_in(
         self, name: str, password: str, at: datetime, *, project_id: str | None = None, project_name: str | None = None
     ) -> tuple[str, Token]:
-        """A new token for the user's own project; the scope, if one is given, must be that.
+        """A new token for the project of this id or name, which the user must have a role in; else for the user's own.
 
-        LoginError for a wrong name or password, ForbiddenError for another project.
+        LoginError for a wrong name or password, ForbiddenError for a project that the user may not enter.
         """
         found = await self._store.accounts.user_named(name)
         if not await self._passwords.verify(password, found[1] if found else None) or found is None:
             raise LoginError("the user name or the password is wrong")
-        user = found[0]
-        project = await self._store.accounts.project(user.project_id)
-        if project is None or project_id not in {None, project.project_id} or project_name not in {None, project.name}:
+        access = await self._store.accounts.access(found[0].user_id, project_id=project_id, project_name=project_name)
+        if access is None:
             raise ForbiddenError("the user may not enter this project")
-        return await self._issue(user, project, at)
+        return await self._issue(access, at)
 
     async def lend(self, project_id: str, at: datetime) -> str:
         """A token of the first user who may operate the project, for commands that can read the database anyway.
 
         NotFoundError if there is no such user.
         """
-        users = await self._store.accounts.users(project_id)
-        project = await self._store.accounts.project(project_id)
-        user = next((user for user in users if user.role is not Role.VIEWER), None)
-        if user is None or project is None:
-            raise NotFoundError("operator of project", project_id)
-        return (await self._issue(user, project, at))[0]
+        for user in await self._store.accounts.users(project_id):
+            access = await self._store.accounts.access(user.user_id, project_id=project_id)
+            if access is not None and access.role is not Role.VIEWER and access.groups is None:
+                return (await self._issue(access, at))[0]
+        raise NotFoundError("operator of project", project_id)
 
-    async def _issue(self, user: User, project: Project, at: datetime) -> tuple[str, Token]:
-        token = Token(user=user, project=project, issued_at=at, expires_at=at + self._token_life)
+    async def _issue(self, access: Access, at: datetime) -> tuple[str, Token]:
+        token = Token(
+            user=access.user,
+            project=access.project,
+            role=access.role,
+            groups=access.groups,
+            issued_at=at,
+            expires_at=at + self._token_life,
+        )
         text = secrets.token_urlsafe(TOKEN_BYTES)
         await self._store.accounts.add_token(digest(text), token)
         return text, token
@@ -188,10 +197,12 @@ def _project(name: str, at: datetime) -> Project:
     return Project(project_id=secrets.token_hex(16), name=name, created_at=at, subscribed_at=None, quotas={})
 
 
-def _user(name: str, project_id: str, role: Role, at: datetime) -> User:
+def _user(name: str, project_id: str, at: datetime, *, account_admin: bool = False) -> User:
     if not NAME.fullmatch(name):
         raise InvalidError("name", "1 to 64 letters, digits and ._@-")
-    return User(user_id=secrets.token_hex(16), name=name, project_id=project_id, role=role, created_at=at)
+    return User(
+        user_id=secrets.token_hex(16), name=name, project_id=project_id, created_at=at, account_admin=account_admin
+    )
 
 
 def _checked(password: str | None) -> str:

@@ -78,10 +78,10 @@ def list_users(file: ConfigFile = None, overrides: Overrides = None) -> None:
     """List users with project and role."""
 
     async def work(accounts: Accounts) -> None:
-        names = {project.project_id: project.name for project in await accounts.all_projects()}
-        table = Table("name", "role", "project", "since")
-        for found in await accounts.users():
-            table.add_row(found.name, found.role, names[found.project_id], f"{found.created_at:%Y-%m-%d %H:%M}")
+        table = Table("name", "role", "project", "since", "")
+        for found in await accounts.members():
+            user, state = found.user, "" if found.user.enabled else "disabled"
+            table.add_row(user.name, found.role, found.project.name, f"{user.created_at:%Y-%m-%d %H:%M}", state)
         Console().print(table)
 
     _run(file, overrides, work)

@@ -17,6 +17,7 @@ from gateway.devices.errors import (
 from gateway.devices.model import Channel, ChannelId, Device, DeviceId, DeviceState, DeviceType, InvitationStatus
 from gateway.errors import ConflictError, InvalidError, NotFoundError, QuotaError
 from gateway.paging import Listing, Page
+from gateway.scope import Scope
 from gateway.store import ChannelUpdate, DeviceFilter, NewDevices, Store
 from gateway.text import check_description, check_suffix
 
@@ -34,7 +35,7 @@ class DeviceChannels:
 
 
 class Devices:
-    """Every call is for one project; what belongs to another is not found.
+    """Every call is for one scope; what is outside of it is not found.
 
     `deleted` is told the id of each device that is no more, so that the hot state forgets it.
     """
@@ -96,48 +97,48 @@ class Devices:
         return device_ids
 
     async def list(
-        self, project_id: str, wanted: DeviceFilter, page: Page | None
+        self, scope: Scope, wanted: DeviceFilter, page: Page | None
     ) -> tuple[Listing[Device], Mapping[DeviceId, Sequence[Channel]]]:
         """The devices, and the channels of each."""
-        listing = await self._store.devices.list(project_id, wanted, page)
+        listing = await self._store.devices.list(scope, wanted, page)
         return listing, await self._store.channels.of_devices([device.device_id for device in listing.entries])
 
-    async def get(self, project_id: str, device_id: str) -> DeviceChannels:
+    async def get(self, scope: Scope, device_id: str) -> DeviceChannels:
         """NotFoundError."""
-        device = await self.device(project_id, device_id)
+        device = await self.device(scope, device_id)
         channels = await self._store.channels.of_devices([device.device_id])
         return DeviceChannels(device, channels.get(device.device_id, ()))
 
-    async def device(self, project_id: str, device_id: str) -> Device:
+    async def device(self, scope: Scope, device_id: str) -> Device:
         """The device alone; NotFoundError."""
-        device = await self._store.devices.get(DeviceId(device_id))
-        if device is None or device.project_id != project_id:
+        device = await self._store.devices.get(DeviceId(device_id), scope)
+        if device is None:
             raise NotFoundError("device", device_id)
         return device
 
-    async def channel(self, project_id: str, device_id: str, channel_id: str) -> Channel:
+    async def channel(self, scope: Scope, device_id: str, channel_id: str) -> Channel:
         """NotFoundError, of the device or of the channel."""
-        device = await self.device(project_id, device_id)
+        device = await self.device(scope, device_id)
         channel = await self._store.channels.get(device.device_id, ChannelId(channel_id))
         if channel is None:
             raise NotFoundError("channel", channel_id)
         return channel
 
     async def channels(
-        self, project_id: str, *, offset: int, limit: int, device_id: str | None = None
+        self, scope: Scope, *, offset: int, limit: int, device_id: str | None = None
     ) -> Listing[tuple[Channel, DeviceState]]:
         """Channels with their device's state, in order of device and id; NotFoundError for an unknown device."""
         if device_id is not None:
-            await self.device(project_id, device_id)
+            await self.device(scope, device_id)
         wanted = None if device_id is None else DeviceId(device_id)
-        return await self._store.channels.page(project_id, offset=offset, limit=limit, device_id=wanted)
+        return await self._store.channels.page(scope, offset=offset, limit=limit, device_id=wanted)
 
-    async def delete(self, project_id: str, device_id: str, at: datetime) -> None:
+    async def delete(self, scope: Scope, device_id: str, at: datetime) -> None:
         """Deletes a device that is not registered now, with all its channels and streams; its history stays.
 
         NotFoundError, DeviceRegisteredError.
         """
-        device = await self.device(project_id, device_id)
+        device = await self.device(scope, device_id)
         if device.state is DeviceState.ONLINE or not await self._store.devices.delete(device.device_id, at):
             raise DeviceRegisteredError(f"device {device_id} is registered")
         self._deleted(device.device_id)

@@ -7,8 +7,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.accounts.model import Project, Role, Token, User
+from gateway.accounts.model import Access, Project, Role, Token, User
 from gateway.errors import ConflictError, NotFoundError
+from gateway.store.access_tables import group_users, groups, memberships
 from gateway.store.base import Database
 from gateway.store.tables import projects, tokens, users
 
@@ -63,17 +64,16 @@ class AccountStore:
 
         await self._database.writer.run(write)
 
-    async def add_user(self, user: User, password_hash: str) -> None:
-        """ConflictError if the name is taken."""
-        values = {
-            "user_id": user.user_id,
-            "name": user.name,
-            "project_id": user.project_id,
-            "role": user.role.value,
-            "password_hash": password_hash,
-            "created_at": user.created_at,
-        }
-        await self._insert(users, values, f"user {user.name}")
+    async def add_user(self, user: User, role: Role, password_hash: str) -> None:
+        """Adds the user with this role in its own project; ConflictError if the name is taken."""
+
+        async def write(connection: AsyncConnection) -> None:
+            await _add_user(connection, user, role, password_hash)
+
+        try:
+            await self._database.writer.run(write)
+        except sa.exc.IntegrityError as error:
+            raise ConflictError(f"user {user.name} exists already") from error
 
     async def first_start(self, project: Project, user: User, password_hash: str) -> bool:
         """Adds the first project and its administrator together; False, and nothing done, if there is any user."""
@@ -82,16 +82,7 @@ class AccountStore:
             if await connection.scalar(sa.select(sa.func.count()).select_from(users)):
                 return False
             await connection.execute(sa.insert(projects).values(_project_values(project)))
-            await connection.execute(
-                sa.insert(users).values(
-                    user_id=user.user_id,
-                    name=user.name,
-                    project_id=user.project_id,
-                    role=user.role.value,
-                    password_hash=password_hash,
-                    created_at=user.created_at,
-                )
-            )
+            await _add_user(connection, user, Role.ADMINISTRATOR, password_hash)
             return True
 
         return await self._database.writer.run(write)
@@ -102,17 +93,73 @@ class AccountStore:
         return None if row is None else (_user(row), row.password_hash)
 
     async def users(self, project_id: str | None = None) -> Sequence[User]:
-        """All users, or those of one project, oldest first."""
-        query = sa.select(users).order_by(users.c.created_at, users.c.user_id)
-        if project_id is not None:
-            query = query.where(users.c.project_id == project_id)
+        """All users, or those who may enter one project, oldest first."""
+        if project_id is None:
+            query = sa.select(users).order_by(users.c.created_at, users.c.user_id)
+        else:
+            query = _members(project_id)
         return [_user(row) for row in await self._database.all(query)]
 
     async def owner(self, project_id: str) -> User | None:
-        """The project's oldest user."""
-        query = sa.select(users).where(users.c.project_id == project_id).order_by(users.c.created_at, users.c.user_id)
-        row = await self._database.first(query)
+        """The project's first user."""
+        row = await self._database.first(_members(project_id))
         return None if row is None else _user(row)
+
+    async def projects_of(self, user_id: str) -> Sequence[Project]:
+        """The projects that the user may enter, oldest first."""
+        query = (
+            sa.select(projects)
+            .join(memberships, memberships.c.project_id == projects.c.project_id)
+            .where(memberships.c.user_id == user_id)
+            .order_by(projects.c.created_at, projects.c.project_id)
+        )
+        return [_project(row) for row in await self._database.all(query)]
+
+    async def access(
+        self, user_id: str, *, project_id: str | None = None, project_name: str | None = None
+    ) -> Access | None:
+        """What the user may do in a project, by default the user's own; None if the user may not enter it."""
+        query = (
+            sa.select(*_ACCESS)
+            .select_from(_holder)
+            .join(_entered, _entered.c.user_id == _holder.c.user_id)
+            .join(_scope, _scope.c.project_id == _entered.c.project_id)
+            .where(_holder.c.user_id == user_id, _holder.c.enabled)
+        )
+        if project_id is None and project_name is None:
+            query = query.where(_scope.c.project_id == _holder.c.project_id)
+        if project_id is not None:
+            query = query.where(_scope.c.project_id == project_id)
+        if project_name is not None:
+            query = query.where(_scope.c.name == project_name)
+        row = await self._database.first(query)
+        return None if row is None else Access(**await self._access(row))
+
+    async def members(self, project_id: str | None = None) -> Sequence[Access]:
+        """Who may do what in a project, or in all, in the order in which they were let in; the disabled too."""
+        query = (
+            sa.select(*_ACCESS)
+            .select_from(_entered)
+            .join(_holder, _holder.c.user_id == _entered.c.user_id)
+            .join(_scope, _scope.c.project_id == _entered.c.project_id)
+            .order_by(_scope.c.created_at, _scope.c.project_id, _entered.c.created_at, _holder.c.user_id)
+        )
+        if project_id is not None:
+            query = query.where(_entered.c.project_id == project_id)
+        return [Access(**await self._access(row)) for row in await self._database.all(query)]
+
+    async def _access(self, row: sa.Row[Any]) -> dict[str, Any]:
+        """The fields of an Access; groups are asked for only where the user is restricted to some."""
+        user, project = _user(row, "holder_"), _project(row, "scope_")
+        found = None
+        if row.entered_restricted:
+            query = (
+                sa.select(group_users.c.group_id)
+                .join(groups, groups.c.group_id == group_users.c.group_id)
+                .where(group_users.c.user_id == user.user_id, groups.c.project_id == project.project_id)
+            )
+            found = frozenset(row.group_id for row in await self._database.all(query))
+        return {"user": user, "project": project, "role": Role(row.entered_role), "groups": found}
 
     async def set_password(self, user_id: str, password_hash: str) -> None:
         """Changes the password and takes back every token of the user; NotFoundError."""
@@ -156,23 +203,21 @@ class AccountStore:
         await self._database.writer.run(write)
 
     async def token(self, digest: str) -> Token | None:
-        """The token as issued, expired or not."""
-        user, project = users.alias("holder"), projects.alias("scope")
+        """The token as issued, expired or not, with what its user may do now; None if that is nothing any more."""
         query = (
-            sa.select(tokens.c.issued_at, tokens.c.expires_at, *_labelled(user), *_labelled(project))
-            .join(user, user.c.user_id == tokens.c.user_id)
-            .join(project, project.c.project_id == tokens.c.project_id)
-            .where(tokens.c.digest == digest)
+            sa.select(tokens.c.issued_at, tokens.c.expires_at, *_ACCESS)
+            .join(_holder, _holder.c.user_id == tokens.c.user_id)
+            .join(_scope, _scope.c.project_id == tokens.c.project_id)
+            .join(
+                _entered,
+                sa.and_(_entered.c.user_id == tokens.c.user_id, _entered.c.project_id == tokens.c.project_id),
+            )
+            .where(tokens.c.digest == digest, _holder.c.enabled)
         )
         row = await self._database.first(query)
         if row is None:
             return None
-        return Token(
-            user=_user(row, "holder_"),
-            project=_project(row, "scope_"),
-            issued_at=row.issued_at,
-            expires_at=row.expires_at,
-        )
+        return Token(**await self._access(row), issued_at=row.issued_at, expires_at=row.expires_at)
 
     async def delete_token(self, digest: str) -> bool:
         """Takes a token back; False if there is none such."""
@@ -194,6 +239,44 @@ class AccountStore:
 
 def _labelled(table: sa.FromClause) -> list[sa.Label[Any]]:
     return [column.label(f"{table.name}_{column.name}") for column in table.c]  # type: ignore[attr-defined]
+
+
+_holder: Final = users.alias("holder")
+_scope: Final = projects.alias("scope")
+_entered: Final = memberships.alias("entered")
+_ACCESS: Final = [*_labelled(_holder), *_labelled(_scope), *_labelled(_entered)]
+
+
+def _members(project_id: str) -> sa.Select[Any]:
+    return (
+        sa.select(users)
+        .join(memberships, memberships.c.user_id == users.c.user_id)
+        .where(memberships.c.project_id == project_id)
+        .order_by(memberships.c.created_at, users.c.user_id)
+    )
+
+
+async def _add_user(connection: AsyncConnection, user: User, role: Role, password_hash: str) -> None:
+    await connection.execute(
+        sa.insert(users).values(
+            user_id=user.user_id,
+            name=user.name,
+            project_id=user.project_id,
+            password_hash=password_hash,
+            enabled=user.enabled,
+            account_admin=user.account_admin,
+            created_at=user.created_at,
+        )
+    )
+    await connection.execute(
+        sa.insert(memberships).values(
+            user_id=user.user_id,
+            project_id=user.project_id,
+            role=role.value,
+            restricted=False,
+            created_at=user.created_at,
+        )
+    )
 
 
 def _project_values(project: Project) -> dict[str, Any]:
@@ -223,6 +306,7 @@ def _user(row: sa.Row[Any], prefix: str = "") -> User:
         user_id=found[f"{prefix}user_id"],
         name=found[f"{prefix}name"],
         project_id=found[f"{prefix}project_id"],
-        role=Role(found[f"{prefix}role"]),
         created_at=found[f"{prefix}created_at"],
+        enabled=found[f"{prefix}enabled"],
+        account_admin=found[f"{prefix}account_admin"],
     )

@@ -25,9 +25,11 @@ from gateway.devices.model import (
 )
 from gateway.errors import ConflictError, NotFoundError, QuotaError
 from gateway.paging import Listing
+from gateway.scope import Scope
 from gateway.store.base import Database, clip, one
 from gateway.store.credentials import lock_project
 from gateway.store.events import append_events
+from gateway.store.scoping import within
 from gateway.store.tables import channels, devices, nodes, projects, streams
 from gateway.streams.model import AccessType, ShareType, StreamState
 
@@ -85,10 +87,10 @@ class ChannelStore:
         return found
 
     async def page(
-        self, project_id: str, *, offset: int, limit: int, device_id: DeviceId | None = None
+        self, scope: Scope, *, offset: int, limit: int, device_id: DeviceId | None = None
     ) -> Listing[tuple[Channel, DeviceState]]:
-        """Channels of a project, or of one device of it, in order of device and id, with their device's state."""
-        conditions = [channels.c.project_id == project_id]
+        """Channels of a scope, or of one device of it, in order of device and id, with their device's state."""
+        conditions = within(scope, channels.c.project_id, channels.c.device_id)
         if device_id is not None:
             conditions.append(channels.c.device_id == device_id)
         order = (channels.c.device_id, channels.c.channel_id)

@@ -22,11 +22,13 @@ from gateway.devices.model import (
 )
 from gateway.errors import ConflictError, NotFoundError, QuotaError
 from gateway.paging import Listing, Page
+from gateway.scope import Scope
 from gateway.store.base import Database, Sortable, clip, contains, one
 from gateway.store.channels import set_channel_states
 from gateway.store.credentials import lock_project
 from gateway.store.events import append_events
 from gateway.store.provisions import Provisions
+from gateway.store.scoping import within
 from gateway.store.tables import (
     UtcDateTime,
     calls,
@@ -129,13 +131,17 @@ class DeviceStore:
         except sa.exc.IntegrityError as error:
             raise ConflictError("a device with this id exists already") from error
 
-    async def get(self, device_id: DeviceId) -> Device | None:
-        row = await self._database.first(sa.select(devices).where(devices.c.device_id == device_id))
+    async def get(self, device_id: DeviceId, scope: Scope | None = None) -> Device | None:
+        """The device, if it is in the scope; without one, whosever it is."""
+        query = sa.select(devices).where(devices.c.device_id == device_id)
+        if scope is not None:
+            query = query.where(*within(scope, devices.c.project_id, devices.c.device_id))
+        row = await self._database.first(query)
         return None if row is None else _device(row)
 
-    async def list(self, project_id: str, wanted: DeviceFilter, page: Page | None) -> Listing[Device]:
+    async def list(self, scope: Scope, wanted: DeviceFilter, page: Page | None) -> Listing[Device]:
         """InvalidError if it may not be sorted so."""
-        conditions = [devices.c.project_id == project_id]
+        conditions = within(scope, devices.c.project_id, devices.c.device_id)
         if wanted.device_id is not None:
             conditions.append(contains(devices.c.device_id, wanted.device_id))
         if wanted.type is not None:

@@ -9,8 +9,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.paging import Listing, Page
+from gateway.scope import Scope
 from gateway.store.base import Database, Sortable, contains
 from gateway.store.channels import active_streams
+from gateway.store.scoping import within
 from gateway.store.tables import channels, projects, streams
 from gateway.streams.model import AccessType, ShareType, StreamRecord, StreamState
 
@@ -43,8 +45,10 @@ class StreamStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def get(self, project_id: str, name: str) -> StreamRecord | None:
-        row = await self._database.first(_query.where(streams.c.project_id == project_id, streams.c.name == name))
+    async def get(self, scope: Scope, name: str) -> StreamRecord | None:
+        """The stream, if it is in the scope."""
+        there = within(scope, streams.c.project_id, streams.c.device_id)
+        row = await self._database.first(_query.where(*there, streams.c.name == name))
         return None if row is None else _stream(row)
 
     async def find(self, app: str, name: str) -> StreamRecord | None:
@@ -52,9 +56,9 @@ class StreamStore:
         row = await self._database.first(_query.where(projects.c.name == app, streams.c.name == name))
         return None if row is None else _stream(row)
 
-    async def list(self, project_id: str, wanted: StreamFilter, page: Page | None) -> Listing[StreamRecord]:
+    async def list(self, scope: Scope, wanted: StreamFilter, page: Page | None) -> Listing[StreamRecord]:
         """InvalidError if it may not be sorted so."""
-        conditions = [streams.c.project_id == project_id]
+        conditions = within(scope, streams.c.project_id, streams.c.device_id)
         if wanted.name is not None:
             conditions.append(contains(streams.c.name, wanted.name))
         if wanted.state is not None:

@@ -61,8 +61,9 @@ class UserRow(Row, table=True):
     user_id: str = Field(primary_key=True, sa_type=sa.String(32))
     name: str = Field(sa_type=sa.String(64), unique=True)
     project_id: str = Field(sa_type=sa.String(32), foreign_key="project.project_id")
-    role: str = Field(sa_type=sa.String(32))
     password_hash: str = Field(sa_type=sa.Text)
+    enabled: bool = Field(sa_type=sa.Boolean)
+    account_admin: bool = Field(sa_type=sa.Boolean)
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
@@ -256,21 +257,22 @@ class MarkRow(Row, table=True):
     value: str = Field(sa_type=sa.Text)
 
 
-def _table(row: type[Row]) -> sa.Table:
+def table(row: type[Row]) -> sa.Table:
+    """The table behind a row's class."""
     return cast(sa.Table, cast(Any, row).__table__)
 
 
 metadata = Row.metadata
-projects = _table(ProjectRow)
-users = _table(UserRow)
-tokens = _table(TokenRow)
-credentials = _table(CredentialRow)
-serials = _table(SerialRow)
-devices = _table(DeviceRow)
-registrations = _table(RegistrationRow)
-streams = _table(StreamRow)
-channels = _table(ChannelRow)
-nodes = _table(NodeRow)
-state_events = _table(EventRow)
-calls = _table(CallRow)
-marks = _table(MarkRow)
+projects = table(ProjectRow)
+users = table(UserRow)
+tokens = table(TokenRow)
+credentials = table(CredentialRow)
+serials = table(SerialRow)
+devices = table(DeviceRow)
+registrations = table(RegistrationRow)
+streams = table(StreamRow)
+channels = table(ChannelRow)
+nodes = table(NodeRow)
+state_events = table(EventRow)
+calls = table(CallRow)
+marks = table(MarkRow)

@@ -9,6 +9,7 @@ from typing import Final
 from gateway.devices.model import Channel
 from gateway.errors import NotFoundError
 from gateway.paging import Listing, Page
+from gateway.scope import Scope
 from gateway.store import Store, StreamFilter
 from gateway.streams.errors import StreamStoppedError
 from gateway.streams.live import LiveStream, PlayAddresses, RelayView, play_addresses
@@ -32,32 +33,30 @@ class StreamNow:
 
 
 class Streams:
-    """Every call is for one project; what belongs to another is not found."""
+    """Every call is for one scope; what is outside of it is not found."""
 
     def __init__(self, store: Store, relay: RelayView, *, address_life: timedelta = timedelta(hours=24)) -> None:
         self._store = store
         self._relay = relay
         self._address_life = address_life
 
-    async def list(self, project_id: str, wanted: StreamFilter, page: Page | None) -> Listing[StreamNow]:
-        listing = await self._store.streams.list(project_id, wanted, page)
+    async def list(self, scope: Scope, wanted: StreamFilter, page: Page | None) -> Listing[StreamNow]:
+        listing = await self._store.streams.list(scope, wanted, page)
         records = listing.entries
         live = await self.live(records[0].app, [record.name for record in records]) if records else {}
         return Listing(listing.total, [StreamNow(record, live.get(record.name)) for record in records])
 
-    async def get(self, project_id: str, name: str) -> StreamNow:
+    async def get(self, scope: Scope, name: str) -> StreamNow:
         """NotFoundError."""
-        record = await self._store.streams.get(project_id, name)
+        record = await self._store.streams.get(scope, name)
         if record is None:
             raise NotFoundError("stream", name)
         live = await self.live(record.app, [record.name])
         return StreamNow(record, live.get(record.name))
 
-    async def endpoint(
-        self, project_id: str, name: str, base_url: str, at: datetime
-    ) -> tuple[StreamNow, PlayAddresses]:
+    async def endpoint(self, scope: Scope, name: str, base_url: str, at: datetime) -> tuple[StreamNow, PlayAddresses]:
         """The stream and where it plays; NotFoundError, StreamStoppedError if it is not active."""
-        stream = await self.get(project_id, name)
+        stream = await self.get(scope, name)
         if stream.record.state is not StreamState.ACTIVE:
             raise StreamStoppedError(f"stream {name} is not active")
         return stream, self.addresses(stream.record, base_url, at)

@@ -17,6 +17,7 @@ import httpx
 
 from gateway.devices.model import DeviceState, DeviceType
 from gateway.paging import Page
+from gateway.scope import Scope
 from gateway.store import DeviceFilter, SecretBox, Store
 from tests.api.conftest import serve
 from tests.api.world import NOW, World
@@ -80,7 +81,7 @@ async def in_process(store: Store, project_id: str) -> None:
 
     async def call() -> object:
         page = Page(offset=random.randrange(DEVICES - 1000), limit=100)
-        return await store.devices.list(project_id, wanted, page)
+        return await store.devices.list(Scope(project_id), wanted, page)
 
     await measure("store alone, state and type", call)
 

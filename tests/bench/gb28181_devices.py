@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import structlog
 import uvloop
 
-from gateway.accounts.model import Project, Role, User
+from gateway.accounts.model import Project, User
 from gateway.clock import utc_now
 from gateway.credentials.model import Credential, CredentialType
 from gateway.devices.model import DeviceId, DeviceType
@@ -139,7 +139,7 @@ def _exchange(sock: socket.socket, messages: list[bytes], window: int) -> tuple[
 async def provision(store: Store, devices: int) -> None:
     """A project, a credential and the devices."""
     now, project = datetime.now(UTC), "a" * 32  # noqa: TID251  (a bench has no clock to inject)
-    user = User(user_id="1" * 32, name="admin", project_id=project, role=Role.ADMINISTRATOR, created_at=now)
+    user = User(user_id="1" * 32, name="admin", project_id=project, created_at=now)
     await store.accounts.first_start(
         Project(project_id=project, name="default", created_at=now, subscribed_at=None, quotas={}), user, "hash"
     )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from gateway.accounts.model import Project, Role, User
+from gateway.accounts.model import Project, User
 from gateway.credentials.model import Credential, CredentialType
 from gateway.devices.model import DeviceId, DeviceState, DeviceType, Registration, StateCause, StateEvent
 from gateway.store import NewDevices, SecretBox, Store
@@ -26,7 +26,7 @@ PROJECT = "a" * 32
 async def prepare(store: Store, quantity: int) -> Sequence[DeviceId]:
     """One project with `quantity` devices."""
     project = Project(project_id=PROJECT, name="default", created_at=NOW, subscribed_at=None, quotas={})
-    user = User(user_id="1" * 32, name="admin", project_id=PROJECT, role=Role.ADMINISTRATOR, created_at=NOW)
+    user = User(user_id="1" * 32, name="admin", project_id=PROJECT, created_at=NOW)
     await store.accounts.first_start(project, user, "hash")
     credential = Credential(
         username="0100",

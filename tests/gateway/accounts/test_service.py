@@ -28,7 +28,9 @@ async def first(accounts: Accounts) -> FirstStart:
 
 
 async def test_the_first_start_makes_a_project_and_an_administrator_once(accounts: Accounts, first: FirstStart) -> None:
-    assert (first.project.name, first.user.role, first.generated) == ("default", Role.ADMINISTRATOR, True)
+    assert (first.project.name, first.user.account_admin, first.generated) == ("default", True, True)
+    (member,) = await accounts.members()
+    assert (member.user, member.role, member.groups) == (first.user, Role.ADMINISTRATOR, None)
     assert len(first.password) >= 20
     assert await accounts.first_start(NOW, name="other", password=None) is None
 
@@ -88,7 +90,7 @@ async def test_a_new_password_takes_back_the_tokens(accounts: Accounts, first: F
 async def test_users_are_made_and_deleted(accounts: Accounts, first: FirstStart) -> None:
     password = await accounts.add_user("viewer", "default", Role.VIEWER, None, NOW)
     text, token = await accounts.log_in("viewer", password, NOW)
-    assert (token.user.role, token.project) == (Role.VIEWER, first.project)
+    assert (token.role, token.project) == (Role.VIEWER, first.project)
     with pytest.raises(ConflictError):
         await accounts.add_user("viewer", "default", Role.VIEWER, None, NOW)
     with pytest.raises(NotFoundError):

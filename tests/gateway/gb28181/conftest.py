@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.accounts.model import Project, Role, User
+from gateway.accounts.model import Project, User
 from gateway.clock import utc_now
 from gateway.credentials.model import CredentialType
 from gateway.devices.model import DeviceId, DeviceType
@@ -62,7 +62,7 @@ Start = Callable[..., AbstractAsyncContextManager[Running]]
 async def provisioned(database: Store) -> Store:
     """A store with a project, two credentials and three devices."""
     project = Project(project_id=PROJECT, name="default", created_at=NOW, subscribed_at=None, quotas={})
-    user = User(user_id="1" * 32, name="admin", project_id=PROJECT, role=Role.ADMINISTRATOR, created_at=NOW)
+    user = User(user_id="1" * 32, name="admin", project_id=PROJECT, created_at=NOW)
     assert await database.accounts.first_start(project, user, "hash")
     for name, type_ in (("hall", CredentialType.NORMAL), ("any", CredentialType.ANONYMOUS)):
         await database.credentials.add(credential(name, type_), quota=10)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from gateway.accounts.model import Project, Role, User
+from gateway.accounts.model import Project, User
 from gateway.store import SecretBox, Store
 from tests.gateway.store.postgresql import Server, start
 from tests.gateway.store.samples import NOW, PROJECT, credential
@@ -43,7 +43,7 @@ async def store(url: str, secrets: SecretBox) -> AsyncIterator[Store]:
     """An open store with one project, its administrator and one credential."""
     async with Store.open(url, secrets=secrets) as store:
         project = Project(project_id=PROJECT, name="default", created_at=NOW, subscribed_at=None, quotas={})
-        user = User(user_id="1" * 32, name="admin", project_id=PROJECT, role=Role.ADMINISTRATOR, created_at=NOW)
+        user = User(user_id="1" * 32, name="admin", project_id=PROJECT, created_at=NOW)
         assert await store.accounts.first_start(project, user, "hash")
         await store.credentials.add(credential("0100"), quota=10)
         yield store

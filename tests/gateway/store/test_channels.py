@@ -19,6 +19,7 @@ from gateway.devices.model import (
     StateEvent,
 )
 from gateway.errors import ConflictError, NotFoundError, QuotaError
+from gateway.scope import Scope
 from gateway.store import ChannelUpdate, NewDevices, Store
 from gateway.streams.model import AccessType, ShareType, StreamState
 from tests.gateway.store.samples import NOW, PROJECT
@@ -80,7 +81,7 @@ async def test_new_channels_come_with_a_stream_each(store: Store) -> None:
     assert channel == change.added[0]
     assert (channel.stream_name, channel.suffix, channel.name) == (f"channel_{NVR}_{FIRST}_xc", "xc", "门口")
     assert (channel.manufacturer, channel.ptz_type, channel.longitude) == ("Acme", 1, 116.4)
-    stream = await store.streams.get(PROJECT, channel.stream_name)
+    stream = await store.streams.get(Scope(PROJECT), channel.stream_name)
     assert stream is not None
     assert (stream.stream_id, stream.app, stream.device_id) == (channel.stream_id, "default", NVR)
     assert (stream.access_type, stream.share_type, stream.state) == (
@@ -184,8 +185,8 @@ async def test_a_suffix_renames_the_stream(store: Store) -> None:
     await take(store, entry(FIRST), entry(SECOND))
     channel = await store.channels.update(NVR, FIRST, ChannelUpdate(suffix="", tcp_priority=True), at=LATER)
     assert (channel.stream_name, channel.tcp_priority) == (f"channel_{NVR}_{FIRST}", True)
-    assert await store.streams.get(PROJECT, f"channel_{NVR}_{FIRST}_xc") is None
-    stream = await store.streams.get(PROJECT, channel.stream_name)
+    assert await store.streams.get(Scope(PROJECT), f"channel_{NVR}_{FIRST}_xc") is None
+    stream = await store.streams.get(Scope(PROJECT), channel.stream_name)
     assert stream is not None
     assert stream.tcp_priority
 
@@ -211,7 +212,7 @@ async def test_support_of_tcp_and_coding_are_kept(store: Store) -> None:
         [("default", added.stream_name, "H265"), ("default", "unknown", "H264")], LATER
     )
     channel = await store.channels.get(NVR, FIRST)
-    stream = await store.streams.get(PROJECT, added.stream_name)
+    stream = await store.streams.get(Scope(PROJECT), added.stream_name)
     assert channel is not None
     assert stream is not None
     assert (channel.tcp_support, stream.encode_type) == (True, "H265")
@@ -220,12 +221,12 @@ async def test_support_of_tcp_and_coding_are_kept(store: Store) -> None:
 async def test_channels_of_a_project_page_by_page(store: Store) -> None:
     channels = [ChannelId(f"3402000000131{number:07d}") for number in range(1, 8)]
     await take(store, *map(entry, channels))
-    page = await store.channels.page(PROJECT, offset=5, limit=5)
+    page = await store.channels.page(Scope(PROJECT), offset=5, limit=5)
     assert (page.total, [(channel.channel_id, state) for channel, state in page.entries]) == (
         7,
         [(channels[5], DeviceState.ONLINE), (channels[6], DeviceState.ONLINE)],
     )
-    assert (await store.channels.page(PROJECT, offset=0, limit=5, device_id=DeviceId("gone"))).total == 0
+    assert (await store.channels.page(Scope(PROJECT), offset=0, limit=5, device_id=DeviceId("gone"))).total == 0
 
 
 async def test_a_deleted_device_leaves_only_its_history(store: Store) -> None:

@@ -16,6 +16,7 @@ from gateway.devices.model import (
 )
 from gateway.errors import ConflictError, InvalidError, NotFoundError, QuotaError
 from gateway.paging import Page
+from gateway.scope import Scope
 from gateway.store import DeviceFilter, DeviceInfo, NewDevices, Store
 from tests.gateway.store.samples import NOW, PROJECT
 
@@ -119,20 +120,20 @@ async def test_lists_are_filtered_sorted_and_paged(store: Store) -> None:
     await create(store, 2, DeviceType.NVR)
     await store.devices.save_registration(registration(ids[3]), online(ids[3]))
     page = Page(offset=2, limit=3, order_by="device_id", descending=True)
-    listing = await store.devices.list(PROJECT, DeviceFilter(type=DeviceType.IPC), page)
+    listing = await store.devices.list(Scope(PROJECT), DeviceFilter(type=DeviceType.IPC), page)
     assert (listing.total, [device.device_id for device in listing.entries]) == (7, [ids[4], ids[3], ids[2]])
-    listing = await store.devices.list(PROJECT, DeviceFilter(state=DeviceState.ONLINE), None)
+    listing = await store.devices.list(Scope(PROJECT), DeviceFilter(state=DeviceState.ONLINE), None)
     assert [device.device_id for device in listing.entries] == [ids[3]]
-    assert (await store.devices.list(PROJECT, DeviceFilter(device_id="1180000"), None)).total == 2
-    assert (await store.devices.list("b" * 32, DeviceFilter(), None)).total == 0
-    beyond = await store.devices.list(PROJECT, DeviceFilter(), Page(offset=9, limit=5))
+    assert (await store.devices.list(Scope(PROJECT), DeviceFilter(device_id="1180000"), None)).total == 2
+    assert (await store.devices.list(Scope("b" * 32), DeviceFilter(), None)).total == 0
+    beyond = await store.devices.list(Scope(PROJECT), DeviceFilter(), Page(offset=9, limit=5))
     assert (beyond.total, list(beyond.entries)) == (9, [])
 
 
 @pytest.mark.parametrize("part", ["%", "_", "\x00", "';--", "\\"])
 async def test_a_filter_is_text_not_a_pattern(store: Store, part: str) -> None:
     await create(store)
-    assert (await store.devices.list(PROJECT, DeviceFilter(device_id=part), None)).total == 0
+    assert (await store.devices.list(Scope(PROJECT), DeviceFilter(device_id=part), None)).total == 0
 
 
 async def test_what_cannot_be_stored_is_not_found_or_named(store: Store) -> None:
@@ -147,7 +148,7 @@ async def test_what_cannot_be_stored_is_not_found_or_named(store: Store) -> None
 
 async def test_only_some_columns_may_be_sorted_by(store: Store) -> None:
     with pytest.raises(InvalidError, match="order_by"):
-        await store.devices.list(PROJECT, DeviceFilter(), Page(offset=0, limit=1, order_by="password"))
+        await store.devices.list(Scope(PROJECT), DeviceFilter(), Page(offset=0, limit=1, order_by="password"))
 
 
 async def test_a_registration_is_kept_with_the_state_it_brings(store: Store) -> None:

@@ -10,6 +10,7 @@ from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts
 from gateway.devices.model import CatalogueEntry, DeviceId, DeviceType
 from gateway.errors import UnavailableError
+from gateway.scope import Scope
 from gateway.settings import DEFAULT_QUOTAS
 from gateway.store import NewDevices, Store
 from gateway.streams import codings
@@ -58,7 +59,7 @@ async def test_the_coding_is_kept_and_tried_again(database: Store, monkeypatch: 
     kept.handle_media(Event(name=name))
     async with asyncio.timeout(5):
         await written.wait()
-    stream = await database.streams.get(project_id, name)
+    stream = await database.streams.get(Scope(project_id), name)
     assert stream is not None
     assert stream.encode_type == "H265"
     task.cancel()

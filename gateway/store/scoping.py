@@ -1,0 +1,27 @@
+"""What a caller's scope means in SQL."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from gateway.scope import Scope
+from gateway.store.access_tables import group_devices
+
+
+def within(
+    scope: Scope, project_id: sa.ColumnElement[str], device_id: sa.ColumnElement[Any]
+) -> list[sa.ColumnElement[bool]]:
+    """Conditions for the rows that belong to the scope; unrestricted, the project alone, without a join.
+
+    `device_id` is the column that names the device a row is about. Rows about none (NULL), such as streams that
+    nobody but a person pushes, are outside every restricted scope.
+    """
+    conditions: list[sa.ColumnElement[bool]] = [project_id == scope.project_id]
+    if scope.groups is not None:
+        conditions.append(device_id.in_(devices_of(scope.groups)))
+    return conditions
+
+
+def devices_of(groups: frozenset[str]) -> sa.Select[str]:
+    """The ids of the devices in any of these groups."""
+    return sa.select(group_devices.c.device_id).where(group_devices.c.group_id.in_(sorted(groups)))
