@@ -27,6 +27,7 @@ from api.services import Gateway
 from api.vis.common import page
 from api.vis.credentials import CredentialController
 from api.vis.devices import DeviceController
+from api.vis.push_keys import PushKeyController
 from api.vis.streams import StreamController
 from api.vis.subscription import SubscriptionController
 
@@ -42,7 +43,13 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
         Router(path="/", route_handlers=[KeystoneController], middleware=[Gate(gateway)]),
         Router(
             path="/v1",
-            route_handlers=[SubscriptionController, CredentialController, DeviceController, StreamController],
+            route_handlers=[
+                SubscriptionController,
+                CredentialController,
+                PushKeyController,
+                DeviceController,
+                StreamController,
+            ],
             middleware=[Gate(gateway, subscribed=True)],
             dependencies={"page": Provide(page, sync_to_thread=False)},
         ),

@@ -39,26 +39,26 @@ STATUS: Final[Mapping[str, int]] = {
     "VIS.0018": 400,  # subscribed already
     "VIS.0101": 409,  # the credential's user name is taken
     "VIS.0102": 404,  # no such credential
-    "VIS.0103": 409,
-    "VIS.0104": 404,
+    "VIS.0103": 409,  # the AK/SK credential's name is taken
+    "VIS.0104": 404,  # no such access key
     "VIS.0105": 400,  # the password is the user name, perhaps backwards
     "VIS.0106": 403,  # the present password is another
-    "VIS.0107": 400,
+    "VIS.0107": 400,  # streams are pushed with the access key
     "VIS.0108": 400,  # devices use the credential
     "VIS.0109": 400,  # a device of the credential is invited
     "VIS.0201": 409,  # the stream's name is taken
     "VIS.0202": 400,  # no such stream
-    "VIS.0203": 400,
+    "VIS.0203": 400,  # the stream is being deleted
     "VIS.0204": 400,  # the stream is stopped: no endpoint
     "VIS.0205": 400,
-    "VIS.0206": 400,
-    "VIS.0207": 400,
+    "VIS.0206": 400,  # the stream is active: its access type stays
+    "VIS.0207": 400,  # nothing can be pulled from this URL
     "VIS.0208": 400,
     "VIS.0209": 400,
     "VIS.0210": 403,
     "VIS.0211": 400,
     "VIS.0212": 400,
-    "VIS.0213": 400,
+    "VIS.0213": 400,  # H265 only from devices
     "VIS.0214": 400,
     "VIS.0215": 400,
     "VIS.0216": 400,
@@ -93,7 +93,15 @@ CODES: Final[Mapping[type[GatewayError], str]] = {
     credentials.WrongPasswordError: "VIS.0106",
     credentials.CredentialInUseError: "VIS.0108",
     credentials.CredentialBusyError: "VIS.0109",
+    credentials.PushKeyExistsError: "VIS.0103",
+    credentials.PushKeyInUseError: "VIS.0107",
+    streams.AutomaticStreamError: "VIS.0006",
+    streams.StreamNameError: "VIS.0201",
+    streams.StreamDeletingError: "VIS.0203",
     streams.StreamStoppedError: "VIS.0204",
+    streams.StreamActiveError: "VIS.0206",
+    streams.UrlError: "VIS.0207",
+    streams.CodingError: "VIS.0213",
     devices.StreamExistsError: "VIS.0201",
     devices.DeviceExistsError: "VIS.0301",
     devices.DeviceRegisteredError: "VIS.0303",
@@ -107,6 +115,7 @@ CODES: Final[Mapping[type[GatewayError], str]] = {
 }
 NOT_FOUND: Final[Mapping[str, str]] = {
     "credential": "VIS.0102",
+    "access key": "VIS.0104",
     "stream": "VIS.0202",
     "device": "VIS.0302",
     "channel": "VIS.0304",

@@ -8,6 +8,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from gateway.accounts.service import Accounts
+from gateway.credentials.push_keys import PushKeys
 from gateway.credentials.service import Credentials
 from gateway.devices.model import Channel, ChannelId, Device, DeviceId, StateEvent
 from gateway.devices.service import Devices
@@ -81,6 +82,7 @@ class Gateway:
 
     accounts: Accounts
     credentials: Credentials
+    push_keys: PushKeys
     devices: Devices
     streams: Streams
     invitations: Invitations

@@ -20,6 +20,7 @@ from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts, FirstStart
 from gateway.background import Background
 from gateway.clock import utc_now
+from gateway.credentials.push_keys import PushKeys
 from gateway.credentials.service import Credentials
 from gateway.devices.model import DeviceId
 from gateway.devices.presence import Patience
@@ -44,6 +45,7 @@ from gateway.store import Store
 from gateway.store.secrets import SecretBox
 from gateway.streams.codings import Codings
 from gateway.streams.service import Streams
+from gateway.streams.sources import StreamSources
 from media.relay import Event, Relay
 from sip.endpoint import Endpoint
 from sip.flow import Address, Flow
@@ -70,6 +72,7 @@ class App:
     taps: Taps
     accounts: Accounts
     credentials: Credentials
+    push_keys: PushKeys
     devices: Devices
     streams: Streams
     metrics: CollectorRegistry
@@ -128,8 +131,16 @@ class App:
                 taps=Taps(relay),
                 accounts=accounts,
                 credentials=Credentials(store, quotas),
+                push_keys=PushKeys(store, quotas),
                 devices=Devices(store, quotas, domain=settings.sip.id[:10], deleted=deleted),
-                streams=Streams(store, relay, address_life=timedelta(seconds=settings.media.address_life)),
+                streams=Streams(
+                    store,
+                    relay,
+                    quotas,
+                    StreamSources(store, relay),
+                    address_life=timedelta(seconds=settings.media.address_life),
+                    allow_private=settings.pull.allow_private,
+                ),
                 metrics=CollectorRegistry(),
                 background=background,
             )

@@ -169,6 +169,13 @@ class Rtp(_Section):
         return self
 
 
+class Pull(_Section):
+    """Streams that are pulled by HTTP-FLV."""
+
+    allow_private: bool = False
+    """Whether streams may be pulled from loopback, link-local and private addresses."""
+
+
 class Media(_Section):
     """The relay."""
 
@@ -229,6 +236,7 @@ class Settings(BaseSettings):
     sip: Sip = Sip()
     http: Http = Http()
     rtp: Rtp = Rtp()
+    pull: Pull = Pull()
     media: Media = Media()
     database: Database = Database()
     admin: Admin = Admin()

@@ -1,17 +1,19 @@
-"""Streams (§4.2.5 to §4.2.7)."""
+"""Streams (§4.2.1 to §4.2.3, §4.2.5 to §4.2.7)."""
 
 import msgspec
-from litestar import Controller, get
+from litestar import Controller, delete, get, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, SkipValidation
+from litestar.params import FromPath, FromQuery, JSONBody, SkipValidation
 from msgspec import UNSET, UnsetType
 
 from api.context import SCOPED, Authorised, Services, base_url
-from api.vis.common import each, optional, time
+from api.vis.common import Done, choice, each, optional, time
 from gateway.paging import Listing, Page
 from gateway.store import StreamFilter
+from gateway.streams.changes import NewStream, StreamChange
 from gateway.streams.live import LiveStream
-from gateway.streams.model import AccessType, StreamState
+from gateway.streams.model import AccessType, ShareType, StreamRecord, StreamState
+from gateway.streams.model import Tag as StreamTag
 from gateway.streams.service import StreamNow
 
 
@@ -41,10 +43,40 @@ class FlowInfo(msgspec.Struct, kw_only=True):
 
 class Tag(msgspec.Struct, kw_only=True):
     key: str
-    value: str
+    value: str = ""
 
 
-class StreamBody(msgspec.Struct, kw_only=True):
+class NewStreamBody(msgspec.Struct, kw_only=True):
+    name: str
+    """1 to 32 letters, digits, - and _; no stream of any project has it."""
+    access_type: str
+    """RTMP or HTTP-FLV."""
+    encode_type: str
+    """H264."""
+    share_type: str | None = None
+    """PRIVATE or PUBLIC."""
+    url: str | None = None
+    """Needed for HTTP-FLV, ignored for RTMP."""
+    access_key: str | None = None
+    """For RTMP: pushed only with a token of this key. Ignored for HTTP-FLV."""
+    description: str | None = None
+    tag: list[Tag] | None = None
+
+
+class StreamChangeBody(msgspec.Struct, kw_only=True):
+    access_type: str | None = None
+    encode_type: str | None = None
+    share_type: str | None = None
+    url: str | None = None
+    access_key: str | None = None
+    """Empty: pushed without a token."""
+    description: str | None = None
+    tag: list[Tag] | None = None
+    state: str | None = None
+    """ACTIVE or STOPPED."""
+
+
+class CreatedStream(msgspec.Struct, kw_only=True):
     access_type: str
     created_at: str
     updated_at: str
@@ -53,9 +85,16 @@ class StreamBody(msgspec.Struct, kw_only=True):
     stream_id: str
     name: str
     state: str
-    retention_state: str
     tag: list[Tag]
     encode_type: str
+    access_key: str | UnsetType = UNSET
+    """Of RTMP streams; empty where none is needed."""
+    url: str | UnsetType = UNSET
+    """Of HTTP-FLV streams."""
+
+
+class StreamBody(CreatedStream, kw_only=True):
+    retention_state: str
     transfer_protocol: str | UnsetType = UNSET
     stream_flow_info: FlowInfo | UnsetType = UNSET
 
@@ -85,6 +124,52 @@ class Endpoint(msgspec.Struct, kw_only=True):
 class StreamController(Controller):
     path = "/{project_id:str}/streams"
     tags = ("streams",)
+
+    @post(status_code=200, summary="Create a stream that is pushed by RTMP or pulled by HTTP-FLV")
+    async def create(
+        self, project_id: FromPath[str], data: JSONBody[NewStreamBody], request: Authorised, gateway: Services
+    ) -> CreatedStream:
+        """It begins STOPPED."""
+        new = NewStream(
+            name=data.name,
+            access_type=choice(AccessType, data.access_type, "access_type"),
+            encode_type=data.encode_type,
+            share_type=optional(ShareType, data.share_type, "share_type") or ShareType.PRIVATE,
+            url=data.url,
+            access_key=data.access_key,
+            description=data.description or "",
+            tags=_tags(data.tag or []),
+        )
+        return _created(await gateway.streams.create(request.auth.project, new, gateway.clock()))
+
+    @put("/{stream_name:str}", summary="Change, start or stop a stream")
+    async def update(
+        self,
+        project_id: FromPath[str],
+        stream_name: FromPath[str],
+        data: JSONBody[StreamChangeBody],
+        request: Authorised,
+        gateway: Services,
+    ) -> Done:
+        """What is left out stays. Streams of channels change with their channel."""
+        change = StreamChange(
+            access_type=optional(AccessType, data.access_type, "access_type"),
+            encode_type=data.encode_type,
+            share_type=optional(ShareType, data.share_type, "share_type"),
+            url=data.url,
+            access_key=data.access_key,
+            description=data.description,
+            tags=None if data.tag is None else _tags(data.tag),
+            state=optional(StreamState, data.state, "state"),
+        )
+        await gateway.streams.update(request.auth.project, stream_name, change, gateway.clock())
+        return Done()
+
+    @delete("/{stream_name:str}", status_code=200, summary="Delete a stream")
+    async def remove(self, project_id: FromPath[str], stream_name: FromPath[str], gateway: Services) -> Done:
+        """Also an active one: who pushes or watches it is cut off. Streams of channels go with their device."""
+        await gateway.streams.delete(project_id, stream_name)
+        return Done()
 
     @get(summary="List streams", opt=SCOPED)
     async def index(
@@ -136,9 +221,12 @@ class StreamController(Controller):
         return endpoint
 
 
-def _body(stream: StreamNow) -> StreamBody:
-    record = stream.record
-    body = StreamBody(
+def _tags(tags: list[Tag]) -> list[StreamTag]:
+    return [StreamTag(tag.key, tag.value) for tag in tags]
+
+
+def _created(record: StreamRecord) -> CreatedStream:
+    body = CreatedStream(
         access_type=record.access_type.value,
         created_at=time(record.created_at),
         updated_at=time(record.updated_at),
@@ -147,10 +235,20 @@ def _body(stream: StreamNow) -> StreamBody:
         stream_id=record.stream_id,
         name=record.name,
         state=record.state.value,
-        retention_state=StreamState.STOPPED.value,
-        tag=[],
-        encode_type=stream.encode_type,
+        tag=[Tag(key=tag.key, value=tag.value) for tag in record.tags],
+        encode_type=record.encode_type,
     )
+    if record.access_type is AccessType.RTMP:
+        body.access_key = record.access_key or ""
+    if record.access_type is AccessType.HTTP_FLV:
+        body.url = record.url or ""
+    return body
+
+
+def _body(stream: StreamNow) -> StreamBody:
+    record = stream.record
+    body = StreamBody(**msgspec.structs.asdict(_created(record)), retention_state=StreamState.STOPPED.value)
+    body.encode_type = stream.encode_type
     if record.access_type is AccessType.GB28181:
         over_tcp = stream.live.transport != "udp" if stream.live else record.tcp_priority
         body.transfer_protocol = "TCP" if over_tcp else "UDP"

@@ -96,6 +96,7 @@ class Accounts:
             "active_stream": active,
             "device": await self._store.devices.count(project_id),
             "password": await self._store.credentials.count(project_id),
+            "aksk": await self._store.push_keys.count(project_id),
         }
 
     async def owner(self, project_id: str) -> User:

@@ -114,6 +114,7 @@ def services(app: App) -> api.services.Gateway:
     return api.services.Gateway(
         accounts=app.accounts,
         credentials=app.credentials,
+        push_keys=app.push_keys,
         devices=app.devices,
         streams=app.streams,
         invitations=app.invitations,

@@ -1,1 +1,1 @@
-"""GB28181 credentials: what devices authenticate with."""
+"""Credentials: what GB28181 devices authenticate with, and the keys that RTMP streams are pushed with."""

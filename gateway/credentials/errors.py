@@ -21,3 +21,11 @@ class WrongPasswordError(GatewayError):
 
 class PasswordIsNameError(GatewayError):
     """The password is the user name, or the user name backwards."""
+
+
+class PushKeyExistsError(ConflictError):
+    """The project has an AK/SK credential of this name."""
+
+
+class PushKeyInUseError(ConflictError):
+    """Streams are pushed with it."""

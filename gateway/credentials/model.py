@@ -1,4 +1,4 @@
-"""GB28181 credentials as values."""
+"""Credentials as values: what devices register with, and what streams are pushed with."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,3 +26,19 @@ class Credential:
 
     def __repr__(self) -> str:
         return f"Credential({self.username!r}, {self.type})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushKey:
+    """An AK/SK credential: RTMP streams are pushed with it. The secret key is encrypted at rest."""
+
+    access_key: str
+    project_id: str
+    name: str
+    secret_key: str
+    description: str
+    created_at: datetime
+    updated_at: datetime
+
+    def __repr__(self) -> str:
+        return f"PushKey({self.access_key!r}, {self.name!r})"

@@ -3,9 +3,10 @@
 from gateway.store.channels import ChannelUpdate
 from gateway.store.credentials import CredentialFilter
 from gateway.store.devices import DeviceFilter, DeviceInfo, NewDevices
+from gateway.store.push_keys import PushKeyFilter
 from gateway.store.secrets import SecretBox, SecretError
 from gateway.store.store import Store
-from gateway.store.streams import StreamFilter
+from gateway.store.streams import StreamFilter, StreamQuotas
 
 __all__ = [
     "ChannelUpdate",
@@ -13,8 +14,10 @@ __all__ = [
     "DeviceFilter",
     "DeviceInfo",
     "NewDevices",
+    "PushKeyFilter",
     "SecretBox",
     "SecretError",
     "Store",
     "StreamFilter",
+    "StreamQuotas",
 ]

@@ -331,6 +331,8 @@ class _Catalogue:
             "state": StreamState.STOPPED.value,
             "description": "",
             "encode_type": "",
+            "tags": [],
+            "generation": 0,
             "device_id": self._device.device_id,
             "channel_id": channel["channel_id"],
             "created_at": self._at,

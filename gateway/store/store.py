@@ -18,6 +18,7 @@ from gateway.store.engine import open_engines
 from gateway.store.events import EventStore
 from gateway.store.migrate import upgrade
 from gateway.store.provisions import Provisions
+from gateway.store.push_keys import PushKeyStore
 from gateway.store.secrets import SecretBox, SecretError
 from gateway.store.streams import StreamStore
 from gateway.store.tables import marks
@@ -32,6 +33,7 @@ class Store:
     def __init__(self, database: Database, provisions: Provisions) -> None:
         self.accounts = AccountStore(database)
         self.credentials = CredentialStore(database, provisions.forget_credential)
+        self.push_keys = PushKeyStore(database)
         self.devices = DeviceStore(database, provisions)
         self.channels = ChannelStore(database)
         self.streams = StreamStore(database)

@@ -159,6 +159,14 @@ class StreamRow(Row, table=True):
         sa.Index(None, "project_id", "created_at", "stream_id"),
         sa.Index(None, "project_id", "state", "created_at", "stream_id"),
         sa.Index(None, "device_id", "channel_id"),
+        sa.Index(None, "access_key"),
+        sa.Index(
+            "uq_stream_own_name",
+            "name",
+            unique=True,
+            sqlite_where=sa.text("access_type <> 'GB28181'"),
+            postgresql_where=sa.text("access_type <> 'GB28181'"),
+        ),
     )
 
     stream_id: str = Field(primary_key=True, sa_type=sa.String(16))
@@ -169,6 +177,11 @@ class StreamRow(Row, table=True):
     state: str = Field(sa_type=sa.String(16))
     description: str = Field(sa_type=sa.Text)
     encode_type: str = Field(sa_type=sa.String(16))
+    url: bytes | None = Field(sa_type=sa.LargeBinary)
+    """Sealed: it may carry a password."""
+    access_key: str | None = Field(sa_type=sa.String(32), foreign_key="push_key.access_key")
+    tags: list[list[str]] = Field(sa_type=sa.JSON)
+    generation: int = Field(sa_type=sa.Integer)
     device_id: str | None = Field(sa_type=sa.String(32), foreign_key="device.device_id", ondelete="CASCADE")
     channel_id: str | None = Field(sa_type=sa.String(32))
     created_at: datetime = Field(sa_type=UtcDateTime)

@@ -1,7 +1,31 @@
 """What may be wrong with streams."""
 
-from gateway.errors import GatewayError
+from gateway.errors import ConflictError, GatewayError, InvalidError
 
 
 class StreamStoppedError(GatewayError):
     """The stream is not active: it has no address."""
+
+
+class StreamNameError(ConflictError):
+    """A stream has this name, in this project or another."""
+
+
+class AutomaticStreamError(GatewayError):
+    """The stream is a channel's: it comes, changes and goes with the channel."""
+
+
+class StreamActiveError(ConflictError):
+    """While the stream is active, its access type stays."""
+
+
+class StreamDeletingError(ConflictError):
+    """The stream is being deleted."""
+
+
+class UrlError(InvalidError):
+    """Nothing can be pulled from this URL."""
+
+
+class CodingError(InvalidError):
+    """Streams of this coding are not made by hand."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class AccessType(StrEnum):
@@ -27,6 +28,13 @@ class StreamState(StrEnum):
     STOPPED = "STOPPED"
 
 
+class Tag(NamedTuple):
+    """What a user files a stream under."""
+
+    key: str
+    value: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRecord:
     """A stream as it is stored; what flows now is in the relay."""
@@ -42,10 +50,27 @@ class StreamRecord:
     state: StreamState
     description: str
     encode_type: str
-    """H264 or H265 as last seen, empty before."""
+    """H264 or H265 as last seen; before, as it was created with: of a channel's stream, empty."""
+    url: str | None
+    """Where an HTTP-FLV stream is pulled from; it may carry a password, so it is sealed at rest and never logged."""
+    access_key: str | None
+    """Of the key that an RTMP stream is pushed with; None: anybody may push."""
+    tags: tuple[Tag, ...]
+    generation: int
+    """Play addresses of earlier generations are void."""
     device_id: str | None
     channel_id: str | None
     tcp_priority: bool
     """Its channel prefers TCP."""
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def automatic(self) -> bool:
+        """It is a channel's, and comes and goes with it."""
+        return self.access_type is AccessType.GB28181
+
+    @property
+    def private(self) -> bool:
+        """It plays only with the owner's token or a signed address."""
+        return self.share_type is ShareType.PRIVATE

@@ -39,7 +39,7 @@ async def test_a_body_too_long_is_refused(client: Client) -> None:
 
 
 async def test_unknown_methods(client: Client) -> None:
-    for method, path in [("PATCH", "devices"), ("POST", "streams"), ("PUT", "subscription")]:
+    for method, path in [("PATCH", "devices"), ("PATCH", "streams"), ("PUT", "subscription")]:
         answer = await client(method, path)
         assert (answer.status_code, answer.json().keys()) == (405, {"error_code", "error_msg"})
 

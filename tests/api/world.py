@@ -11,6 +11,7 @@ from api.services import Gateway, SipServer
 from gateway.accounts.passwords import Passwords
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts, FirstStart
+from gateway.credentials.push_keys import PushKeys
 from gateway.credentials.service import Credentials
 from gateway.devices.errors import NotInvitableError, NotInvitedError, RefreshingError
 from gateway.devices.model import (
@@ -39,6 +40,7 @@ from gateway.gb28181.trace import SipTraces
 from gateway.settings import DEFAULT_QUOTAS
 from gateway.store import Store
 from gateway.streams.service import Streams
+from gateway.streams.sources import StreamSources
 from sip.endpoint import Endpoint
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -75,6 +77,7 @@ class Relay:
 
     def __init__(self) -> None:
         self.live: dict[tuple[str, str], Live] = {}
+        self.private: dict[tuple[str, str], bool] = {}
 
     def stream(self, app: str, name: str) -> Live | None:
         return self.live.get((app, name))
@@ -84,6 +87,9 @@ class Relay:
 
     def sign(self, app: str, name: str, expires: int) -> str:
         return f"expires={expires}&sign=s"
+
+    def set_private(self, app: str, name: str, private: bool) -> None:
+        self.private[app, name] = private
 
 
 class Calls:
@@ -155,8 +161,9 @@ class World:
         self.gateway = Gateway(
             accounts=self.accounts,
             credentials=Credentials(store, limits),
+            push_keys=PushKeys(store, limits),
             devices=Devices(store, limits, domain=DOMAIN),
-            streams=Streams(store, self.relay),
+            streams=Streams(store, self.relay, limits, StreamSources(store, self.relay)),
             invitations=self.calls,
             catalogue=Catalogue(store),
             events=store.events,

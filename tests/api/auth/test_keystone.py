@@ -113,13 +113,20 @@ ENDPOINTS = [
     ("GET", "credentials/codes"),
     ("PUT", "credentials/codes/0100"),
     ("DELETE", "credentials/codes/0100"),
+    ("POST", "credentials/aksks"),
+    ("GET", "credentials/aksks"),
+    ("PUT", "credentials/aksks/AK"),
+    ("DELETE", "credentials/aksks/AK"),
     ("POST", "devices"),
     ("GET", "devices"),
     ("GET", "devices/34020000001320000001"),
     ("DELETE", "devices/34020000001320000001"),
     ("PUT", "devices/34020000001320000001/channel-refresh"),
     ("PUT", "devices/34020000001320000001/channels/34020000001310000001"),
+    ("POST", "streams"),
     ("GET", "streams"),
+    ("PUT", "streams/stream1"),
+    ("DELETE", "streams/stream1"),
     ("GET", "streams/channel_1_1"),
     ("GET", "streams/channel_1_1/endpoint"),
 ]
@@ -162,7 +169,7 @@ async def test_what_is_of_another_project_is_not_found(client: Client, world: Wo
     password = await world.accounts.add_user("stranger", "other", Role.ADMINISTRATOR, None, world.now)
     token, _ = await world.accounts.log_in("stranger", password, world.now)
     stranger = Client(client.http, other.project_id, token)
-    for path in ("devices", "streams", "credentials/codes"):
+    for path in ("devices", "streams", "credentials/codes", "credentials/aksks"):
         assert await stranger.ok("GET", path) == []
         assert (await stranger.ok("GET", path, offset=1, limit=10))["total"] == 0
     assert (await stranger.ok("GET", "/gb/v1/channels"))["total"] == 0

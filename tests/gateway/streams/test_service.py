@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import cast
 
+from gateway.accounts.quotas import Quotas
 from gateway.store import Store
 from gateway.streams.live import LiveStream
-from gateway.streams.service import ASKED_SINGLY, Streams
+from gateway.streams.service import ASKED_SINGLY, Sources, Streams
 
 
 @dataclass
@@ -42,7 +43,7 @@ class SlowRelay:
 
 
 def service(relay: SlowRelay) -> Streams:
-    return Streams(cast("Store", None), relay)
+    return Streams(cast("Store", None), relay, Quotas({}), cast("Sources", None))
 
 
 async def test_the_loop_goes_on_while_the_relay_takes_its_time() -> None:
