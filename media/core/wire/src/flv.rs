@@ -125,19 +125,20 @@ impl FlvMuxer {
     fn metadata(&self, tracks: &Tracks, properties: &[u8]) -> Vec<u8> {
         let mut entries = Vec::new();
         if let Some(track) = &tracks.video {
-            entries.push(("width", Value::Number(track.width.into())));
-            entries.push(("height", Value::Number(track.height.into())));
+            entries.push(("width".into(), Value::Number(track.width.into())));
+            entries.push(("height".into(), Value::Number(track.height.into())));
             if let Some((numerator, denominator)) = track.rate.filter(|rate| rate.1 > 0) {
-                entries.push(("framerate", Value::Number(f64::from(numerator) / f64::from(denominator))));
+                entries
+                    .push(("framerate".into(), Value::Number(f64::from(numerator) / f64::from(denominator))));
             }
-            entries.push(("videocodecid", Value::Number(self.codec_id(track.codec))));
+            entries.push(("videocodecid".into(), Value::Number(self.codec_id(track.codec))));
         }
         if let Some(track) = self.sound(tracks) {
             let format = audio_prefix(track).map_or(0, |prefix| prefix.bytes[0] >> 4);
-            entries.push(("audiocodecid", Value::Number(format.into())));
-            entries.push(("audiosamplerate", Value::Number(track.sample_rate.into())));
-            entries.push(("audiosamplesize", Value::Number(16.0)));
-            entries.push(("stereo", Value::Boolean(track.channels > 1)));
+            entries.push(("audiocodecid".into(), Value::Number(format.into())));
+            entries.push(("audiosamplerate".into(), Value::Number(track.sample_rate.into())));
+            entries.push(("audiosamplesize".into(), Value::Number(16.0)));
+            entries.push(("stereo".into(), Value::Boolean(track.channels > 1)));
         }
         let mut out = Vec::with_capacity(256);
         Value::String("onMetaData".into()).write(&mut out);
