@@ -94,7 +94,9 @@ impl Value {
             Self::StrictArray(values) => {
                 out.push(10);
                 out.extend_from_slice(&(values.len() as u32).to_be_bytes());
-                values.iter().for_each(|value| value.write(out));
+                for value in values {
+                    value.write(out);
+                }
             }
             Self::Date(millis) => {
                 out.push(11);

@@ -3,17 +3,12 @@
 //!
 //! Opus is not carried. Timestamps are the stream's own, in milliseconds, and wrap with 32 bits as FLV's do.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use crate::{
-    amf::Value,
-    avc,
     chunk::Chunk,
-    hevc,
-    media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
-    sample,
+    flv_body::{self, Announced},
+    media::{AccessUnit, Tracks},
 };
 
 /// How H.265 is written.
@@ -41,24 +36,19 @@ impl Default for FlvOptions {
     }
 }
 
-const AUDIO_TAG: u8 = 8;
-const VIDEO_TAG: u8 = 9;
-const SCRIPT_TAG: u8 = 18;
 const TAG_HEADER_SIZE: usize = 11;
-const AAC: u8 = 0xAF; // sound format 10; the other bits are fixed for AAC (§E.4.2.1)
-const HVC1: [u8; 4] = *b"hvc1";
 
 /// Writes one stream as FLV. It remembers only which tracks it announced, so that a change is announced in time.
 #[derive(Debug)]
 pub struct FlvMuxer {
     options: FlvOptions,
-    announced: Option<Arc<Tracks>>,
+    announced: Announced,
 }
 
 impl FlvMuxer {
     /// A muxer for viewers with these options.
     pub fn new(options: FlvOptions) -> Self {
-        Self { options, announced: None }
+        Self { options, announced: Announced::default() }
     }
 
     /// What a viewer gets first, whenever it joins: file header, onMetaData and sequence headers. What follows should
@@ -70,12 +60,12 @@ impl FlvMuxer {
     /// The head with more properties in onMetaData: names with values, as AMF0.
     pub(crate) fn head_with(&self, tracks: &Tracks, properties: &[u8]) -> Vec<u8> {
         let has_video = tracks.video.is_some();
-        let has_audio = self.sound(tracks).is_some();
+        let has_audio = self.options.sound(tracks).is_some();
         let mut out = Vec::with_capacity(512 + properties.len());
         out.extend_from_slice(b"FLV\x01");
         out.push(u8::from(has_audio) << 2 | u8::from(has_video));
         out.extend_from_slice(&[0, 0, 0, 9, 0, 0, 0, 0]); // size of this header, PreviousTagSize0
-        put_tag(&mut out, SCRIPT_TAG, 0, &self.metadata(tracks, properties));
+        put_tag(&mut out, flv_body::SCRIPT, 0, &self.options.metadata(tracks, properties));
         self.put_sequence_headers(&mut out, tracks, 0);
         out
     }
@@ -83,21 +73,12 @@ impl FlvMuxer {
     /// The chunk of one unit: its tag, after new sequence headers if its tracks differ from those of the unit before.
     /// `None` if its track is not carried.
     pub fn write(&mut self, unit: &AccessUnit) -> Option<Chunk> {
-        let (kind, prefix, body) = match unit.kind {
-            Kind::Video => {
-                let track = unit.tracks.video.as_ref()?;
-                (VIDEO_TAG, self.video_prefix(unit, track), sample::without_announced_sets(unit, track))
-            }
-            Kind::Audio => {
-                let track = self.sound(&unit.tracks)?;
-                (AUDIO_TAG, audio_prefix(track)?, unit.data.clone())
-            }
-        };
+        let (kind, prefix, body) = self.options.body(unit)?;
         let prefix = prefix.bytes();
         let size = u32::try_from(prefix.len() + body.len()).ok().filter(|size| *size < 1 << 24)?;
-        let millis = timestamp(unit.dts);
+        let millis = flv_body::timestamp(unit.dts);
         let mut head = Vec::with_capacity(TAG_HEADER_SIZE + prefix.len());
-        if self.is_news(&unit.tracks) {
+        if self.announced.is_news(&unit.tracks) {
             self.put_sequence_headers(&mut head, &unit.tracks, millis);
         }
         put_tag_header(&mut head, kind, millis, size);
@@ -106,134 +87,11 @@ impl FlvMuxer {
         Some(Chunk { head: head.into(), body, tail })
     }
 
-    /// Whether `tracks` must be announced before going on; nothing was announced means that `head` does it.
-    fn is_news(&mut self, tracks: &Arc<Tracks>) -> bool {
-        match &self.announced {
-            Some(known) if Arc::ptr_eq(known, tracks) => false,
-            known => {
-                let news = known.as_ref().is_some_and(|known| known != tracks);
-                self.announced = Some(Arc::clone(tracks));
-                news
-            }
-        }
-    }
-
-    fn sound<'a>(&self, tracks: &'a Tracks) -> Option<&'a AudioTrack> {
-        tracks.audio.as_ref().filter(|track| self.options.audio && audio_prefix(track).is_some())
-    }
-
-    fn metadata(&self, tracks: &Tracks, properties: &[u8]) -> Vec<u8> {
-        let mut entries = Vec::new();
-        if let Some(track) = &tracks.video {
-            entries.push(("width".into(), Value::Number(track.width.into())));
-            entries.push(("height".into(), Value::Number(track.height.into())));
-            if let Some((numerator, denominator)) = track.rate.filter(|rate| rate.1 > 0) {
-                entries
-                    .push(("framerate".into(), Value::Number(f64::from(numerator) / f64::from(denominator))));
-            }
-            entries.push(("videocodecid".into(), Value::Number(self.codec_id(track.codec))));
-        }
-        if let Some(track) = self.sound(tracks) {
-            let format = audio_prefix(track).map_or(0, |prefix| prefix.bytes[0] >> 4);
-            entries.push(("audiocodecid".into(), Value::Number(format.into())));
-            entries.push(("audiosamplerate".into(), Value::Number(track.sample_rate.into())));
-            entries.push(("audiosamplesize".into(), Value::Number(16.0)));
-            entries.push(("stereo".into(), Value::Boolean(track.channels > 1)));
-        }
-        let mut out = Vec::with_capacity(256);
-        Value::String("onMetaData".into()).write(&mut out);
-        Value::EcmaArray(entries).write(&mut out);
-        let end = out.split_off(out.len() - 3);
-        out.extend_from_slice(properties);
-        out.extend_from_slice(&end);
-        out
-    }
-
-    fn codec_id(&self, codec: VideoCodec) -> f64 {
-        match (codec, self.options.h265) {
-            (VideoCodec::H264, _) => 7.0,
-            (VideoCodec::H265, H265::Codec12) => 12.0,
-            (VideoCodec::H265, H265::Enhanced) => u32::from_be_bytes(HVC1).into(),
-        }
-    }
-
     fn put_sequence_headers(&self, out: &mut Vec<u8>, tracks: &Tracks, millis: u32) {
-        if let Some(track) = &tracks.video {
-            let (prefix, record) = match (track.codec, self.options.h265) {
-                (VideoCodec::H264, _) => (Prefix::new(&[0x17, 0, 0, 0, 0]), avc::configuration_record(track)),
-                (VideoCodec::H265, H265::Codec12) => {
-                    (Prefix::new(&[0x1C, 0, 0, 0, 0]), hevc::configuration_record(track))
-                }
-                (VideoCodec::H265, H265::Enhanced) => {
-                    (Prefix::new(&[&[0x90], &HVC1[..]].concat()), hevc::configuration_record(track))
-                }
-            };
-            if let Some(record) = record {
-                put_tag(out, VIDEO_TAG, millis, &[prefix.bytes(), &record].concat());
-            }
-        }
-        if let Some(track) = self.sound(tracks).filter(|track| track.codec == AudioCodec::Aac) {
-            put_tag(out, AUDIO_TAG, millis, &[&[AAC, 0], &track.config[..]].concat());
+        for (kind, body) in self.options.sequence_headers(tracks) {
+            put_tag(out, kind, millis, &body);
         }
     }
-
-    /// `VideoTagHeader` (§E.4.3.1) or `ExVideoTagHeader` of a coded picture.
-    fn video_prefix(&self, unit: &AccessUnit, track: &VideoTrack) -> Prefix {
-        let frame_type: u8 = if unit.key { 1 } else { 2 };
-        let offset = unit.pts.as_millis() - unit.dts.as_millis();
-        let offset = offset.clamp(0, 0x7F_FFFF).cast_unsigned() as u32;
-        let [_, offset @ ..] = offset.to_be_bytes();
-        match (track.codec, self.options.h265) {
-            (VideoCodec::H265, H265::Enhanced) if offset == [0; 3] => {
-                Prefix::new(&[0x80 | frame_type << 4 | 3]).and(&HVC1) // CodedFramesX: no composition time
-            }
-            (VideoCodec::H265, H265::Enhanced) => {
-                Prefix::new(&[0x80 | frame_type << 4 | 1]).and(&HVC1).and(&offset)
-            }
-            (codec, _) => {
-                let id = if codec == VideoCodec::H264 { 7 } else { 12 };
-                Prefix::new(&[frame_type << 4 | id, 1]).and(&offset)
-            }
-        }
-    }
-}
-
-/// The few bytes between a tag's header and its payload.
-struct Prefix {
-    bytes: [u8; 8],
-    len: usize,
-}
-
-impl Prefix {
-    fn new(bytes: &[u8]) -> Self {
-        Self { bytes: [0; 8], len: 0 }.and(bytes)
-    }
-
-    fn and(mut self, more: &[u8]) -> Self {
-        self.bytes[self.len..self.len + more.len()].copy_from_slice(more);
-        self.len += more.len();
-        self
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-/// `AudioTagHeader` (§E.4.2.1) of a frame; `None` for what FLV does not carry here. G.711 has formats 7 and 8, always at
-/// 8 kHz, whatever the rate bits say.
-fn audio_prefix(track: &AudioTrack) -> Option<Prefix> {
-    let stereo = u8::from(track.channels > 1);
-    match track.codec {
-        AudioCodec::Aac if track.config.len() >= 2 => Some(Prefix::new(&[AAC, 1])),
-        AudioCodec::G711A => Some(Prefix::new(&[0x72 | stereo])),
-        AudioCodec::G711U => Some(Prefix::new(&[0x82 | stereo])),
-        AudioCodec::Aac | AudioCodec::Opus => None,
-    }
-}
-
-fn timestamp(time: Ticks) -> u32 {
-    time.as_millis().cast_unsigned() as u32
 }
 
 fn put_tag(out: &mut Vec<u8>, kind: u8, millis: u32, data: &[u8]) {
@@ -251,8 +109,13 @@ fn put_tag_header(out: &mut Vec<u8>, kind: u8, millis: u32, size: u32) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::testing;
+    use crate::{
+        media::{AudioCodec, VideoCodec},
+        testing,
+    };
 
     fn muxer(h265: H265) -> FlvMuxer {
         FlvMuxer::new(FlvOptions { h265, audio: true })

@@ -13,12 +13,13 @@ use thiserror::Error;
 
 use super::kind;
 
-/// A longer message is refused: a key frame of the largest cameras has 2 MiB.
-const MESSAGE_MAX: usize = 8 << 20;
+/// A longer message is refused: before media may come, and while it does. A key frame of the largest cameras has 2 MiB.
+const COMMAND_MAX: usize = 64 << 10;
+const MEDIA_MAX: usize = 8 << 20;
 /// Chunk streams that a client may use; real ones use 2 to 8.
 const STREAMS_MAX: usize = 64;
-/// Bytes of all messages that are not whole.
-const PARTIAL_MAX: usize = 16 << 20;
+/// Bytes of all messages that are not whole, as so many of the longest.
+const PARTIAL_MAX: usize = 2;
 /// What is reserved for a message before its bytes come.
 const RESERVE_MAX: usize = 256 << 10;
 /// A timestamp field with this value stands for the extended one (§5.3.1.3).
@@ -27,7 +28,7 @@ const EXTENDED: u32 = 0xFF_FFFF;
 /// The client's chunks make no sense, or are too large: the connection cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ChunkError {
-    /// A message that is longer than 8 MiB.
+    /// A message that is longer than 8 MiB, or than 64 KiB where no media is expected.
     #[error("a message of {0} bytes")]
     MessageTooLong(usize),
     /// More chunk streams than 64.
@@ -77,6 +78,7 @@ struct Channel {
 #[derive(Debug)]
 pub struct ChunkReader {
     buffer: BytesMut,
+    message_max: usize,
     chunk_size: usize,
     channels: Vec<Channel>,
     /// Bytes of messages that are not whole.
@@ -87,11 +89,23 @@ pub struct ChunkReader {
 
 impl Default for ChunkReader {
     fn default() -> Self {
-        Self { buffer: BytesMut::new(), chunk_size: 128, channels: Vec::new(), partial: 0, awaited: None }
+        Self {
+            buffer: BytesMut::new(),
+            message_max: COMMAND_MAX,
+            chunk_size: 128,
+            channels: Vec::new(),
+            partial: 0,
+            awaited: None,
+        }
     }
 }
 
 impl ChunkReader {
+    /// Media is expected from now on: messages may be long.
+    pub fn allow_media(&mut self) {
+        self.message_max = MEDIA_MAX;
+    }
+
     /// Takes bytes; `poll` gives what they complete, and must be called until it gives nothing.
     pub fn handle(&mut self, data: &[u8]) {
         self.buffer.extend_from_slice(data);
@@ -124,7 +138,8 @@ impl ChunkReader {
             return Err(ChunkError::NoHeader(id));
         }
         let goes_on = format == 3 && old.is_some_and(|old| old.begun);
-        let mut field = fields.first_chunk().map_or_else(|| old.map_or(0, |old| old.field), number);
+        let mut field =
+            fields.first_chunk().map_or_else(|| old.map_or(0, |old| old.field), |field| number(*field));
         let extended = if format == 3 { old.is_some_and(|old| old.extended) } else { field == EXTENDED };
         let mut extension = 0;
         if extended {
@@ -135,9 +150,9 @@ impl ChunkReader {
                 (extension, field) = (4, value);
             }
         }
-        let length = fields.get(3..6).and_then(<[u8]>::first_chunk).map(|length| number(length) as usize);
+        let length = fields.get(3..6).and_then(<[u8]>::first_chunk).map(|length| number(*length) as usize);
         let (kind, stream) = (fields.get(6).copied(), fields.get(7..).and_then(<[u8]>::first_chunk).copied());
-        if let Some(length) = length.filter(|length| *length > MESSAGE_MAX) {
+        if let Some(length) = length.filter(|length| *length > self.message_max) {
             return Err(ChunkError::MessageTooLong(length));
         }
         let at = match known {
@@ -174,7 +189,7 @@ impl ChunkReader {
             self.buffer.split_to(size)
         } else {
             self.partial += size;
-            if self.partial > PARTIAL_MAX {
+            if self.partial > PARTIAL_MAX * self.message_max {
                 return Err(ChunkError::TooMuchBegun);
             }
             if channel.payload.is_empty() {
@@ -203,7 +218,8 @@ impl ChunkReader {
 
     /// Set Chunk Size (§5.4.1): the first bit is not part of it.
     fn set_chunk_size(&mut self, value: u32) -> Result<(), ChunkError> {
-        self.chunk_size = Some(value as usize & 0x7FFF_FFFF).filter(|size| *size > 0).ok_or(ChunkError::BadControl)?;
+        self.chunk_size =
+            Some(value as usize & 0x7FFF_FFFF).filter(|size| *size > 0).ok_or(ChunkError::BadControl)?;
         Ok(())
     }
 
@@ -233,7 +249,7 @@ fn basic_header(data: &[u8]) -> Option<(u8, u32, usize)> {
     Some((first >> 6, id, size))
 }
 
-fn number(&[a, b, c]: &[u8; 3]) -> u32 {
+fn number([a, b, c]: [u8; 3]) -> u32 {
     u32::from_be_bytes([0, a, b, c])
 }
 
@@ -243,6 +259,7 @@ mod tests {
 
     fn read(data: &[u8]) -> Result<Vec<Message>, ChunkError> {
         let mut reader = ChunkReader::default();
+        reader.allow_media();
         reader.handle(data);
         let mut messages = Vec::new();
         while let Some(message) = reader.poll()? {
@@ -275,7 +292,10 @@ mod tests {
         .concat();
         let messages = read(&data).unwrap();
         let told: Vec<_> = messages.iter().map(|m| (m.kind, m.stream, m.timestamp, &m.payload[..])).collect();
-        assert_eq!(told, [(8, 1, 1000, &b"ab"[..]), (9, 1, 1020, b"c"), (9, 1, 1060, b"d"), (9, 1, 1100, b"e")]);
+        assert_eq!(
+            told,
+            [(8, 1, 1000, &b"ab"[..]), (9, 1, 1020, b"c"), (9, 1, 1060, b"d"), (9, 1, 1100, b"e")]
+        );
         for cut in 0..data.len() {
             let mut reader = ChunkReader::default();
             let mut again = Vec::new();
@@ -351,6 +371,9 @@ mod tests {
     #[test]
     fn bounds_hold() {
         assert_eq!(read(&full(0, 0xFF_FFFF, 9)), Err(ChunkError::MessageTooLong(0xFF_FFFF)));
+        let mut commands = ChunkReader::default();
+        commands.handle(&full(0, 65_537, 20));
+        assert_eq!(commands.poll(), Err(ChunkError::MessageTooLong(65_537)), "no media was allowed");
         assert_eq!(read(&[0xC5]), Err(ChunkError::NoHeader(5)));
         let many = |count: u8| {
             let each = (2..2 + count).map(|id| [&[id][..], &full(0, 0, 8)[1..]].concat());
@@ -358,7 +381,8 @@ mod tests {
         };
         assert_eq!(many(62).map(|messages| messages.len()), Ok(62));
         let two: Vec<_> = (0..3_u8).map(|id| [&[0, id][..], &full(0, 0, 8)[1..]].concat()).collect();
-        let data = [(2..64_u8).map(|id| [&[id][..], &full(0, 0, 8)[1..]].concat()).collect::<Vec<_>>(), two].concat();
+        let data = [(2..64_u8).map(|id| [&[id][..], &full(0, 0, 8)[1..]].concat()).collect::<Vec<_>>(), two]
+            .concat();
         assert_eq!(read(&data.concat()), Err(ChunkError::TooManyStreams));
         let mut data = [2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0x7F, 0xFF, 0xFF].to_vec();
         for id in 4..8 {

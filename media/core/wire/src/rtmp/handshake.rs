@@ -19,8 +19,8 @@ const PLAYER: &[u8] = b"Genuine Adobe Flash Player 001";
 const SERVER: &[u8] = b"Genuine Adobe Flash Media Server 001";
 /// What follows either name in the long form of its key.
 const KEY_TAIL: [u8; 32] = [
-    0xF0, 0xEE, 0xC2, 0x4A, 0x80, 0x68, 0xBE, 0xE8, 0x2E, 0x00, 0xD0, 0xD1, 0x02, 0x9E, 0x7E, 0x57, 0x6E, 0xEC,
-    0x5D, 0x2D, 0x29, 0x80, 0x6F, 0xAB, 0x93, 0xB8, 0xE6, 0x36, 0xCF, 0xEB, 0x31, 0xAE,
+    0xF0, 0xEE, 0xC2, 0x4A, 0x80, 0x68, 0xBE, 0xE8, 0x2E, 0x00, 0xD0, 0xD1, 0x02, 0x9E, 0x7E, 0x57, 0x6E,
+    0xEC, 0x5D, 0x2D, 0x29, 0x80, 0x6F, 0xAB, 0x93, 0xB8, 0xE6, 0x36, 0xCF, 0xEB, 0x31, 0xAE,
 ];
 /// Where the four bytes stand that point to the digest; it lies among the 764 bytes that begin there.
 const POINTERS: [usize; 2] = [772, 8];
@@ -114,7 +114,7 @@ fn digest_of(message: &[u8], at: usize, key: &[u8]) -> [u8; DIGEST] {
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; DIGEST] {
     let mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
-    parts.iter().fold(mac, |mac, part| mac.chain_update(part)).finalize().into_bytes().into()
+    parts.iter().fold(mac, Mac::chain_update).finalize().into_bytes().into()
 }
 
 /// Bytes that look random (xorshift64).
@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn a_client_with_a_digest_gets_one_by_the_same_scheme() {
         for scheme in [0, 1] {
-            let mut c1: Vec<u8> = [0, 0, 0, 0, 9, 0, 124, 2].into_iter().chain(noise(5).take(SIZE - 8)).collect();
+            let mut c1: Vec<u8> =
+                [0, 0, 0, 0, 9, 0, 124, 2].into_iter().chain(noise(5).take(SIZE - 8)).collect();
             let at = place(&c1, scheme);
             let digest = digest_of(&c1, at, PLAYER);
             c1[at..at + DIGEST].copy_from_slice(&digest);
