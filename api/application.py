@@ -28,6 +28,7 @@ from api.vis.common import page
 from api.vis.credentials import CredentialController
 from api.vis.devices import DeviceController
 from api.vis.push_keys import PushKeyController
+from api.vis.retention import RetentionController
 from api.vis.streams import StreamController
 from api.vis.subscription import SubscriptionController
 
@@ -49,6 +50,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
                 PushKeyController,
                 DeviceController,
                 StreamController,
+                RetentionController,
             ],
             middleware=[Gate(gateway, subscribed=True)],
             dependencies={"page": Provide(page, sync_to_thread=False)},

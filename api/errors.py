@@ -14,6 +14,7 @@ from litestar.exceptions import HTTPException
 import gateway.accounts.errors as accounts
 import gateway.credentials.errors as credentials
 import gateway.devices.errors as devices
+import gateway.retention.errors as retention
 import gateway.streams.errors as streams
 from gateway.errors import ConflictError, GatewayError, InvalidError, NotFoundError, QuotaError, UnavailableError
 
@@ -35,7 +36,7 @@ STATUS: Final[Mapping[str, int]] = {
     "VIS.0013": 500,
     "VIS.0014": 400,  # a quota is used up
     "VIS.0015": 404,
-    "VIS.0017": 403,
+    "VIS.0017": 403,  # the bucket cannot be reached
     "VIS.0018": 400,  # subscribed already
     "VIS.0101": 409,  # the credential's user name is taken
     "VIS.0102": 404,  # no such credential
@@ -50,18 +51,18 @@ STATUS: Final[Mapping[str, int]] = {
     "VIS.0202": 400,  # no such stream
     "VIS.0203": 400,  # the stream is being deleted
     "VIS.0204": 400,  # the stream is stopped: no endpoint
-    "VIS.0205": 400,
+    "VIS.0205": 400,  # being retained: only to be stopped
     "VIS.0206": 400,  # the stream is active: its access type stays
     "VIS.0207": 400,  # nothing can be pulled from this URL
-    "VIS.0208": 400,
-    "VIS.0209": 400,
-    "VIS.0210": 403,
-    "VIS.0211": 400,
+    "VIS.0208": 400,  # no access keys for the object storage
+    "VIS.0209": 400,  # the path cannot be
+    "VIS.0210": 403,  # the bucket may not be written
+    "VIS.0211": 400,  # nothing flows
     "VIS.0212": 400,
     "VIS.0213": 400,  # H265 only from devices
-    "VIS.0214": 400,
-    "VIS.0215": 400,
-    "VIS.0216": 400,
+    "VIS.0214": 400,  # never retained
+    "VIS.0215": 400,  # more than seven days
+    "VIS.0216": 400,  # begins after its end
     "VIS.0301": 409,  # the device's id is taken
     "VIS.0302": 404,  # no such device
     "VIS.0303": 400,  # the device is registered: not deleted
@@ -102,6 +103,16 @@ CODES: Final[Mapping[type[GatewayError], str]] = {
     streams.StreamActiveError: "VIS.0206",
     streams.UrlError: "VIS.0207",
     streams.CodingError: "VIS.0213",
+    retention.BucketUnreachableError: "VIS.0017",
+    retention.RetainingError: "VIS.0205",
+    retention.NotAuthorisedError: "VIS.0208",
+    retention.PathError: "VIS.0209",
+    retention.BucketDeniedError: "VIS.0210",
+    retention.NotFlowingError: "VIS.0211",
+    retention.H265Error: "VIS.0213",
+    retention.NotRetainedError: "VIS.0214",
+    retention.IntervalTooLongError: "VIS.0215",
+    retention.IntervalOrderError: "VIS.0216",
     devices.StreamExistsError: "VIS.0201",
     devices.DeviceExistsError: "VIS.0301",
     devices.DeviceRegisteredError: "VIS.0303",

@@ -16,6 +16,7 @@ from gateway.diagnosis.service import Diagnoses
 from gateway.diagnosis.taps import Taps
 from gateway.gb28181.call_view import CallView
 from gateway.gb28181.trace import SipTraces
+from gateway.retention.service import Retentions
 from gateway.streams.service import Streams
 
 
@@ -85,6 +86,7 @@ class Gateway:
     push_keys: PushKeys
     devices: Devices
     streams: Streams
+    retentions: Retentions
     invitations: Invitations
     catalogue: Catalogue
     events: EventHistory

@@ -40,6 +40,9 @@ from gateway.gb28181.server import DevicePolicy, DeviceServer
 from gateway.gb28181.ssrc import SsrcAllocator
 from gateway.gb28181.trace import SipTraces
 from gateway.metrics import Gathered, Named
+from gateway.retention.buckets import ObjectStorage
+from gateway.retention.depot import Depot
+from gateway.retention.service import Retentions
 from gateway.settings import Settings
 from gateway.store import Store
 from gateway.store.secrets import SecretBox
@@ -75,6 +78,7 @@ class App:
     push_keys: PushKeys
     devices: Devices
     streams: Streams
+    retentions: Retentions
     metrics: CollectorRegistry
     background: Background
 
@@ -118,6 +122,7 @@ class App:
                 server.liveness.forget(device_id)
                 traces.stop(device_id)
 
+            depot = Depot(_object_storage(settings), settings.recordings_dir.absolute())
             app = cls(
                 settings=settings,
                 first_start=await _first_start(settings, accounts),
@@ -140,6 +145,9 @@ class App:
                     StreamSources(store, relay),
                     address_life=timedelta(seconds=settings.media.address_life),
                     allow_private=settings.pull.allow_private,
+                ),
+                retentions=Retentions(
+                    store, depot.place, changed=lambda _: None, buckets=settings.retention.obs.buckets
                 ),
                 metrics=CollectorRegistry(),
                 background=background,
@@ -207,6 +215,20 @@ def _relay(settings: Settings, secrets: SecretBox) -> Relay:
         no_viewer_ms=round(media.no_viewers * 1000),
         gop_bytes_max=media.gop_bytes_max,
         hold_ms=round(rtp.hold * 1000),
+    )
+
+
+def _object_storage(settings: Settings) -> ObjectStorage | None:
+    obs = settings.retention.obs
+    if not obs.endpoint or obs.secret_access_key is None:
+        return None
+    return ObjectStorage(
+        endpoint=obs.endpoint,
+        region=obs.region,
+        access_key_id=obs.access_key_id,
+        secret_access_key=obs.secret_access_key.get_secret_value(),
+        virtual_host=obs.virtual_host,
+        timeout_seconds=obs.timeout,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -60,6 +61,11 @@ def _networks(rules: dict[str, str]) -> dict[str, str]:
     for network in rules:
         ip_network(network, strict=False)
     return rules
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or (host.replace(".", "").isdigit() and host.startswith("127.")) or host == "::1"
 
 
 def _complete(quotas: Any) -> Any:
@@ -196,6 +202,48 @@ class Database(_Section):
     """postgresql://user:password@host/name; empty: SQLite in the data directory."""
 
 
+class Obs(_Section):
+    """The S3-compatible object storage that streams are retained in."""
+
+    endpoint: Annotated[str, Field(pattern=r"^(https?://[^/\s]+)?$")] = ""
+    """Scheme and host, such as https://obs.example.org; empty: streams can be retained in local directories only."""
+    region: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "us-east-1"
+    access_key_id: str = ""
+    secret_access_key: SecretStr | None = None
+    virtual_host: bool = False
+    """Whether buckets are host names below the endpoint's; else they are the first part of the path."""
+    allow_http: bool = False
+    """Whether http:// may be used to other hosts than this machine: video and its place are readable then."""
+    timeout: Seconds = 60.0
+    """For one request, which carries up to 8 MiB."""
+    buckets: dict[str, tuple[str, ...]] = {}
+    """Project's name → the only buckets it uses, and nobody else does; projects without a list use all others."""
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        if self.endpoint.startswith("http://") and not self.allow_http and not _is_loopback(self.endpoint):
+            raise ValueError("endpoint: http:// to another machine needs allow_http")
+        if self.endpoint and (not self.access_key_id or self.secret_access_key is None):
+            raise ValueError("endpoint: needs access_key_id and secret_access_key")
+        return self
+
+
+class Retention(_Section):
+    """Streams that are recorded and kept."""
+
+    spool_dir: Path | None = None
+    """Where slices wait until they are stored; spool in the data directory unless given."""
+    spool_bytes_max: Annotated[int, Field(ge=1_048_576)] = 53_687_091_200
+    """What may wait; beyond it nothing is recorded, so that nothing recorded is lost."""
+    disk_free_min: Annotated[int, Field(ge=0)] = 1_073_741_824
+    """Bytes that stay free on the spool's disk, for the same reason."""
+    local_dir: Path | None = None
+    """Root of store type local, a directory a project; recordings in the data directory unless given."""
+    uploads: Annotated[int, Field(ge=1, le=64)] = 4
+    """Slices stored at the same time; each takes up to 16 MiB of memory."""
+    obs: Obs = Obs()
+
+
 class Admin(_Section):
     """The administrator that the first start makes."""
 
@@ -241,12 +289,23 @@ class Settings(BaseSettings):
     database: Database = Database()
     admin: Admin = Admin()
     accounts: Accounts = Accounts()
+    retention: Retention = Retention()
     log: Log = Log()
 
     @property
     def database_url(self) -> str:
         """The URL in use."""
         return self.database.url or f"sqlite:///{(self.data_dir / 'gateway.db').absolute()}"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where slices wait."""
+        return self.retention.spool_dir or self.data_dir / "spool"
+
+    @property
+    def recordings_dir(self) -> Path:
+        """The root of what is retained on this machine."""
+        return self.retention.local_dir or self.data_dir / "recordings"
 
     @property
     def local_url(self) -> str:

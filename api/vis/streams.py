@@ -8,7 +8,9 @@ from msgspec import UNSET, UnsetType
 
 from api.context import SCOPED, Authorised, Services, base_url
 from api.vis.common import Done, choice, each, optional, time
-from gateway.paging import Listing, Page
+from api.vis.retention import RetentionBody, retention_body
+from gateway.paging import Page
+from gateway.retention.model import Retention
 from gateway.store import StreamFilter
 from gateway.streams.changes import NewStream, StreamChange
 from gateway.streams.live import LiveStream
@@ -95,6 +97,7 @@ class CreatedStream(msgspec.Struct, kw_only=True):
 
 class StreamBody(CreatedStream, kw_only=True):
     retention_state: str
+    retention: RetentionBody | UnsetType = UNSET
     transfer_protocol: str | UnsetType = UNSET
     stream_flow_info: FlowInfo | UnsetType = UNSET
 
@@ -182,12 +185,14 @@ class StreamController(Controller):
         stream_state: FromQuery[str | None] = None,
         retention_state: FromQuery[str | None] = None,
     ) -> StreamPage | list[StreamBody]:
-        """No stream is retained yet, so `retention_state` ACTIVE finds none."""
-        wanted = StreamFilter(name=name or None, state=optional(StreamState, stream_state, "stream_state"))
+        wanted = StreamFilter(
+            name=name or None,
+            state=optional(StreamState, stream_state, "stream_state"),
+            retention_state=optional(StreamState, retention_state, "retention_state"),
+        )
         listing = await gateway.streams.list(request.auth.scope, wanted, page)
-        if optional(StreamState, retention_state, "retention_state") is StreamState.ACTIVE:
-            listing = Listing(0, [])
-        entries = await each(listing.entries, _body)
+        kept = await gateway.retentions.of_streams([stream.record.stream_id for stream in listing.entries])
+        entries = await each(listing.entries, lambda stream: _body(stream, kept.get(stream.record.stream_id)))
         return entries if page is None else StreamPage(total=listing.total, entries=entries)
 
     @get("/{stream_name:str}", summary="A stream and what flows of it", opt=SCOPED)
@@ -195,7 +200,8 @@ class StreamController(Controller):
         self, project_id: FromPath[str], stream_name: FromPath[str], request: Authorised, gateway: Services
     ) -> StreamBody:
         stream = await gateway.streams.get(request.auth.scope, stream_name)
-        body = _body(stream)
+        kept = await gateway.retentions.of_streams([stream.record.stream_id])
+        body = _body(stream, kept.get(stream.record.stream_id))
         body.stream_flow_info = _flow(stream.live)
         return body
 
@@ -245,9 +251,12 @@ def _created(record: StreamRecord) -> CreatedStream:
     return body
 
 
-def _body(stream: StreamNow) -> StreamBody:
+def _body(stream: StreamNow, retention: Retention | None) -> StreamBody:
     record = stream.record
-    body = StreamBody(**msgspec.structs.asdict(_created(record)), retention_state=StreamState.STOPPED.value)
+    state = retention.state if retention else StreamState.STOPPED
+    body = StreamBody(**msgspec.structs.asdict(_created(record)), retention_state=state.value)
+    if retention is not None:
+        body.retention = retention_body(retention)
     body.encode_type = stream.encode_type
     if record.access_type is AccessType.GB28181:
         over_tcp = stream.live.transport != "udp" if stream.live else record.tcp_priority

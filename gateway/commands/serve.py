@@ -117,6 +117,7 @@ def services(app: App) -> api.services.Gateway:
         push_keys=app.push_keys,
         devices=app.devices,
         streams=app.streams,
+        retentions=app.retentions,
         invitations=app.invitations,
         catalogue=app.server.catalogues,
         events=app.store.events,

@@ -19,6 +19,7 @@ from gateway.store.events import EventStore
 from gateway.store.migrate import upgrade
 from gateway.store.provisions import Provisions
 from gateway.store.push_keys import PushKeyStore
+from gateway.store.retention import RetentionStore
 from gateway.store.secrets import SecretBox, SecretError
 from gateway.store.streams import StreamStore
 from gateway.store.tables import marks
@@ -39,6 +40,7 @@ class Store:
         self.streams = StreamStore(database)
         self.events = EventStore(database)
         self.calls = CallStore(database)
+        self.retention = RetentionStore(database)
         self.secrets = database.secrets
         self._database = database
 

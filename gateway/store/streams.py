@@ -14,17 +14,22 @@ from gateway.scope import Scope
 from gateway.store.base import Database, Sortable, contains, one
 from gateway.store.channels import active_streams
 from gateway.store.credentials import lock_project
+from gateway.store.retention_tables import retentions
 from gateway.store.scoping import within
 from gateway.store.stream_tables import push_keys
 from gateway.store.tables import channels, projects, streams
 from gateway.streams.model import AccessType, ShareType, StreamRecord, StreamState, Tag
 
+retained: Final = streams.c.stream_id.in_(
+    sa.select(retentions.c.stream_id).where(retentions.c.state == StreamState.ACTIVE.value)
+)
+"""Whether the stream's retention is ACTIVE."""
 SORTABLE: Final[Sortable] = {
     **{
         name: streams.c[name]
         for name in ("created_at", "name", "encode_type", "access_type", "share_type", "state", "updated_at")
     },
-    "retention_state": streams.c.created_at,  # it is the same for all: none is retained yet
+    "retention_state": sa.case((retained, StreamState.ACTIVE.value), else_=StreamState.STOPPED.value),
 }
 _query: Final = (
     sa.select(streams, projects.c.name.label("app"), channels.c.tcp_priority)
@@ -40,6 +45,7 @@ class StreamFilter:
     name: str | None = None
     """A part of the name."""
     state: StreamState | None = None
+    retention_state: StreamState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,8 @@ class StreamStore:
             conditions.append(contains(streams.c.name, wanted.name))
         if wanted.state is not None:
             conditions.append(streams.c.state == wanted.state.value)
+        if wanted.retention_state is not None:
+            conditions.append(retained if wanted.retention_state is StreamState.ACTIVE else ~retained)
         return await self._database.list(
             _query, key=streams.c.stream_id, conditions=conditions, sortable=SORTABLE, page=page, value=self._value
         )

@@ -1,8 +1,9 @@
 """A gateway without cameras: real services over a real database, with doors to the parts that speak SIP and media."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from argon2 import PasswordHasher
 from prometheus_client import CollectorRegistry
@@ -37,6 +38,10 @@ from gateway.gb28181.call_view import CallView
 from gateway.gb28181.directory import Directory
 from gateway.gb28181.refusals import Refusals
 from gateway.gb28181.trace import SipTraces
+from gateway.retention.buckets import ObjectStorage
+from gateway.retention.depot import Depot
+from gateway.retention.model import Retained
+from gateway.retention.service import Retentions
 from gateway.settings import DEFAULT_QUOTAS
 from gateway.store import Store
 from gateway.streams.service import Streams
@@ -148,10 +153,20 @@ class Health:
 class World:
     """The gateway, and what cameras would do to it."""
 
-    def __init__(self, store: Store, *, subscription_required: bool = False, quotas: Mapping[str, int] = {}) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        subscription_required: bool = False,
+        quotas: Mapping[str, int] = {},
+        object_storage: ObjectStorage | None = None,
+        buckets: Mapping[str, Collection[str]] = {},
+        local_root: Path = Path("/nonexistent"),
+    ) -> None:
         self.store = store
         self.now = NOW
         self.relay = Relay()
+        self.retained: list[Retained] = []
         self.calls = Calls(store, self)
         self.health = Health()
         self.refusals = Refusals(lambda: self.now)
@@ -164,6 +179,9 @@ class World:
             push_keys=PushKeys(store, limits),
             devices=Devices(store, limits, domain=DOMAIN),
             streams=Streams(store, self.relay, limits, StreamSources(store, self.relay)),
+            retentions=Retentions(
+                store, Depot(object_storage, local_root).place, changed=self.retained.append, buckets=buckets
+            ),
             invitations=self.calls,
             catalogue=Catalogue(store),
             events=store.events,

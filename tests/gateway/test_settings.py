@@ -60,10 +60,10 @@ def test_the_names_that_scripts_use(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_password_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GATEWAY_DATABASE__URL", "postgresql://gateway:secret@db/gateway")
-    monkeypatch.setenv("GATEWAY_ADMIN__PASSWORD", "secret")
+    monkeypatch.setenv("GATEWAY_DATABASE__URL", "postgresql://gateway:hunter2@db/gateway")
+    monkeypatch.setenv("GATEWAY_ADMIN__PASSWORD", "hunter2")
     shown = effective(load())
-    assert "secret" not in repr(shown)
+    assert "hunter2" not in repr(shown)
     assert shown["database"]["url"] == "postgresql://gateway:***@db/gateway"
 
 
@@ -109,3 +109,24 @@ def test_a_broken_table_in_the_environment_is_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("GATEWAY_SIP__ADVERTISE", "{broken")
     with pytest.raises(SettingsError, match="environment"):
         load()
+
+
+def test_an_object_storage_has_keys_and_is_not_spoken_to_in_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = ["retention.obs.access_key_id=AK", "retention.obs.secret_access_key=secret-of-ours"]
+    settings = load(["retention.obs.endpoint=http://127.0.0.1:9000", *keys])
+    assert "secret-of-ours" not in str(effective(settings))
+    with pytest.raises(SettingsError, match="access_key_id"):
+        load(["retention.obs.endpoint=https://obs.example.org"])
+    for host in ("obs.example.org", "127.0.0.1.example.org", "192.0.2.1"):
+        with pytest.raises(SettingsError, match="allow_http"):
+            load([f"retention.obs.endpoint=http://{host}", *keys])
+        load([f"retention.obs.endpoint=http://{host}", "retention.obs.allow_http=true", *keys])
+
+
+def test_the_spool_and_local_recordings_are_in_the_data_directory_unless_told() -> None:
+    settings = load(["data_dir=/srv/gateway"])
+    assert (settings.spool_dir, settings.recordings_dir) == (
+        Path("/srv/gateway/spool"),
+        Path("/srv/gateway/recordings"),
+    )
+    assert load(["retention.spool_dir=/mnt/spool"]).spool_dir == Path("/mnt/spool")

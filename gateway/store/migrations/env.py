@@ -5,7 +5,7 @@ from typing import Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
-from gateway.store import access_tables, stream_tables  # noqa: F401 - their tables are in the metadata
+from gateway.store import access_tables, retention_tables, stream_tables  # noqa: F401 - their tables are in the metadata
 from gateway.store.tables import UtcDateTime, metadata
 
 

@@ -1,0 +1,32 @@
+"""Where slices are kept, as the rest of retention sees it: a bucket or a local directory."""
+
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from gateway.retention.model import Slice
+
+
+class Outcome(Enum):
+    """STORED: it is there now, complete and durable; or was already, from a try whose end nobody saw.
+
+    TAKEN: something that is not this slice has its key.
+    """
+
+    STORED, TAKEN = range(2)
+
+
+class Place(Protocol):
+    """One bucket, or one local root. All calls raise BucketUnreachableError, BucketDeniedError or NotAuthorisedError
+    if they cannot do their work now."""
+
+    async def probe(self, path: str) -> None:
+        """Writes and deletes an object under the path."""
+
+    async def put(self, found: Slice, file: Path) -> Outcome:
+        """Stores the file under the slice's key; never in place of anything else. FileNotFoundError if there is no
+        such file."""
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Deletes what has these keys, and directories that are empty then; what is not there is no error."""

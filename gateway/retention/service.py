@@ -1,0 +1,120 @@
+"""Retention of a project's streams: set, shown, and what came of it."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from gateway.accounts.model import Project
+from gateway.errors import InvalidError, NotFoundError
+from gateway.retention.errors import (
+    BucketDeniedError,
+    BucketUnreachableError,
+    H265Error,
+    IntervalOrderError,
+    IntervalTooLongError,
+    NotRetainedError,
+)
+from gateway.retention.model import Retained, Retention, Slice, StoreType
+from gateway.retention.places import Place
+from gateway.retention.rules import Wish, settle
+from gateway.scope import Scope
+from gateway.store import Store
+from gateway.streams.model import StreamRecord, StreamState
+
+INTERVAL_MAX: Final = timedelta(days=7)
+LIST_MAX: Final = 100_000
+"""Slices in one answer: a week of the shortest has a tenth of that."""
+
+PROBE_SECONDS: Final = 15
+"""For a bucket to be written to before a stream is retained in it."""
+
+Places = Callable[[StoreType, str, str], Place]
+"""Gives the place of a store type, a bucket and a project's id; NotAuthorisedError."""
+
+
+class Retentions:
+    """Every call is for one caller's scope; what is not in it is not found."""
+
+    def __init__(
+        self,
+        store: Store,
+        places: Places,
+        *,
+        changed: Callable[[Retained], None],
+        buckets: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        """`changed` is told of every change once it is durable. `buckets`: those that projects, by name, may use; a
+        project that is not named may use all, and those named for others by nobody else."""
+        self._store = store
+        self._places = places
+        self._changed = changed
+        self._buckets = buckets or {}
+
+    async def set(
+        self, project: Project, scope: Scope, name: str, wish: Wish, at: datetime, *, format_: str | None = None
+    ) -> None:
+        """Makes or changes a stream's retention (`settle`); set ACTIVE, its place is first written to.
+
+        NotFoundError; InvalidError, PathError, RetainingError, H265Error; NotAuthorisedError, BucketDeniedError,
+        BucketUnreachableError.
+        """
+        stream = await self._stream(scope, name)
+        present = await self._store.retention.get(project.project_id, name)
+        wanted = settle(present.retention if present else None, wish)
+        _check_format(stream, format_)
+        if wanted.store_type is StoreType.OBS:
+            self._check_bucket(project, wanted.bucket)
+        if wanted.state is StreamState.ACTIVE:
+            await _probe(self._places(wanted.store_type, wanted.bucket, project.project_id), wanted.path)
+        self._changed(await self._store.retention.set(project.project_id, name, wish, at))
+
+    async def of_streams(self, stream_ids: Collection[str]) -> Mapping[str, Retention]:
+        """Those of them that have a retention, by stream."""
+        return await self._store.retention.of_streams(stream_ids)
+
+    async def slices(self, scope: Scope, name: str, begin: datetime, end: datetime) -> Sequence[Slice]:
+        """Slices of a stream that overlap an interval of at most seven days, oldest first.
+
+        NotFoundError, IntervalOrderError, IntervalTooLongError; NotRetainedError if it never was retained.
+        """
+        if begin >= end:
+            raise IntervalOrderError("the interval must begin before it ends")
+        if end - begin > INTERVAL_MAX:
+            raise IntervalTooLongError(f"an interval has at most {INTERVAL_MAX.days} days")
+        stream = await self._stream(scope, name)
+        if await self._store.retention.get(scope.project_id, name) is None:
+            raise NotRetainedError(f"stream {name} is not retained")
+        return await self._store.retention.slices(stream.stream_id, begin, end, limit=LIST_MAX)
+
+    async def _stream(self, scope: Scope, name: str) -> StreamRecord:
+        found = await self._store.streams.get(scope, name)
+        if found is None:
+            raise NotFoundError("stream", name)
+        return found
+
+    def _check_bucket(self, project: Project, bucket: str) -> None:
+        own = self._buckets.get(project.name)
+        others = {name for names in self._buckets.values() for name in names} if own is None else set()
+        if (own is not None and bucket not in own) or bucket in others:
+            raise BucketDeniedError(f"project {project.name} may not use bucket {bucket}")
+
+
+async def _probe(place: Place, path: str) -> None:
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            await place.probe(path)
+    except TimeoutError:
+        raise BucketUnreachableError(f"no answer within {PROBE_SECONDS} s") from None
+
+
+def _check_format(stream: StreamRecord, format_: str | None) -> None:
+    """H.264 is written as FLV and H.265 as fragmented MP4; who asks for a format must ask for that one."""
+    if format_ is None:
+        return
+    if format_.upper() not in {"FLV", "MP4"}:
+        raise InvalidError("format", "FLV or MP4")
+    if format_.upper() == "FLV" and stream.encode_type == "H265":
+        raise H265Error(f"stream {stream.name} is H.265, which is retained as MP4")
+    if format_.upper() == "MP4" and stream.encode_type == "H264":
+        raise InvalidError("format", "H.264 is retained as FLV")

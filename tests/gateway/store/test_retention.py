@@ -1,0 +1,126 @@
+"""Retention in the database."""
+
+from datetime import timedelta
+
+import pytest
+
+from gateway.devices.model import CatalogueEntry, DeviceId, DeviceType
+from gateway.errors import NotFoundError
+from gateway.retention.errors import RetainingError
+from gateway.retention.model import Mark, MarkKind, SliceState, StoreType
+from gateway.retention.names import next_key
+from gateway.retention.rules import Wish
+from gateway.scope import Scope
+from gateway.store import NewDevices, Store, StreamFilter
+from gateway.streams.model import StreamState
+from tests.gateway.retention.samples import a_slice, recording
+from tests.gateway.store.samples import NOW, PROJECT
+
+WISH = Wish(
+    zone_hours=8, hours=24.5, store_type=StoreType.OBS, bucket="obs-momo", path="视频/", state=StreamState.ACTIVE
+)
+
+
+@pytest.fixture
+async def stream(store: Store) -> str:
+    """The name of a camera's stream."""
+    new = NewDevices(project_id=PROJECT, type=DeviceType.IPC, credential="0100", suffix="", description="", at=NOW)
+    [device] = await store.devices.create(new, domain="3402000000", quantity=1, quota=10)
+    entry = CatalogueEntry(node_id="34020000001310000001", name="gate", video=True, reported_on=True)
+    await store.channels.upsert_catalogue(DeviceId(device), [entry], complete=True, at=NOW)
+    return (await store.streams.list(Scope(PROJECT), StreamFilter(), None)).entries[0].name
+
+
+async def test_a_retention_is_kept_as_it_was_settled(store: Store, stream: str) -> None:
+    made = await store.retention.set(PROJECT, stream, WISH, NOW)
+    assert await store.retention.get(PROJECT, stream) == made
+    assert (made.retention.path, made.retention.hours, made.app, made.active) == ("视频/", 24.5, "default", False)
+    assert [one async for one in store.retention.active()] == [made]
+    assert await store.retention.of_streams([made.stream_id, "stream-nobody"]) == {made.stream_id: made.retention}
+    with pytest.raises(RetainingError):
+        await store.retention.set(PROJECT, stream, WISH, NOW)
+    stopped = await store.retention.set(PROJECT, stream, Wish(zone_hours=8, state=StreamState.STOPPED), NOW)
+    assert stopped.retention.state is StreamState.STOPPED
+    assert [one async for one in store.retention.active()] == []
+
+
+async def test_of_another_project_nothing_is_found(store: Store, stream: str) -> None:
+    await store.retention.set(PROJECT, stream, WISH, NOW)
+    assert await store.retention.get("b" * 32, stream) is None
+    with pytest.raises(NotFoundError):
+        await store.retention.set("b" * 32, stream, WISH, NOW)
+
+
+async def test_a_slice_is_kept_once(store: Store) -> None:
+    of = recording()
+    await store.retention.begin(of)
+    assert await store.retention.recordings([of.recording_id, "x"]) == {of.recording_id: of}
+    assert await store.retention.add_slice(a_slice(of)) == a_slice(of)
+    assert await store.retention.add_slice(a_slice(of)) is None
+    assert await store.retention.pending(of.destination, 10) == [a_slice(of)]
+    assert await store.retention.waiting() == (1, 1000, a_slice(of).start_at)
+    await store.retention.end(of.recording_id, NOW)
+    assert (await store.retention.recordings([of.recording_id]))[of.recording_id].ended_at == NOW
+
+
+async def test_two_slices_never_have_one_key(store: Store) -> None:
+    one, other = recording(), recording(recording_id="2" * 32, project_id="b" * 32)
+    first = await store.retention.add_slice(a_slice(one))
+    second = await store.retention.add_slice(a_slice(other))
+    third = await store.retention.add_slice(a_slice(recording(recording_id="3" * 32)))
+    elsewhere = await store.retention.add_slice(a_slice(recording(recording_id="4" * 32, bucket="other")))
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert elsewhere is not None
+    assert second.key == next_key(first.key)
+    assert third.key == next_key(second.key)
+    assert elsewhere.key == first.key
+    moved = await store.retention.set_key(first.slice_id, next_key(first.key))
+    assert moved == next_key(third.key)
+
+
+async def test_pending_slices_oldest_first_by_destination(store: Store) -> None:
+    one, other = recording(), recording(recording_id="2" * 32, bucket="other")
+    for minute in (3, 1, 2):
+        await store.retention.add_slice(a_slice(one, NOW + timedelta(minutes=minute)))
+    await store.retention.add_slice(a_slice(other, NOW))
+    assert sorted(await store.retention.destinations()) == ["OBS/obs-momo", "OBS/other"]
+    found = await store.retention.pending("OBS/obs-momo", 2)
+    assert [one.start_at for one in found] == [NOW + timedelta(minutes=1), NOW + timedelta(minutes=2)]
+    await store.retention.set_state([one.slice_id for one in found], SliceState.UPLOADED)
+    assert len(await store.retention.pending("OBS/obs-momo", 9)) == 1
+    states = await store.retention.known_slices([found[0].slice_id, "x"])
+    assert states == {found[0].slice_id: SliceState.UPLOADED}
+
+
+async def test_slices_that_overlap_an_interval(store: Store) -> None:
+    of = recording()
+    for minute in range(4):
+        await store.retention.add_slice(a_slice(of, NOW + timedelta(minutes=minute)))
+    begin, end = NOW + timedelta(minutes=1), NOW + timedelta(minutes=3)
+    found = await store.retention.slices(of.stream_id, begin, end, limit=10)
+    assert [one.start_at for one in found] == [begin, begin + timedelta(minutes=1)]
+
+
+async def test_history_begins_with_what_held_before(store: Store) -> None:
+    stream, kinds = "stream-00000001", MarkKind
+    history = [
+        (0, kinds.UP, ""),
+        (1, kinds.EXPECTED, stream),
+        (2, kinds.UNEXPECTED, stream),
+        (3, kinds.EXPECTED, stream),
+        (4, kinds.SILENT, "stream-00000002"),
+        (5, kinds.SILENT, stream),
+        (9, kinds.RESUMED, stream),
+    ]
+    await store.retention.mark(
+        [Mark(at=NOW + timedelta(minutes=at), kind=kind, stream_id=of) for at, kind, of in history]
+    )
+    found = await store.retention.marks(stream, NOW + timedelta(minutes=5), NOW + timedelta(minutes=9))
+    assert [(mark.at - NOW, mark.kind) for mark in found] == [
+        (timedelta(minutes=0), kinds.UP),
+        (timedelta(minutes=2), kinds.UNEXPECTED),
+        (timedelta(minutes=3), kinds.EXPECTED),
+        (timedelta(minutes=5), kinds.SILENT),
+    ]

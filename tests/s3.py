@@ -1,0 +1,195 @@
+"""A real S3 server in a process of its own, and a proxy before it that breaks connections when told to."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import obstore
+from obstore.store import S3Store
+
+from gateway.retention.buckets import ObjectStorage
+
+WAIT_SECONDS: Final = 30.0
+SLOW_DOWN: Final = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+DENIED: Final = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+BAD_KEY: Final = b"<Error><Code>InvalidAccessKeyId</Code><Message>There is no such key.</Message></Error>"
+
+
+@dataclass(frozen=True)
+class Server:
+    """An S3 server on loopback."""
+
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def make_bucket(self, name: str) -> None:
+        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/{name}", method="PUT")) as answer:
+            assert answer.status == 200
+
+    def storage(self, port: int | None = None, *, timeout_seconds: float = 20.0) -> ObjectStorage:
+        """How the gateway reaches it, perhaps by a proxy's port."""
+        return ObjectStorage(
+            endpoint=f"http://127.0.0.1:{port or self.port}",
+            region="us-east-1",
+            access_key_id="test",
+            secret_access_key="test-test-test",
+            timeout_seconds=timeout_seconds,
+        )
+
+    def bucket(self, name: str) -> S3Store:
+        """A client of our own, to look into the bucket."""
+        return S3Store(
+            name,
+            endpoint=self.url,
+            region="us-east-1",
+            access_key_id="test",
+            secret_access_key="test-test-test",
+            client_options={"allow_http": True},
+        )
+
+    async def objects(self, name: str) -> dict[str, bytes]:
+        """Everything in a bucket, by key."""
+        store = self.bucket(name)
+        found: dict[str, bytes] = {}
+        async for part in obstore.list(store):
+            for one in part:
+                found[one["path"]] = bytes(await (await obstore.get_async(store, one["path"])).bytes_async())
+        return found
+
+
+@contextmanager
+def start() -> Iterator[Server]:
+    """Runs the server until left."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait(process, port)
+        yield Server(port)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+    until = time.perf_counter() + WAIT_SECONDS
+    while time.perf_counter() < until:
+        assert process.poll() is None, "the S3 server ended"
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        time.sleep(0.05)
+    raise TimeoutError("the S3 server does not listen")
+
+
+@dataclass
+class Faults:
+    """What the proxy does to connections; set by a test at any time."""
+
+    refuse: bool = False
+    """Close connections as they come, and those that are open."""
+    answer: tuple[int, bytes] | None = None
+    """Answer every request with this status and body instead of passing it on."""
+    cut_after: int | None = None
+    """Pass on so many bytes of a connection's requests, then close it."""
+    lose_answers: bool = False
+    """Pass requests on whole, and close the connection when the server answers."""
+    delay: float = 0.0
+    """Seconds before each piece is passed on."""
+    connections: int = 0
+    open: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    def away(self) -> None:
+        """From now on nobody gets through."""
+        self.refuse = True
+        for writer in self.open:
+            writer.close()
+
+    def heal(self) -> None:
+        """From now on everything works."""
+        self.refuse, self.answer, self.cut_after, self.lose_answers, self.delay = False, None, None, False, 0.0
+
+
+@asynccontextmanager
+async def proxy(server: Server) -> AsyncIterator[tuple[int, Faults]]:
+    """A TCP proxy: its port, and its faults."""
+    faults = Faults()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        faults.connections += 1
+        faults.open.add(writer)
+        try:
+            await _pass(server, faults, reader, writer)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            faults.open.discard(writer)
+            writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listener:
+        yield listener.sockets[0].getsockname()[1], faults
+        faults.away()
+
+
+async def _pass(server: Server, faults: Faults, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    if faults.refuse:
+        return
+    if faults.answer is not None:
+        status, body = faults.answer
+        await _read_request(reader)
+        head = f"HTTP/1.1 {status} Fault\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
+        writer.write(f"{head}Connection: close\r\n\r\n".encode() + body)
+        await writer.drain()
+        return
+    there, back = await asyncio.open_connection("127.0.0.1", server.port)
+    tasks = [
+        asyncio.create_task(_pump(faults, reader, back, faults.cut_after)),
+        asyncio.create_task(_pump(faults, there, writer, 0 if faults.lose_answers else None)),
+    ]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        back.close()
+
+
+async def _pump(faults: Faults, reader: asyncio.StreamReader, writer: Any, limit: int | None) -> None:
+    """Copies until the end, or until `limit` bytes went through."""
+    passed = 0
+    while piece := await reader.read(65536):
+        if faults.delay:
+            await asyncio.sleep(faults.delay)
+        if limit is not None and passed + len(piece) > limit:
+            writer.write(piece[: limit - passed])
+            with suppress(OSError):
+                await writer.drain()
+            return
+        passed += len(piece)
+        writer.write(piece)
+        await writer.drain()
+
+
+async def _read_request(reader: asyncio.StreamReader) -> None:
+    """Takes a request off the connection, so that the client reads our answer instead of a reset."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    for line in head.split(b"\r\n"):
+        if line.lower().startswith(b"content-length:"):
+            await reader.readexactly(int(line.partition(b":")[2]))
