@@ -23,6 +23,7 @@ from api.errors import handle
 from api.health import HealthController
 from api.operator.controllers import OperatorController
 from api.operator.diagnosis import DiagnosisController
+from api.operator.keys import AccessKeyController
 from api.services import Gateway
 from api.vis.common import page
 from api.vis.credentials import CredentialController
@@ -55,7 +56,11 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
             middleware=[Gate(gateway, subscribed=True)],
             dependencies={"page": Provide(page, sync_to_thread=False)},
         ),
-        Router(path="/gb/v1", route_handlers=[OperatorController, DiagnosisController], middleware=[Gate(gateway)]),
+        Router(
+            path="/gb/v1",
+            route_handlers=[OperatorController, DiagnosisController, AccessKeyController],
+            middleware=[Gate(gateway)],
+        ),
     ]
     if console.is_dir():
         handlers.append(create_static_files_router(path="/", directories=[console], html_mode=True))

@@ -16,6 +16,9 @@ Authorised = Request[User, Access, State]
 SCOPED: Final = {"scoped": True}
 """Option of handlers that keep to `request.auth.scope`, and so may serve users who are restricted to some devices."""
 
+OWN: Final = {"own": True}
+"""Option of handlers that touch nothing but what is the caller's own (password, tokens, keys): viewers may use them."""
+
 Services = NamedDependency[SkipValidation[Gateway]]
 """The gateway, given by `api.application`."""
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
+from gateway.accounts.keys import AccessKeys
 from gateway.accounts.service import Accounts
 from gateway.credentials.push_keys import PushKeys
 from gateway.credentials.service import Credentials
@@ -82,6 +83,7 @@ class Gateway:
     """All services together."""
 
     accounts: Accounts
+    keys: AccessKeys
     credentials: Credentials
     push_keys: PushKeys
     devices: Devices

@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
+from gateway.accounts.keys import AccessKeys
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts, FirstStart
 from gateway.background import Background
@@ -74,6 +75,7 @@ class App:
     diagnoses: Diagnoses
     taps: Taps
     accounts: Accounts
+    keys: AccessKeys
     credentials: Credentials
     push_keys: PushKeys
     devices: Devices
@@ -116,6 +118,8 @@ class App:
                 token_life=timedelta(seconds=settings.accounts.token_life),
                 subscription_required=settings.accounts.subscription_required,
             )
+            keys = AccessKeys(store, started_at=utc_now())
+            await keys.load(utc_now())
             traces = SipTraces(endpoint, lambda device_id: _address_of(server, device_id), utc_now)
 
             def deleted(device_id: DeviceId) -> None:
@@ -135,6 +139,7 @@ class App:
                 diagnoses=_diagnoses(settings, server, endpoint, invitations),
                 taps=Taps(relay),
                 accounts=accounts,
+                keys=keys,
                 credentials=Credentials(store, quotas),
                 push_keys=PushKeys(store, quotas),
                 devices=Devices(store, quotas, domain=settings.sip.id[:10], deleted=deleted),

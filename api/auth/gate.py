@@ -1,17 +1,19 @@
-"""Lets a request in by its token, into its own project only."""
+"""Lets a request in by its token or signature, into one project only."""
 
 import re
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from litestar.datastructures import Headers
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from api.auth.signature import Bodies, again, digest, received
 from api.errors import NoTokenError, ProjectIdError
 from api.services import Gateway
 from gateway.accounts.errors import ForbiddenError
 from gateway.accounts.model import Access, Role
+from gateway.accounts.signing import is_signed
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 PROJECT_ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -21,10 +23,11 @@ TOKEN_MAX: Final = 4096
 class Gate(ASGIMiddleware):
     """Puts what the caller may do into the scope as `auth`, the user as `user`; a viewer only reads.
 
-    With a project in the path it must be the token's. `subscribed`: the project must have subscribed, where the
-    settings ask for that. Handlers with the option `without_token` are open to everybody. A user who is restricted to
-    some devices gets only to handlers with the option `SCOPED`: they promise to ask for nothing but what is in
-    `request.auth.scope`. What somebody forgets to say so of is shut, not open.
+    With a project in the path it must be the token's; a signed request enters that project, or the one that
+    X-Project-Id names, or else the user's own. `subscribed`: the project must have subscribed, where the settings ask
+    for that. Options of handlers (`api.context`): `without_token` ones are open to everybody, `OWN` ones to viewers
+    too. A user who is restricted to some devices gets only to handlers with the option `SCOPED`: they promise to ask
+    for nothing but what is in `request.auth.scope`. What somebody forgets to say so of is shut, not open.
     """
 
     scopes = (ScopeType.HTTP,)
@@ -33,32 +36,54 @@ class Gate(ASGIMiddleware):
     def __init__(self, gateway: Gateway, *, subscribed: bool = False) -> None:
         self._gateway = gateway
         self._subscribed = subscribed
+        self._bodies = Bodies()
 
     def __deepcopy__(self, _memo: object) -> Self:
         """The framework copies what it is given; the gateway must stay the one."""
         return self
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        access = await self._access(Headers.from_scope(scope).get("x-auth-token"))
+        headers = Headers.from_scope(scope)
+        token, authorization = headers.get("x-auth-token"), headers.get("authorization", "")
+        project_id = _project_id(scope, headers)
+        access: Access
+        if token:
+            access = await self._gateway.accounts.verify(token[:TOKEN_MAX], self._gateway.clock())
+            if project_id not in {None, access.project.project_id}:
+                raise ForbiddenError("the token is for another project")
+        elif is_signed(authorization):
+            access, receive = await self._signed(scope, receive, project_id)
+        else:
+            raise NoTokenError("the request carries no X-Auth-Token and is not signed")
         self._check(scope, access)
         scope["auth"], scope["user"] = access, access.user
         await next_app(scope, receive, send)
 
-    async def _access(self, text: str | None) -> Access:
-        if not text:
-            raise NoTokenError("the request carries no X-Auth-Token")
-        return await self._gateway.accounts.verify(text[:TOKEN_MAX], self._gateway.clock())
+    async def _signed(self, scope: Scope, receive: Receive, project_id: str | None) -> tuple[Access, Receive]:
+        keys = self._gateway.keys
+        begun = await keys.begin(received(scope), self._gateway.clock())
+        body = await self._bodies.read(receive)
+        access = await keys.finish(
+            begun, digest(body), is_empty=not body, project_id=project_id, at=self._gateway.clock()
+        )
+        return access, again(body, receive)
 
     def _check(self, scope: Scope, access: Access) -> None:
-        project_id = scope["path_params"].get("project_id")
-        if project_id is not None:
-            if not PROJECT_ID.fullmatch(str(project_id)):
-                raise ProjectIdError("a project id has 32 hexadecimal digits")
-            if project_id != access.project.project_id:
-                raise ForbiddenError("the token is for another project")
-        if access.role is Role.VIEWER and scope.get("method") not in READING:
+        option: dict[str, Any] = scope["route_handler"].opt
+        if access.role is Role.VIEWER and scope.get("method") not in READING and not option.get("own"):
             raise ForbiddenError("a viewer may only read")
-        if access.scope.is_restricted and not scope["route_handler"].opt.get("scoped"):
+        if access.scope.is_restricted and not (option.get("scoped") or option.get("own")):
             raise ForbiddenError("this is for users of the whole project; the user is restricted to some devices")
         if self._subscribed and not scope["path"].endswith("/subscription"):
             self._gateway.accounts.check_subscribed(access.project)
+
+
+def _project_id(scope: Scope, headers: Headers) -> str | None:
+    """The project that is asked for, by the path or by X-Project-Id."""
+    in_path, in_header = scope["path_params"].get("project_id"), headers.get("x-project-id") or None
+    for project_id in (in_path, in_header):
+        if project_id is not None and not PROJECT_ID.fullmatch(str(project_id)):
+            raise ProjectIdError("a project id has 32 hexadecimal digits")
+    if in_path is not None and in_header not in {None, in_path}:
+        raise ForbiddenError("X-Project-Id and the path name different projects")
+    return in_path or in_header

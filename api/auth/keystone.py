@@ -6,7 +6,7 @@ import msgspec
 from litestar import Controller, Response, delete, get, post
 from litestar.params import JSONBody
 
-from api.context import Authorised, Services
+from api.context import OWN, Authorised, Services
 from gateway.accounts.model import Project, Token
 from gateway.errors import InvalidError
 
@@ -52,6 +52,8 @@ class Auth(msgspec.Struct, kw_only=True):
 
 class TokenRequest(msgspec.Struct, kw_only=True):
     auth: Auth
+    scope: Scope | None = None
+    """Beside `auth`, as an example of the VIS API has it (§3.1); the one within counts first."""
 
 
 class Reference(msgspec.Struct, kw_only=True):
@@ -109,7 +111,7 @@ class KeystoneController(Controller):
 
     @post("/auth/tokens", status_code=201, summary="Log in with name and password", opt={"without_token": True})
     async def log_in(self, data: JSONBody[TokenRequest], gateway: Services) -> Response[TokenAnswer]:
-        identity, scope = data.auth.identity, data.auth.scope
+        identity, scope = data.auth.identity, data.auth.scope or data.scope
         if "password" not in identity.methods:
             raise InvalidError("auth.identity.methods", "only password is known")
         project = scope.project if scope else None
@@ -122,17 +124,18 @@ class KeystoneController(Controller):
         )
         return Response(TokenAnswer(token=_token(token)), headers={"X-Subject-Token": text})
 
-    @delete("/auth/tokens", status_code=204, summary="Take a token back")
+    @delete("/auth/tokens", status_code=204, summary="Take a token back", opt=OWN)
     async def revoke(self, request: Authorised, gateway: Services) -> None:
         """X-Subject-Token names the token; without it, the one of the request."""
-        own = request.headers["x-auth-token"]
-        subject = request.headers.get("x-subject-token", own)
+        subject = request.headers.get("x-subject-token") or request.headers.get("x-auth-token")
+        if not subject:
+            raise InvalidError("X-Subject-Token", "needed where the request is signed")
         found = await gateway.accounts.verify(subject, gateway.clock())
         if found.user.user_id != request.user.user_id:
             raise InvalidError("X-Subject-Token", "a token of your own")
         await gateway.accounts.revoke(subject)
 
-    @get(["/projects", "/auth/projects"], summary="The projects of the token's user")
+    @get(["/projects", "/auth/projects"], summary="The projects of the token's user", opt=OWN)
     async def projects(self, request: Authorised, gateway: Services) -> Projects:
         projects = await gateway.accounts.projects(request.user)
         return Projects(projects=[_project(project) for project in projects], links=ProjectLinks(self_="/v3/projects"))

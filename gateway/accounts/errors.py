@@ -21,3 +21,7 @@ class AlreadySubscribedError(ConflictError):
 
 class NotSubscribedError(GatewayError):
     """The project must subscribe first."""
+
+
+class SignatureError(TokenError):
+    """The request's signature is missing something, too old, used before, or wrong."""

@@ -63,3 +63,16 @@ class Token(Access):
 
     issued_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessKey:
+    """What a user signs requests with, in every project that the user may enter. Its secret is shown once."""
+
+    key_id: str
+    user_id: str
+    description: str
+    enabled: bool
+    created_at: datetime
+    last_used_at: datetime | None
+    """To the minute."""

@@ -113,6 +113,7 @@ def services(app: App) -> api.services.Gateway:
     address = app.sip_address
     return api.services.Gateway(
         accounts=app.accounts,
+        keys=app.keys,
         credentials=app.credentials,
         push_keys=app.push_keys,
         devices=app.devices,

@@ -1,4 +1,4 @@
-"""Who may enter which project, and which groups of devices some users are restricted to."""
+"""Who may enter which project, which groups of devices some users are restricted to, and what users sign with."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -59,7 +59,32 @@ class GroupUserRow(Row, table=True):
     )
 
 
+class AccessKeyRow(Row, table=True):
+    """What a user signs requests with; the secret is sealed."""
+
+    __tablename__: ClassVar[str] = "access_key"
+
+    key_id: str = Field(primary_key=True, sa_type=sa.String(64))
+    user_id: str = Field(sa_type=sa.String(32), foreign_key="user_account.user_id", ondelete="CASCADE", index=True)
+    secret: bytes = Field(sa_type=sa.LargeBinary)
+    description: str = Field(sa_type=sa.Text)
+    enabled: bool = Field(sa_type=sa.Boolean)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    last_used_at: datetime | None = Field(sa_type=UtcDateTime)
+
+
+class SeenSignatureRow(Row, table=True):
+    """Signatures dated ahead of our clock: the only ones of before a restart that could be used again after it."""
+
+    __tablename__: ClassVar[str] = "seen_signature"
+
+    signature: str = Field(primary_key=True, sa_type=sa.String(64))
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
 memberships = table(MembershipRow)
 groups = table(GroupRow)
 group_devices = table(GroupDeviceRow)
 group_users = table(GroupUserRow)
+access_keys = table(AccessKeyRow)
+seen_signatures = table(SeenSignatureRow)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import UnavailableError
+from gateway.store.access_keys import AccessKeyStore
 from gateway.store.accounts import AccountStore
 from gateway.store.base import Database
 from gateway.store.calls import CallStore
@@ -33,6 +34,7 @@ class Store:
 
     def __init__(self, database: Database, provisions: Provisions) -> None:
         self.accounts = AccountStore(database)
+        self.access_keys = AccessKeyStore(database)
         self.credentials = CredentialStore(database, provisions.forget_credential)
         self.push_keys = PushKeyStore(database)
         self.devices = DeviceStore(database, provisions)

@@ -9,6 +9,7 @@ from argon2 import PasswordHasher
 from prometheus_client import CollectorRegistry
 
 from api.services import Gateway, SipServer
+from gateway.accounts.keys import AccessKeys
 from gateway.accounts.passwords import Passwords
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts, FirstStart
@@ -175,6 +176,7 @@ class World:
         self.accounts = Accounts(store, limits, subscription_required=subscription_required, passwords=cheap)
         self.gateway = Gateway(
             accounts=self.accounts,
+            keys=AccessKeys(store, started_at=NOW),
             credentials=Credentials(store, limits),
             push_keys=PushKeys(store, limits),
             devices=Devices(store, limits, domain=DOMAIN),
