@@ -164,6 +164,14 @@ class Relay:
         """Copies of a receiver's packets, for diagnosis."""
         return self.core.tap(receiver, packets=packets)
 
+    def record(self, receiver: int, *, directory: str, slice_ms: int, utc_offset_ms: int, tag: str) -> int:
+        """Records a stream into files; the recording's id (`Core.record`)."""
+        return self.core.record(receiver, directory=directory, slice_ms=slice_ms, utc_offset_ms=utc_offset_ms, tag=tag)
+
+    def stop_recording(self, recording: int) -> None:
+        """Ends a recording (`Core.stop_recording`)."""
+        self.core.stop_recording(recording)
+
     def metrics(self) -> dict[str, float]:
         """Counters of the whole core by Prometheus name."""
         return self.core.metrics()

@@ -1,11 +1,12 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
 use pyo3::{exceptions::PyValueError, prelude::*};
-use relay::{Config, OpenReceiver, Transport};
+use relay::{Config, OpenReceiver, RecordOrder, Transport};
 
 use crate::{error, event::Event, stream::Stream, tap::Tap};
 
@@ -165,6 +166,24 @@ impl Core {
     #[pyo3(signature = (receiver, *, packets = 4096))]
     fn tap(&self, py: Python<'_>, receiver: u64, packets: usize) -> PyResult<Tap> {
         py.detach(|| self.0.tap(receiver, packets)).map(Tap).map_err(error)
+    }
+
+    #[pyo3(signature = (receiver, *, directory, slice_ms, utc_offset_ms, tag))]
+    fn record(
+        &self,
+        py: Python<'_>,
+        receiver: u64,
+        directory: PathBuf,
+        slice_ms: u64,
+        utc_offset_ms: i64,
+        tag: String,
+    ) -> PyResult<u64> {
+        let order = RecordOrder { directory, slice_ms, utc_offset_ms, tag };
+        py.detach(|| self.0.record(receiver, order)).map_err(error)
+    }
+
+    fn stop_recording(&self, py: Python<'_>, recording: u64) {
+        py.detach(|| self.0.stop_recording(recording));
     }
 
     fn metrics(&self, py: Python<'_>) -> BTreeMap<&'static str, f64> {

@@ -5,6 +5,7 @@
 mod core;
 mod event;
 mod inspect;
+mod record;
 mod stream;
 mod tap;
 
@@ -35,5 +36,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<inspect::RtpPacket>()?;
     module.add_class::<inspect::PesPacket>()?;
     module.add_function(wrap_pyfunction!(inspect::parse_rtp, module)?)?;
-    module.add_function(wrap_pyfunction!(inspect::demux_ps, module)?)
+    module.add_function(wrap_pyfunction!(inspect::demux_ps, module)?)?;
+    module.add_function(wrap_pyfunction!(record::salvage, module)?)
 }

@@ -27,6 +27,7 @@ use crate::{
     feeds::Feeds,
     ingest::{Expected, Sockets},
     ports::PortPool,
+    record::{Order, Recorder},
     shard::{
         Shard, Surroundings,
         inbox::{Command, Open, Origin},
@@ -64,6 +65,7 @@ pub struct Core {
     shards: RwLock<Vec<Shard>>,
     doors: Mutex<Vec<Door>>,
     runtime: Mutex<Option<Runtime>>,
+    recorder: Recorder,
     closed: AtomicBool,
 }
 
@@ -78,8 +80,10 @@ impl Core {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
+        let events = Arc::new(EventQueue::new().map_err(Error::io("cannot make the event queue"))?);
         let core = Self {
-            events: Arc::new(EventQueue::new().map_err(Error::io("cannot make the event queue"))?),
+            recorder: Recorder::new(Arc::clone(&events)),
+            events,
             table: Arc::new(Table::new(threads)),
             ports: Arc::new(Mutex::new(PortPool::new(config.rtp_port_min, config.rtp_port_max))),
             shards: RwLock::default(),
@@ -101,7 +105,7 @@ impl Core {
         Ok(core)
     }
 
-    /// Closes every receiver and viewer and joins the threads. A second call does nothing.
+    /// Closes every receiver and viewer, finishes every recording and joins the threads. A second call does nothing.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         lock(&self.doors).clear();
@@ -113,6 +117,7 @@ impl Core {
             // A shard that panicked has nothing left to close.
             let _ = shard.thread.join();
         }
+        self.recorder.close();
     }
 
     /// Opens the front door and returns its port: media from here, everything else from the HTTP/1.1 server on the Unix
@@ -314,6 +319,20 @@ impl Core {
         Ok(Tap { queue })
     }
 
+    /// Records a stream from its newest key frame on until it ends; the recording's id.
+    pub fn record(&self, receiver: u64, order: Order) -> Result<u64, Error> {
+        self.check_open()?;
+        let entry = self.table.by_id(receiver)?;
+        let (recording, tap) = self.recorder.record(&entry, order)?;
+        self.send(entry.shard, Command::Record { receiver, tap })?;
+        Ok(recording)
+    }
+
+    /// Ends a recording, whose last file will be told of; an unknown one is ignored.
+    pub fn stop_recording(&self, recording: u64) {
+        self.recorder.stop(recording);
+    }
+
     /// Counters of the whole core, by Prometheus name.
     #[expect(clippy::cast_precision_loss, reason = "Prometheus counts in doubles")]
     pub fn metrics(&self) -> BTreeMap<&'static str, f64> {
@@ -321,6 +340,7 @@ impl Core {
         for shard in self.read_shards().iter() {
             shard.metrics.add_to(&mut totals);
         }
+        self.recorder.add_to(&mut totals);
         totals.insert("relay_events_lost_total", self.events.lost_total.load(Ordering::Relaxed) as f64);
         for door in lock(&self.doors).iter() {
             let counters = door.counters();

@@ -43,6 +43,10 @@ pub enum Kind {
     Rejected,
     /// A published stream is over: its last event.
     Ended,
+    /// A recording finished a file.
+    Slice,
+    /// A recording could not write.
+    RecordFailed,
     /// Our own fault: the stream was given up.
     Failed,
     /// Events were lost.
@@ -66,6 +70,8 @@ impl Kind {
             Self::NoViewers => "no_viewers",
             Self::Rejected => "rejected",
             Self::Ended => "ended",
+            Self::Slice => "slice",
+            Self::RecordFailed => "record_failed",
             Self::Failed => "failed",
             Self::Overflow => "overflow",
         }

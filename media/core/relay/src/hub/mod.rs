@@ -28,6 +28,7 @@ use crate::{
     door::{self, Framing},
     feeds::{self, Feeds, Publisher},
     metrics::Metrics,
+    record,
     shard::turn::Turn,
 };
 
@@ -60,6 +61,7 @@ pub(crate) struct Hub {
     cache: GopCache,
     outlets: [Option<Box<Outlet>>; 4],
     segmenters: [Option<Segments>; 2],
+    recordings: Vec<record::Tap>,
     feeds_sent: u64,
     tracks: Arc<Tracks>,
     first_unit: Option<Instant>,
@@ -77,6 +79,7 @@ impl Hub {
             cache: GopCache::new(bytes_max),
             outlets: [const { None }; 4],
             segmenters: [const { None }; 2],
+            recordings: Vec::new(),
             feeds_sent: 0,
             tracks: Arc::default(),
             first_unit: None,
@@ -123,6 +126,7 @@ impl Hub {
         for segments in self.segmenters.iter_mut().flatten() {
             segments.write(unit);
         }
+        self.recordings.retain(|tap| tap.handle_unit(turn, unit));
     }
 
     /// Takes a viewer in; the number that its readiness is to be told with, unless it is gone already.
@@ -148,6 +152,12 @@ impl Hub {
         self.segmenters[feeds::number(container)] = Some(segments);
     }
 
+    /// Records from the cached GOP on, or else from the next key frame.
+    pub(crate) fn record(&mut self, turn: Turn<'_>, tap: record::Tap) {
+        tap.begin(turn, self.cache.units());
+        self.recordings.push(tap);
+    }
+
     /// The socket of a viewer, to watch it.
     pub(crate) fn viewer(&self, part: u32) -> Option<&Viewer> {
         let outlet = self.outlets.get((part >> VIEWER_BITS) as usize)?.as_ref()?;
@@ -166,6 +176,7 @@ impl Hub {
 
     /// Lets time pass; call about once a second.
     pub(crate) fn handle_tick(&mut self, turn: Turn<'_>, feeds: &Feeds) {
+        self.recordings.retain(|tap| !tap.is_over());
         let sent = feeds.bytes_out();
         let before = std::mem::replace(&mut self.feeds_sent, sent);
         self.count_sent(turn, sent - before);
@@ -183,7 +194,7 @@ impl Hub {
         }
     }
 
-    /// Closes every viewer.
+    /// Closes every viewer, and ends every recording.
     pub(crate) fn close(&mut self, metrics: &Metrics) {
         let (plain, websocket) = self.viewers();
         metrics.viewers.sub(u64::from(plain + websocket));
@@ -191,6 +202,7 @@ impl Hub {
             outlet.viewers.iter_mut().for_each(|(_, viewer)| viewer.take_leave());
         }
         self.outlets = [const { None }; 4];
+        self.recordings.clear();
     }
 
     /// Viewers by framing: plain, WebSocket.
@@ -200,9 +212,11 @@ impl Hub {
         (plain.len() as u32, websocket.len() as u32)
     }
 
-    /// Whether somebody watches.
+    /// Whether somebody watches or records.
     pub(crate) fn is_watched(&self) -> bool {
-        self.outlets.iter().any(Option::is_some) || self.segmenters.iter().any(Option::is_some)
+        !self.recordings.is_empty()
+            || self.outlets.iter().any(Option::is_some)
+            || self.segmenters.iter().any(Option::is_some)
     }
 
     fn settled(&self, now: Instant) -> bool {

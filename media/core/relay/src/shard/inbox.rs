@@ -16,6 +16,7 @@ use crate::{
     feed::{Intake, News},
     feeds::Publisher,
     ingest::{Expected, Sockets},
+    record,
     stats::StreamStats,
     table::{Entry, Lease, lock},
     tap::TapQueue,
@@ -61,6 +62,10 @@ pub(crate) enum Command {
         receiver: u64,
         container: Container,
         publisher: Publisher,
+    },
+    Record {
+        receiver: u64,
+        tap: record::Tap,
     },
     Tap {
         receiver: u64,

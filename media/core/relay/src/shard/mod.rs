@@ -283,6 +283,9 @@ impl Work {
                         slot.stream.hub.publish(turn, container, publisher);
                     });
                 }
+                Command::Record { receiver, tap } => {
+                    self.step_by_id(now, wall_ms, receiver, |slot, turn| slot.stream.hub.record(turn, tap));
+                }
                 Command::Tap { receiver, tap } => {
                     self.step_by_id(now, wall_ms, receiver, |slot, _| {
                         slot.receive(|receiver, _| receiver.tap(tap));

@@ -144,11 +144,11 @@ impl FileMuxer {
         self.end
     }
 
-    /// The head as it is to be once the file has its last byte, `size` in all.
-    pub fn finished_head(&self, size: u64) -> Vec<u8> {
+    /// The head as it is to be once the file has its last byte, `size` in all, and ends at `duration`.
+    pub fn finished_head(&self, size: u64, duration: Ticks) -> Vec<u8> {
         let entries: &[Entry] = self.index.entries_below(size);
         let mut head = self.head.clone();
-        Summary { duration: self.end, size, entries }.write_into(self.form(), &mut head);
+        Summary { duration, size, entries }.write_into(self.form(), &mut head);
         head
     }
 
@@ -184,7 +184,7 @@ mod tests {
 
     fn written(muxer: &FileMuxer, chunks: &[Chunk]) -> Vec<u8> {
         let body: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.to_bytes().to_vec()).collect();
-        [muxer.finished_head((muxer.head().len() + body.len()) as u64), body].concat()
+        [muxer.finished_head((muxer.head().len() + body.len()) as u64, muxer.duration()), body].concat()
     }
 
     #[test]

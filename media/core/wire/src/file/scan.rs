@@ -161,7 +161,7 @@ pub(super) mod tests {
             assert_eq!(found.head, muxer.head().len());
             let mut head = data[..found.head].to_vec();
             found.summary().write_into(form, &mut head);
-            assert_eq!(head, muxer.finished_head(data.len() as u64), "{form:?}");
+            assert_eq!(head, muxer.finished_head(data.len() as u64, muxer.duration()), "{form:?}");
             data[..head.len()].copy_from_slice(&head);
             assert_eq!(scan(form, &data).expect("frames").frames, 30, "a closed file can be scanned too");
         }
