@@ -30,6 +30,7 @@ from api.vis.credentials import CredentialController
 from api.vis.devices import DeviceController
 from api.vis.push_keys import PushKeyController
 from api.vis.retention import RetentionController
+from api.vis.strategies import StrategyController
 from api.vis.streams import StreamController
 from api.vis.subscription import SubscriptionController
 
@@ -50,6 +51,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
                 CredentialController,
                 PushKeyController,
                 DeviceController,
+                StrategyController,
                 StreamController,
                 RetentionController,
             ],

@@ -11,6 +11,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
+import gateway.access.errors as access
 import gateway.accounts.errors as accounts
 import gateway.credentials.errors as credentials
 import gateway.devices.errors as devices
@@ -72,7 +73,7 @@ STATUS: Final[Mapping[str, int]] = {
     "VIS.0307": 400,
     "VIS.0308": 400,  # invited already, or offline
     "VIS.0309": 400,  # not invited
-    "VIS.0310": 400,
+    "VIS.0310": 400,  # the channel's access strategy is active
     "VIS.0311": 400,  # being refreshed, or no NVR
     "VIS.0312": 400,  # not registered, or offline
     "VIS.0313": 400,  # an NVR's channel cannot prefer TCP
@@ -123,6 +124,7 @@ CODES: Final[Mapping[type[GatewayError], str]] = {
     devices.NotNvrError: "VIS.0311",
     devices.DeviceOfflineError: "VIS.0312",
     devices.TcpPriorityError: "VIS.0313",
+    access.StrategyActiveError: "VIS.0310",
 }
 NOT_FOUND: Final[Mapping[str, str]] = {
     "credential": "VIS.0102",

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
+from gateway.access.service import AccessStrategies
 from gateway.accounts.keys import AccessKeys
 from gateway.accounts.service import Accounts
 from gateway.credentials.push_keys import PushKeys
@@ -28,7 +29,7 @@ class Invitations(Protocol):
         """Keeps that the channel is wanted and starts its invitation; returns once that is under way.
 
         `quota`: active streams the project may have (`ChannelStore.set_wanted` counts). NotInvitableError if it is
-        invited already or offline, QuotaError, any other GatewayError if it cannot be started.
+        invited already or offline, QuotaError, StrategyActiveError, any other GatewayError if it cannot be started.
         """
 
     async def cancel(self, channel: Channel) -> None:
@@ -89,6 +90,7 @@ class Gateway:
     devices: Devices
     streams: Streams
     retentions: Retentions
+    strategies: AccessStrategies
     invitations: Invitations
     catalogue: Catalogue
     events: EventHistory

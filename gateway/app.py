@@ -5,8 +5,9 @@ it by `gateway.commands.serve`, the one place above the API.
 """
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +17,9 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
+from gateway.access.rules import Settled
+from gateway.access.service import AccessStrategies
+from gateway.access.slices import AccessSlice
 from gateway.accounts.keys import AccessKeys
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts, FirstStart
@@ -23,13 +27,14 @@ from gateway.background import Background
 from gateway.clock import utc_now
 from gateway.credentials.push_keys import PushKeys
 from gateway.credentials.service import Credentials
-from gateway.devices.model import DeviceId
+from gateway.devices.errors import NotInvitedError
+from gateway.devices.model import Channel, DeviceId
 from gateway.devices.presence import Patience
 from gateway.devices.service import Devices
 from gateway.diagnosis.facts import Addresses
 from gateway.diagnosis.service import Diagnoses
 from gateway.diagnosis.taps import Taps
-from gateway.errors import UnavailableError
+from gateway.errors import NotFoundError, UnavailableError
 from gateway.gb28181.active_call import Surroundings
 from gateway.gb28181.addresses import Advertised, advertise, is_near, read_rules
 from gateway.gb28181.call import Limits
@@ -81,6 +86,7 @@ class App:
     devices: Devices
     streams: Streams
     retentions: Retentions
+    strategies: AccessStrategies
     metrics: CollectorRegistry
     background: Background
 
@@ -127,6 +133,13 @@ class App:
                 traces.stop(device_id)
 
             depot = Depot(_object_storage(settings), settings.recordings_dir.absolute())
+
+            async def applied(channel: Channel, settled: Settled, _today: Sequence[AccessSlice]) -> None:
+                invitations.hold(channel.device_id, channel.channel_id, settled.strategy.active)
+                with contextlib.suppress(NotInvitedError, NotFoundError):
+                    if settled.redrawn:  # a call made by hand, or for a slice that is void
+                        await invitations.cancel(channel, by_strategy=True)
+
             app = cls(
                 settings=settings,
                 first_start=await _first_start(settings, accounts),
@@ -154,6 +167,7 @@ class App:
                 retentions=Retentions(
                     store, depot.place, changed=lambda _: None, buckets=settings.retention.obs.buckets
                 ),
+                strategies=AccessStrategies(store, quotas, applied=applied),
                 metrics=CollectorRegistry(),
                 background=background,
             )

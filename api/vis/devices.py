@@ -12,6 +12,8 @@ from api.context import SCOPED, Authorised, Services
 from api.errors import CancellationFailedError, InvitationFailedError
 from api.services import Gateway
 from api.vis.common import Done, choice, each, flag, optional, time, truth
+from api.vis.strategies import StrategyBody, strategy_body
+from gateway.access.errors import StrategyActiveError
 from gateway.accounts.model import Project
 from gateway.devices.errors import DeviceOfflineError, NotInvitableError, NotInvitedError, NotNvrError
 from gateway.devices.model import Channel, Device, DeviceState, DeviceType
@@ -48,6 +50,8 @@ class ChannelBody(msgspec.Struct, kw_only=True):
     tcp_support: str
     created_at: str
     updated_at: str
+    access_strategy: StrategyBody | msgspec.UnsetType = msgspec.UNSET
+    """Left out while there is none."""
 
 
 class DeviceBody(msgspec.Struct, kw_only=True):
@@ -177,7 +181,7 @@ async def _invite(gateway: Gateway, project: Project, channel: Channel) -> None:
         await gateway.invitations.invite(channel, quota=gateway.accounts.quotas.of(project, "active_stream"))
     except IllegalTransitionError as error:
         raise NotInvitableError(f"channel {channel.channel_id} is invited already, or offline") from error
-    except (NotInvitableError, QuotaError, UnavailableError):
+    except (NotInvitableError, QuotaError, StrategyActiveError, UnavailableError):
         raise
     except GatewayError as error:
         raise InvitationFailedError(str(error)) from error
@@ -189,7 +193,7 @@ async def _cancel(gateway: Gateway, channel: Channel, *, may_be_idle: bool) -> N
     except (NotInvitedError, IllegalTransitionError) as error:
         if not may_be_idle:
             raise NotInvitedError(f"channel {channel.channel_id} is not invited") from error
-    except UnavailableError:
+    except (StrategyActiveError, UnavailableError):
         raise
     except GatewayError as error:
         raise CancellationFailedError(str(error)) from error
@@ -222,4 +226,5 @@ def _channel(channel: Channel) -> ChannelBody:
         tcp_support=flag(channel.tcp_support),
         created_at=time(channel.created_at),
         updated_at=time(channel.updated_at),
+        access_strategy=msgspec.UNSET if channel.strategy is None else strategy_body(channel.strategy),
     )

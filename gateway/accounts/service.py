@@ -89,7 +89,7 @@ class Accounts:
             raise NotSubscribedError("the project has not subscribed: POST its subscription first")
 
     async def used(self, project_id: str) -> dict[str, int]:
-        """How much of each quota the project has used; minutes of access are counted where they are spent."""
+        """How much of each quota the project has used; minutes of access are those of active strategies."""
         streams, active = await self._store.streams.count(project_id)
         return {
             "stream": streams,
@@ -97,6 +97,7 @@ class Accounts:
             "device": await self._store.devices.count(project_id),
             "password": await self._store.credentials.count(project_id),
             "aksk": await self._store.push_keys.count(project_id),
+            **await self._store.strategies.used(project_id),
         }
 
     async def owner(self, project_id: str) -> User:

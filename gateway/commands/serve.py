@@ -119,6 +119,7 @@ def services(app: App) -> api.services.Gateway:
         devices=app.devices,
         streams=app.streams,
         retentions=app.retentions,
+        strategies=app.strategies,
         invitations=app.invitations,
         catalogue=app.server.catalogues,
         events=app.store.events,

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NewType
 
+from gateway.access.model import AccessStrategy
+
 DeviceId = NewType("DeviceId", str)
 """What a device registers as: 20 digits by the standard, 1 to 32 letters and digits in the field."""
 
@@ -112,6 +114,8 @@ class Channel:
     latitude: float | None
     created_at: datetime
     updated_at: datetime
+    strategy: AccessStrategy | None = None
+    """None until one is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,7 +97,7 @@ class ChannelLine:
 
     __slots__ = (
         "_board", "_failed_at", "_last", "_loop", "_timer", "_waiters",
-        "call", "channel", "failure", "machine", "recovering",
+        "call", "channel", "failure", "held", "machine", "recovering",
     )  # fmt: skip
 
     def __init__(self, channel: Channel, machine: ChannelInvitation, board: Switchboard) -> None:
@@ -105,6 +105,8 @@ class ChannelLine:
         self.machine = machine
         self.call: ActiveCall | None = None
         self.failure: Failure | None = None
+        self.held = channel.strategy is not None and channel.strategy.active
+        """Its access strategy is active: it alone invites and cancels."""
         self.recovering = channel.wanted
         """Its old call, if it has one, must be ended before it is called again."""
         self._board = board

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import structlog
 
+from gateway.access.errors import StrategyActiveError
 from gateway.devices.errors import NotInvitableError, NotInvitedError
 from gateway.devices.invitation import ChannelInvitation
 from gateway.devices.model import (
@@ -97,6 +98,11 @@ class Invitations:
         self._by_device: defaultdict[DeviceId, list[ChannelLine]] = defaultdict(list)
         self._tasks: set[asyncio.Task[None]] = set()
         self._collected: list[StateEvent] | None = None
+        self._watchers: list[Callable[[StateEvent], None]] = []
+
+    def watch(self, watcher: Callable[[StateEvent], None]) -> None:
+        """From now on tells `watcher` every change of a channel's status, at once; it must not wait nor fail."""
+        self._watchers.append(watcher)
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -138,13 +144,14 @@ class Invitations:
 
     # -- what users ask for -----------------------------------------------------------------------------------------
 
-    async def invite(self, channel: Channel, *, quota: int | None = None) -> None:
+    async def invite(self, channel: Channel, *, quota: int | None = None, by_strategy: bool = False) -> None:
         """Invites a channel, and keeps it invited until `cancel`.
 
         Returns when the device has accepted, or after 3 s with the call still under way; a second caller is refused at
-        once. NotFoundError, NotInvitableError, InvitationError if the device refuses, QuotaError.
+        once. NotFoundError, NotInvitableError, InvitationError if the device refuses, QuotaError, StrategyActiveError
+        if the channel's access strategy decides and it is not the caller.
         """
-        line = self._line(channel)
+        line = self._line(channel, by_strategy=by_strategy)
         if line.status not in {S.ONLINE, S.TEMPORARY_OFFLINE}:
             raise NotInvitableError(f"channel {channel.channel_id} is {line.status}")
         if self._flow(channel.device_id) is None:
@@ -163,13 +170,13 @@ class Invitations:
                 if failure is not None:
                     raise InvitationError(failure)
 
-    async def cancel(self, channel: Channel) -> None:
-        """Takes an invitation back. NotFoundError, NotInvitedError if there is none.
+    async def cancel(self, channel: Channel, *, by_strategy: bool = False) -> None:
+        """Takes an invitation back. NotFoundError, NotInvitedError if there is none, StrategyActiveError as `invite`.
 
         UnavailableError if that could not be written: the call ends all the same, but would be made anew after a
         restart.
         """
-        line = self._line(channel)
+        line = self._line(channel, by_strategy=by_strategy)
         if line.status not in {S.INVITING, S.INVITE_SUCCESS, S.TEMPORARY_OFFLINE}:
             raise NotInvitedError(f"channel {channel.channel_id} is {line.status}")
         line.step(C.CANCEL)
@@ -177,6 +184,17 @@ class Invitations:
             await line.want(False)
         finally:  # nothing else would ever end what is being cancelled
             line.end()
+
+    def hold(self, device_id: DeviceId, channel_id: ChannelId, held: bool) -> None:
+        """From now on a channel's access strategy alone invites and cancels it, or does not any more."""
+        line = self._lines.get((device_id, channel_id))
+        if line is not None:
+            line.held = held
+
+    @property
+    def held(self) -> Sequence[Channel]:
+        """Channels whose access strategy alone decides, as known last."""
+        return [line.channel for line in self._lines.values() if line.held]
 
     def status(self, device_id: DeviceId, channel_id: ChannelId) -> InvitationStatus | None:
         """Where a channel stands now; None if it is unknown."""
@@ -232,6 +250,8 @@ class Invitations:
         line = self._book.by_receiver.get(event.receiver)
         if line is None or line.call is None:
             return
+        if event.kind == "no_viewers" and line.held:
+            return  # it flows to be kept, not to be watched
         if event.kind == "no_viewers" and line.status is S.INVITE_SUCCESS:
             log.info("nobody watches", device=line.channel.device_id, channel=line.channel.channel_id)
             self.spawn(self.cancel(line.channel))
@@ -276,12 +296,14 @@ class Invitations:
 
     # -- the lines --------------------------------------------------------------------------------------------------
 
-    def _line(self, channel: Channel) -> ChannelLine:
-        """The line of a channel, with its settings as they are now."""
+    def _line(self, channel: Channel, *, by_strategy: bool) -> ChannelLine:
+        """The line of a channel, with its settings as they are now; NotFoundError, StrategyActiveError."""
         try:
             line = self._lines[channel.device_id, channel.channel_id]
         except KeyError:
             raise NotFoundError("channel", channel.channel_id) from None
+        if line.held and not by_strategy:
+            raise StrategyActiveError(f"the access strategy of channel {channel.channel_id} is active: it decides")
         line.channel = channel
         return line
 
@@ -310,3 +332,5 @@ class Invitations:
             self._states.put(event.device_id, None, [event])
         else:
             self._collected.append(event)
+        for watcher in self._watchers:
+            watcher(event)

@@ -5,6 +5,7 @@ from gateway.store.credentials import CredentialFilter
 from gateway.store.devices import DeviceFilter, DeviceInfo, NewDevices
 from gateway.store.push_keys import PushKeyFilter
 from gateway.store.secrets import SecretBox, SecretError
+from gateway.store.slices import SliceFilter
 from gateway.store.store import Store
 from gateway.store.streams import StreamFilter, StreamQuotas
 
@@ -17,6 +18,7 @@ __all__ = [
     "PushKeyFilter",
     "SecretBox",
     "SecretError",
+    "SliceFilter",
     "Store",
     "StreamFilter",
     "StreamQuotas",

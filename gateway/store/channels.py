@@ -30,6 +30,8 @@ from gateway.store.base import Database, clip, one
 from gateway.store.credentials import lock_project
 from gateway.store.events import append_events
 from gateway.store.scoping import within
+from gateway.store.strategies import strategy_columns, strategy_value
+from gateway.store.strategy_tables import strategies
 from gateway.store.tables import channels, devices, nodes, projects, streams
 from gateway.streams.model import AccessType, ShareType, StreamState
 
@@ -37,11 +39,20 @@ STREAM_ID_LETTERS: Final = string.ascii_letters + string.digits
 ASKED_AT_ONCE: Final = 500
 """Devices in one question: databases bound the number of parameters."""
 
-_joined: Final = channels.join(streams, streams.c.stream_id == channels.c.stream_id).join(
-    projects, projects.c.project_id == channels.c.project_id
+_joined: Final = (
+    channels.join(streams, streams.c.stream_id == channels.c.stream_id)
+    .join(projects, projects.c.project_id == channels.c.project_id)
+    .outerjoin(
+        strategies,
+        sa.and_(strategies.c.device_id == channels.c.device_id, strategies.c.channel_id == channels.c.channel_id),
+    )
 )
 _query: Final = sa.select(
-    channels, streams.c.name.label("stream_name"), streams.c.share_type, projects.c.name.label("app")
+    channels,
+    streams.c.name.label("stream_name"),
+    streams.c.share_type,
+    projects.c.name.label("app"),
+    *strategy_columns(),
 ).select_from(_joined)
 
 
@@ -424,4 +435,5 @@ def _channel(row: sa.Row[Any]) -> Channel:
         latitude=row.latitude,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        strategy=None if row.strategy_id is None else strategy_value(row, "strategy_"),
     )

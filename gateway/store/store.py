@@ -22,6 +22,8 @@ from gateway.store.provisions import Provisions
 from gateway.store.push_keys import PushKeyStore
 from gateway.store.retention import RetentionStore
 from gateway.store.secrets import SecretBox, SecretError
+from gateway.store.slices import SliceStore
+from gateway.store.strategies import StrategyStore
 from gateway.store.streams import StreamStore
 from gateway.store.tables import marks
 from gateway.store.writer import Writer, WriterCounters
@@ -43,6 +45,8 @@ class Store:
         self.events = EventStore(database)
         self.calls = CallStore(database)
         self.retention = RetentionStore(database)
+        self.strategies = StrategyStore(database)
+        self.slices = SliceStore(database)
         self.secrets = database.secrets
         self._database = database
 

@@ -1,6 +1,6 @@
 """A gateway without cameras: real services over a real database, with doors to the parts that speak SIP and media."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +9,10 @@ from argon2 import PasswordHasher
 from prometheus_client import CollectorRegistry
 
 from api.services import Gateway, SipServer
+from gateway.access.errors import StrategyActiveError
+from gateway.access.rules import Settled
+from gateway.access.service import AccessStrategies
+from gateway.access.slices import AccessSlice
 from gateway.accounts.keys import AccessKeys
 from gateway.accounts.passwords import Passwords
 from gateway.accounts.quotas import Quotas
@@ -104,9 +108,18 @@ class Calls:
     def __init__(self, store: Store, world: "World") -> None:
         self.error: GatewayError | None = None
         self.views: dict[tuple[str, str], CallView] = {}
+        self.held: set[tuple[str, str]] = set()
         self._store, self._world = store, world
 
+    async def strategy_applied(self, channel: Channel, settled: Settled, _today: Sequence[AccessSlice]) -> None:
+        (self.held.add if settled.strategy.active else self.held.discard)((channel.device_id, channel.channel_id))
+
+    def _check_held(self, channel: Channel) -> None:
+        if (channel.device_id, channel.channel_id) in self.held:
+            raise StrategyActiveError("the access strategy decides")
+
     async def invite(self, channel: Channel, *, quota: int) -> None:
+        self._check_held(channel)
         if self.error is not None:
             raise self.error
         if channel.status not in {S.ONLINE, S.TEMPORARY_OFFLINE}:
@@ -115,6 +128,7 @@ class Calls:
         await self._world.set_channel(channel, S.INVITE_SUCCESS, StateCause.MEDIA)
 
     async def cancel(self, channel: Channel) -> None:
+        self._check_held(channel)
         if self.error is not None:
             raise self.error
         if channel.status not in {S.INVITING, S.INVITE_SUCCESS, S.TEMPORARY_OFFLINE}:
@@ -184,6 +198,7 @@ class World:
             retentions=Retentions(
                 store, Depot(object_storage, local_root).place, changed=self.retained.append, buckets=buckets
             ),
+            strategies=AccessStrategies(store, limits, applied=self.calls.strategy_applied),
             invitations=self.calls,
             catalogue=Catalogue(store),
             events=store.events,

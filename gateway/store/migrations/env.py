@@ -5,7 +5,12 @@ from typing import Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
-from gateway.store import access_tables, retention_tables, stream_tables  # noqa: F401 - their tables are in the metadata
+from gateway.store import (  # noqa: F401 - their tables are in the metadata
+    access_tables,
+    retention_tables,
+    strategy_tables,
+    stream_tables,
+)
 from gateway.store.tables import UtcDateTime, metadata
 
 
