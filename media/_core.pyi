@@ -114,13 +114,13 @@ class Core:
         """Copies of the packets that arrive from now on, at most `packets` waiting, newest dropped."""
 
     def record(self, receiver: int, *, directory: str, slice_ms: int, utc_offset_ms: int, tag: str) -> int:
-        """Records a stream from its newest key frame on, into `directory`, which must exist; returns the recording's id.
+        """Records a stream from its newest key frame on, into `directory`, which must exist; the recording's id.
 
-        A file ends at the first key frame at or after each multiple of `slice_ms` since local midnight (`utc_offset_ms`:
-        local time less UTC), and where the tracks change; events `slice` and `record_failed` tell of it and repeat `tag`.
-        It is called `<start_ms>-<end_ms>.flv` (`.mp4` for H.265), and `<start_ms>.flv.part` until it is finished. A
-        recorded stream counts as watched. It lasts until `stop_recording`, or the stream ends; a disk that fails is tried
-        again. UnknownReceiverError, or CoreError for a length or offset that cannot be.
+        A file ends at the first key frame at or after each multiple of `slice_ms` since local midnight
+        (`utc_offset_ms`: local time less UTC), and where the tracks change; events `slice` and `record_failed` tell of
+        it and repeat `tag`. It is called `<start_ms>-<end_ms>.flv` (`.mp4` for H.265), and `<start_ms>.flv.part` until
+        it is finished. A recorded stream counts as watched. It lasts until `stop_recording`, or the stream ends; a disk
+        that fails is tried again. UnknownReceiverError, or CoreError for a length or offset that cannot be.
         """
 
     def stop_recording(self, recording: int) -> None:
@@ -148,9 +148,9 @@ class Event:
     (payload, first_bytes; once) · `tracks` (payload, video, width, height, audio, sample_rate, as far as known; again
     on change) · `first_key_frame` · `silent` (ms; nothing for silence_ms) · `resumed` · `disconnected` (TCP; peer,
     reason) · `no_viewers` · `rejected` (count, peer, ssrc; packets or connections of strangers, once a second at
-    most) · `slice` (a recording finished a file: recording, tag, path, start_ms, end_ms, duration_ms, frames, key_frames,
-    bytes, video, reason, lost; see docs/media.md) · `record_failed` (recording, tag, reason, lost; it goes on if it can) ·
-    `ended` (reason; a fed stream is over, its last event) · `failed` (reason; our own fault: the stream is
+    most) · `slice` (a recording finished a file: recording, tag, path, start_ms, end_ms, duration_ms, frames,
+    key_frames, bytes, video, reason, lost; see docs/media.md) · `record_failed` (recording, tag, reason, lost; it goes
+    on if it can) · `ended` (reason; a fed stream is over, its last event) · `failed` (reason; our own fault: the stream is
     closed) · `overflow` (lost).
     """
 
@@ -295,11 +295,11 @@ def demux_ps(data: bytes) -> tuple[list[PesPacket], list[str]]:
     """Reads a program stream as the relay does, from its first pack header on: its packets, and the faults by name."""
 
 def salvage(path: str) -> tuple[int, int, int] | None:
-    """Finishes a `.part` that a crash left: cut to its last whole frame, on the disk, and renamed as `Core.record` does.
+    """Finishes a `.part` that a crash left: cut to its last whole frame, on the disk, renamed as `Core.record` does.
 
     Returns start_ms, end_ms (as the file's times tell) and frames, which with the form make the new name; None, and the
-    file is gone, if it holds no frame. Reads headers only, whatever the size. Nobody may be writing the file. CoreError if
-    the name is not that of a `.part`, or the disk fails.
+    file is gone, if it holds no frame. Reads headers only, whatever the size. Nobody may be writing the file. CoreError
+    if the name is not that of a `.part`, or the disk fails.
     """
 
 @final
