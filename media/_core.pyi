@@ -150,8 +150,8 @@ class Event:
     reason) · `no_viewers` · `rejected` (count, peer, ssrc; packets or connections of strangers, once a second at
     most) · `slice` (a recording finished a file: recording, tag, path, start_ms, end_ms, duration_ms, frames,
     key_frames, bytes, video, reason, lost; see docs/media.md) · `record_failed` (recording, tag, reason, lost; it goes
-    on if it can) · `ended` (reason; a fed stream is over, its last event) · `failed` (reason; our own fault: the stream is
-    closed) · `overflow` (lost).
+    on if it can) · `ended` (reason; a fed stream is over, its last event) · `failed` (reason; our own fault: the stream
+    is closed) · `overflow` (lost).
     """
 
     @property
