@@ -28,6 +28,7 @@ from api.services import Gateway
 from api.vis.common import page
 from api.vis.credentials import CredentialController
 from api.vis.devices import DeviceController
+from api.vis.operation import OperationController
 from api.vis.push_keys import PushKeyController
 from api.vis.retention import RetentionController
 from api.vis.strategies import StrategyController
@@ -54,6 +55,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
                 StrategyController,
                 StreamController,
                 RetentionController,
+                OperationController,
             ],
             middleware=[Gate(gateway, subscribed=True)],
             dependencies={"page": Provide(page, sync_to_thread=False)},

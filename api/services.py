@@ -19,6 +19,7 @@ from gateway.diagnosis.taps import Taps
 from gateway.gb28181.call_view import CallView
 from gateway.gb28181.trace import SipTraces
 from gateway.retention.service import Retentions
+from gateway.statistics.service import Statistics
 from gateway.streams.service import Streams
 
 
@@ -88,6 +89,7 @@ class Gateway:
     credentials: Credentials
     push_keys: PushKeys
     devices: Devices
+    statistics: Statistics
     streams: Streams
     retentions: Retentions
     strategies: AccessStrategies

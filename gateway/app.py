@@ -30,6 +30,7 @@ from gateway.credentials.service import Credentials
 from gateway.devices.errors import NotInvitedError
 from gateway.devices.model import Channel, DeviceId
 from gateway.devices.presence import Patience
+from gateway.devices.rosters import Rosters
 from gateway.devices.service import Devices
 from gateway.diagnosis.facts import Addresses
 from gateway.diagnosis.service import Diagnoses
@@ -50,6 +51,9 @@ from gateway.retention.buckets import ObjectStorage
 from gateway.retention.depot import Depot
 from gateway.retention.service import Retentions
 from gateway.settings import Settings
+from gateway.statistics.packet_counter import PacketCounter
+from gateway.statistics.pruning import HistoryPruner
+from gateway.statistics.service import Statistics
 from gateway.store import Store
 from gateway.store.secrets import SecretBox
 from gateway.streams.codings import Codings
@@ -84,6 +88,7 @@ class App:
     credentials: Credentials
     push_keys: PushKeys
     devices: Devices
+    statistics: Statistics
     streams: Streams
     retentions: Retentions
     strategies: AccessStrategies
@@ -101,7 +106,8 @@ class App:
             relay = await stack.enter_async_context(_relay(settings, secrets))
             endpoint = _endpoint(settings)
             server = DeviceServer(store=store, endpoint=endpoint, policy=_device_policy(settings), clock=utc_now)
-            invitations = _invitations(settings, store, relay, endpoint, server)
+            packets = PacketCounter(store, relay.streams, utc_now, interval=settings.statistics.interval)
+            invitations = _invitations(settings, store, relay, server, packets)
             await invitations.load()
             server.notices.listen(invitations.handle_notice)
             codings = Codings(store, utc_now)
@@ -112,11 +118,17 @@ class App:
 
             relay.listen(handle_media)
             background = await stack.enter_async_context(Background())
+            stack.push_async_callback(packets.close)
             await stack.enter_async_context(server.open(settings.sip.port))
             stack.push_async_callback(invitations.close)
             background.spawn(invitations.recover(), "recover calls")
             background.spawn(codings.run(), "codings of streams")
             background.spawn(server.watch(), "watch the device server")
+            rosters = Rosters(store)
+            background.spawn(rosters.run(), "rosters of devices")
+            background.spawn(packets.run(), "packet sums")
+            pruner = HistoryPruner(store, utc_now, days=settings.statistics.history_days)
+            background.spawn(pruner.run(), "prune the history")
             quotas = Quotas(settings.accounts.quotas)
             accounts = Accounts(
                 store,
@@ -156,6 +168,7 @@ class App:
                 credentials=Credentials(store, quotas),
                 push_keys=PushKeys(store, quotas),
                 devices=Devices(store, quotas, domain=settings.sip.id[:10], deleted=deleted),
+                statistics=Statistics(store, rosters, packets),
                 streams=Streams(
                     store,
                     relay,
@@ -279,14 +292,14 @@ def _device_policy(settings: Settings) -> DevicePolicy:
 
 
 def _invitations(
-    settings: Settings, store: Store, relay: Relay, endpoint: Endpoint, server: DeviceServer
+    settings: Settings, store: Store, relay: Relay, server: DeviceServer, packets: PacketCounter
 ) -> Invitations:
     sip, rtp = settings.sip, settings.rtp
     rules = read_rules(rtp.advertise.items())
 
     def world(service: Invitations) -> Surroundings:
         return Surroundings(
-            endpoint=endpoint,
+            endpoint=server.endpoint,
             relay=relay,
             ssrcs=SsrcAllocator(sip.id),
             server_id=sip.id,
@@ -305,6 +318,7 @@ def _invitations(
         world=world,
         policy=TransportPolicy(rtp.prefer, rtp.tcp_order),
         clock=utc_now,
+        count=packets,
         snapshot=relay.stream,
     )
 

@@ -263,6 +263,15 @@ class Accounts(_Section):
     """What a project may have unless it was given more."""
 
 
+class Statistics(_Section):
+    """What is counted, and how long history is kept."""
+
+    interval: Seconds = 60.0
+    """Between two readings of the packets of a call; a crash loses what came since the last one."""
+    history_days: Annotated[int, Field(ge=0)] = 90
+    """How long state changes and packet sums are kept; 0: for ever. The lists need none older than today."""
+
+
 class Log(_Section):
     """What is logged, and how."""
 
@@ -290,6 +299,7 @@ class Settings(BaseSettings):
     admin: Admin = Admin()
     accounts: Accounts = Accounts()
     retention: Retention = Retention()
+    statistics: Statistics = Statistics()
     log: Log = Log()
 
     @property

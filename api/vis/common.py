@@ -79,14 +79,28 @@ def page(
     `offset` is the position of the first entry, counted from 1, and goes with `limit`; without both, everything is
     asked for and `sort` and `order_by` mean nothing. InvalidError.
     """
+    return _page(offset, limit, sort, order_by, first=1)
+
+
+def page_from_zero(
+    offset: FromQuery[int | None] = None,
+    limit: FromQuery[int | None] = None,
+    sort: FromQuery[str | None] = None,
+    order_by: FromQuery[str | None] = None,
+) -> Page | None:
+    """The same where an `offset` of 0 is allowed (§4.5): it means the first entry, as 1 does. InvalidError."""
+    return _page(offset, limit, sort, order_by, first=0)
+
+
+def _page(offset: int | None, limit: int | None, sort: str | None, order_by: str | None, *, first: int) -> Page | None:
     if offset is None and limit is None:
         return None
-    if offset is None or not 1 <= offset <= OFFSET_MAX:
-        raise InvalidError("offset", f"1 to {OFFSET_MAX}, together with limit")
+    if offset is None or not first <= offset <= OFFSET_MAX:
+        raise InvalidError("offset", f"{first} to {OFFSET_MAX}, together with limit")
     if limit is None or not 1 <= limit <= LIMIT_MAX:
         raise InvalidError("limit", f"1 to {LIMIT_MAX}, together with offset")
     direction = (sort or "ASC").upper()
     if direction not in {"ASC", "DESC"}:
         raise InvalidError("sort", "ASC or DESC")
     order = (order_by or "created_at").lower()
-    return Page(offset=offset - 1, limit=limit, order_by=order, descending=direction == "DESC")
+    return Page(offset=max(offset - 1, 0), limit=limit, order_by=order, descending=direction == "DESC")

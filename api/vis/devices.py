@@ -116,7 +116,7 @@ class DeviceController(Controller):
             state=optional(DeviceState, device_state, "state"),
         )
         listing, channels = await gateway.devices.list(request.auth.scope, wanted, page)
-        entries = await each(listing.entries, lambda device: _device(device, channels.get(device.device_id, ())))
+        entries = await each(listing.entries, lambda device: device_body(device, channels.get(device.device_id, ())))
         return entries if page is None else DevicePage(total=listing.total, entries=entries)
 
     @get("/{device_id:str}", summary="A device with its channels", opt=SCOPED)
@@ -124,7 +124,7 @@ class DeviceController(Controller):
         self, project_id: FromPath[str], device_id: FromPath[str], request: Authorised, gateway: Services
     ) -> DeviceBody:
         found = await gateway.devices.get(request.auth.scope, device_id)
-        return _device(found.device, found.channels)
+        return device_body(found.device, found.channels)
 
     @delete("/{device_id:str}", status_code=200, summary="Delete a device that is not registered", opt=SCOPED)
     async def remove(
@@ -199,7 +199,8 @@ async def _cancel(gateway: Gateway, channel: Channel, *, may_be_idle: bool) -> N
         raise CancellationFailedError(str(error)) from error
 
 
-def _device(device: Device, channels: Sequence[Channel]) -> DeviceBody:
+def device_body(device: Device, channels: Sequence[Channel]) -> DeviceBody:
+    """A device as every list shows it."""
     return DeviceBody(
         device_id=device.device_id,
         channels_query=device.catalogue.value,

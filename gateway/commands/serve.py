@@ -117,6 +117,7 @@ def services(app: App) -> api.services.Gateway:
         credentials=app.credentials,
         push_keys=app.push_keys,
         devices=app.devices,
+        statistics=app.statistics,
         streams=app.streams,
         retentions=app.retentions,
         strategies=app.strategies,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NewType
+from typing import Any, NamedTuple, NewType
 
 from gateway.access.model import AccessStrategy
 
@@ -82,6 +82,34 @@ class Device:
     user_agent: str | None = None
     gb_version: str | None = None
     """X-GB-ver as sent: a hint, never a gate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFilter:
+    """What a list is narrowed to; None is everything."""
+
+    device_id: str | None = None
+    """A part of the id, in any case."""
+    type: DeviceType | None = None
+    state: DeviceState | None = None
+
+
+class DeviceFacts(NamedTuple):
+    """What lists of devices are filtered and sorted by: plain values, for there may be many at once."""
+
+    device_id: str
+    project_id: str
+    type: str
+    username: str
+    state: str
+    created_at: datetime
+    updated_at: datetime
+    first_online_at: datetime | None
+    """Of the first registration ever."""
+    last_offline_at: datetime | None
+    """When it last stopped being online."""
+    first_media_at: datetime | None
+    """When it first sent video that could be watched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

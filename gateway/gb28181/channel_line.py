@@ -9,13 +9,14 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from gateway.devices.invitation import ChannelInvitation
 from gateway.devices.model import (
     Channel,
+    ChannelId,
     DeviceId,
     InvitationStatus,
     MediaTransport,
@@ -36,6 +37,16 @@ log = structlog.get_logger(__name__)
 
 S = InvitationStatus
 C = StateCause
+
+
+class PacketWitness(Protocol):
+    """Who counts the packets of calls (`gateway.statistics.packet_counter`)."""
+
+    def opened(self, receiver: int, device_id: DeviceId, channel_id: ChannelId) -> None:
+        """A call opened a receiver of the relay."""
+
+    def closed(self, receiver: int, last: ReceivedStream | None) -> None:
+        """A call closes its receiver, which showed this last."""
 
 
 class CallBook:
@@ -78,7 +89,8 @@ class Switchboard:
     """What all lines share.
 
     `flow(device_id)` is the way to a device that is online; `snapshot(app, name)` what the relay sees of a stream;
-    `record` takes changes for the history; `spawn` starts a task that lives no longer than the service.
+    `record` takes changes for the history; `spawn` starts a task that lives no longer than the service; `count` is told
+    of each receiver when it is opened, and with what it showed last when it is closed.
     """
 
     store: Store
@@ -90,6 +102,7 @@ class Switchboard:
     snapshot: Callable[[str, str], ReceivedStream | None]
     record: Callable[[StateEvent], None]
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    count: PacketWitness
 
 
 class ChannelLine:
@@ -239,11 +252,13 @@ class ChannelLine:
 
     def _receiver_opened(self, receiver: int) -> None:
         self._board.book.by_receiver[receiver] = self
+        self._board.count.opened(receiver, self.channel.device_id, self.channel.channel_id)
 
     def _receiver_closed(self, receiver: int) -> None:
         self._board.book.by_receiver.pop(receiver, None)
         if self.call is not None:
             self._last = self._trace(self.call)
+        self._board.count.closed(receiver, None if self._last is None else self._last.media)
 
     def _answered(self, call: ActiveCall) -> None:
         self._tell_waiters(None)

@@ -29,7 +29,7 @@ from gateway.errors import GatewayError, NotFoundError
 from gateway.gb28181.active_call import MediaEvent, Surroundings
 from gateway.gb28181.call import DeviceGone, Failure, FailureCause, MediaLost
 from gateway.gb28181.call_view import CallView
-from gateway.gb28181.channel_line import CallBook, ChannelLine, Switchboard
+from gateway.gb28181.channel_line import CallBook, ChannelLine, PacketWitness, Switchboard
 from gateway.gb28181.directory import Directory
 from gateway.gb28181.notices import CatalogueChanged, DeviceForgotten, DeviceOffline, DeviceOnline, Notice
 from gateway.gb28181.offer import TransportPolicy
@@ -61,7 +61,7 @@ class Invitations:
     listens; `close` while it still does.
 
     `world` makes what all calls share; `grace`: see `ChannelInvitation`; `snapshot(app, name)` is what the relay
-    sees of a stream, kept when a call ends so that its failure can be explained.
+    sees of a stream, kept when a call ends so that its failure can be explained; `count` is told of every receiver.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Invitations:
         world: Callable[["Invitations"], Surroundings],
         policy: TransportPolicy,
         clock: Callable[[], datetime],
+        count: PacketWitness,
         grace: float | None = None,
         snapshot: Callable[[str, str], ReceivedStream | None] = lambda _app, _name: None,
     ) -> None:
@@ -93,6 +94,7 @@ class Invitations:
             snapshot=snapshot,
             record=self._record,
             spawn=self.spawn,
+            count=count,
         )
         self._lines: dict[tuple[DeviceId, ChannelId], ChannelLine] = {}
         self._by_device: defaultdict[DeviceId, list[ChannelLine]] = defaultdict(list)

@@ -62,7 +62,7 @@ class DeviceServer:
     ) -> None:
         self.failed = asyncio.Event()
         """Set when one of its tasks died of an error: the gateway must not limp on unseen."""
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         secret = random.SystemRandom()
         registrar = policy.registrar
         self.directory = Directory(policy.patience)
@@ -134,7 +134,7 @@ class DeviceServer:
         await self.catalogues.start()
         await self.liveness.restore(udp_port)
         try:
-            async with self._endpoint:
+            async with self.endpoint:
                 tasks = [self._spawn(self.liveness.run()), self._spawn(self.introductions.run())]
                 try:
                     yield self

@@ -1,8 +1,9 @@
 """What must survive: tables, migrations and the stores over them. The only SQL of the product."""
 
+from gateway.devices.model import DeviceFilter
 from gateway.store.channels import ChannelUpdate
 from gateway.store.credentials import CredentialFilter
-from gateway.store.devices import DeviceFilter, DeviceInfo, NewDevices
+from gateway.store.devices import DeviceInfo, NewDevices
 from gateway.store.push_keys import PushKeyFilter
 from gateway.store.secrets import SecretBox, SecretError
 from gateway.store.slices import SliceFilter

@@ -33,6 +33,7 @@ from gateway.store.scoping import within
 from gateway.store.strategies import strategy_columns, strategy_value
 from gateway.store.strategy_tables import strategies
 from gateway.store.tables import channels, devices, nodes, projects, streams
+from gateway.store.writer import note_changed
 from gateway.streams.model import AccessType, ShareType, StreamState
 
 STREAM_ID_LETTERS: Final = string.ascii_letters + string.digits
@@ -242,7 +243,21 @@ async def set_channel_states(connection: AsyncConnection, events: Sequence[State
             for event in events
         ],
     )
+    await _note_first_media(connection, [event for event in events if event.cause is StateCause.MEDIA])
     await append_events(connection, events)
+
+
+async def _note_first_media(connection: AsyncConnection, events: Sequence[StateEvent]) -> None:
+    """Keeps when a device first sent video."""
+    if not events:
+        return
+    await connection.execute(
+        sa.update(devices)
+        .where(devices.c.device_id == sa.bindparam("id"), devices.c.first_media_at.is_(None))
+        .values(first_media_at=sa.bindparam("at")),
+        [{"id": event.device_id, "at": event.at} for event in events],
+    )
+    note_changed(connection, [event.device_id for event in events])
 
 
 def active_streams(project_id: str) -> sa.Select[int]:

@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.devices.model import (
     CatalogueStatus,
     Device,
+    DeviceFacts,
+    DeviceFilter,
     DeviceId,
     DeviceState,
     DeviceType,
@@ -23,12 +25,12 @@ from gateway.devices.model import (
 from gateway.errors import ConflictError, NotFoundError, QuotaError
 from gateway.paging import Listing, Page
 from gateway.scope import Scope
-from gateway.store.base import Database, Sortable, clip, contains, one
+from gateway.store.base import ROWS_AT_ONCE, Database, Sortable, clip, contains, one
 from gateway.store.channels import set_channel_states
 from gateway.store.credentials import lock_project
 from gateway.store.events import append_events
 from gateway.store.provisions import Provisions
-from gateway.store.scoping import within
+from gateway.store.scoping import devices_of, within
 from gateway.store.tables import (
     UtcDateTime,
     calls,
@@ -40,6 +42,7 @@ from gateway.store.tables import (
     state_events,
     streams,
 )
+from gateway.store.writer import note_changed
 
 SORTABLE: Final[Sortable] = {
     "created_at": devices.c.created_at,
@@ -50,16 +53,6 @@ SORTABLE: Final[Sortable] = {
 SERIALS: Final = 999_999
 """Serial numbers of one domain and type: six digits, counted from 1."""
 TYPE_DIGITS: Final = {DeviceType.IPC: "132", DeviceType.NVR: "118"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceFilter:
-    """What a list is narrowed to; None is everything."""
-
-    device_id: str | None = None
-    """A part of the id."""
-    type: DeviceType | None = None
-    state: DeviceState | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +132,30 @@ class DeviceStore:
         row = await self._database.first(query)
         return None if row is None else _device(row)
 
+    async def ids_in(self, scope: Scope) -> frozenset[str] | None:
+        """The ids of the devices in a scope that is restricted to some groups; None if it is not restricted."""
+        if scope.groups is None:
+            return None
+        return frozenset(row.device_id for row in await self._database.all(devices_of(scope.groups)))
+
+    async def of_ids(self, device_ids: Sequence[DeviceId]) -> Sequence[Device]:
+        """The devices in that order; those that are no more are left out."""
+        found: dict[str, Device] = {}
+        for start in range(0, len(device_ids), ROWS_AT_ONCE):
+            query = sa.select(devices).where(devices.c.device_id.in_(device_ids[start : start + ROWS_AT_ONCE]))
+            found |= {row.device_id: _device(row) for row in await self._database.all(query)}
+        return [found[device_id] for device_id in device_ids if device_id in found]
+
+    async def facts(self, device_ids: Sequence[str]) -> Sequence[DeviceFacts]:
+        """What lists are drawn from, of at most ROWS_AT_ONCE devices; those that are no more are left out."""
+        rows = await self._database.all(_FACTS.where(devices.c.device_id.in_(device_ids)))
+        return [DeviceFacts._make(row) for row in rows]
+
+    async def load_facts(self) -> AsyncIterator[DeviceFacts]:
+        """Those of every device, in order of their ids: read at start."""
+        async for row in self._database.stream(_FACTS, devices.c.device_id):
+            yield DeviceFacts._make(row[:-1])
+
     async def list(self, scope: Scope, wanted: DeviceFilter, page: Page | None) -> Listing[Device]:
         """InvalidError if it may not be sorted so."""
         conditions = within(scope, devices.c.project_id, devices.c.device_id)
@@ -177,6 +194,7 @@ class DeviceStore:
                 raise NotFoundError("device", device_id)
             if row.state == DeviceState.ONLINE.value:
                 return False
+            note_changed(connection, [device_id])
             for table in (channels, streams, calls, devices):
                 await connection.execute(sa.delete(table).where(table.c.device_id == device_id))
             event = StateEvent(
@@ -296,6 +314,7 @@ async def _insert(connection: AsyncConnection, new: NewDevices, device_ids: Sequ
         "updated_at": new.at,
     }
     await connection.execute(sa.insert(devices), [{"device_id": device_id, **common} for device_id in device_ids])
+    note_changed(connection, device_ids)
     event = {
         "at": new.at,
         "project_id": new.project_id,
@@ -318,6 +337,7 @@ async def _save_registrations(connection: AsyncConnection, items: Sequence[_Save
         _REGISTERED, [_registered_values(one, events.get(one.device_id)) for one in latest.values()]
     )
     await append_events(connection, [item.event for item in items if item.event is not None])
+    note_changed(connection, latest)
 
 
 _REGISTERED: Final = (
@@ -331,6 +351,12 @@ _REGISTERED: Final = (
     )
 )
 """One statement for the row of a device, whether its state changes with the registration or not."""
+
+
+_GOES_OFFLINE: Final = sa.and_(
+    sa.bindparam("after", type_=sa.String) == DeviceState.OFFLINE.value, devices.c.state != DeviceState.OFFLINE.value
+)
+"""An end of a registration that was silent before is not the moment at which it went offline."""
 
 
 def _registered_values(registration: Registration, event: StateEvent | None) -> dict[str, Any]:
@@ -366,10 +392,15 @@ async def _write_states(connection: AsyncConnection, events: Sequence[StateEvent
     await connection.execute(
         sa.update(devices)
         .where(devices.c.device_id == sa.bindparam("id"))
-        .values(state=sa.bindparam("after"), updated_at=sa.bindparam("at")),
+        .values(
+            state=sa.bindparam("after"),
+            updated_at=sa.bindparam("at"),
+            last_offline_at=sa.case((_GOES_OFFLINE, sa.bindparam("at")), else_=devices.c.last_offline_at),
+        ),
         [{"id": event.device_id, "after": event.after, "at": event.at} for event in events],
     )
     await append_events(connection, events)
+    note_changed(connection, [event.device_id for event in events])
 
 
 async def _touch(connection: AsyncConnection, items: Sequence[tuple[DeviceId, datetime]]) -> None:
@@ -409,6 +440,21 @@ async def _set_catalogue(connection: AsyncConnection, items: Sequence[tuple[Devi
 
 def _count(project_id: str) -> sa.Select[int]:
     return sa.select(sa.func.count()).select_from(devices).where(devices.c.project_id == project_id)
+
+
+_FACTS: Final = sa.select(
+    devices.c.device_id,
+    devices.c.project_id,
+    devices.c.type,
+    devices.c.credential,
+    devices.c.state,
+    devices.c.created_at,
+    devices.c.updated_at,
+    devices.c.registered_at,
+    devices.c.last_offline_at,
+    devices.c.first_media_at,
+)
+"""In the order of the fields of `DeviceFacts`."""
 
 
 def _device(row: sa.Row[Any]) -> Device:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,9 +11,16 @@ from gateway.devices.model import ChannelId, DeviceId, StateCause, StateEvent
 from gateway.store.base import Database
 from gateway.store.tables import state_events
 
+PROVISIONED: Final = StateCause.PROVISION.value
+"""Events that are kept for ever: an id that was given once is known by them, and never given again."""
+
+
+Position = tuple[datetime, int]
+"""Time and number of an event: their order."""
+
 
 class EventStore:
-    """Nothing here is ever changed or deleted."""
+    """Nothing here is ever changed; what is old is deleted."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -44,6 +51,31 @@ class EventStore:
             query = query.where(state_events.c.event_id < before)
         rows = await self._database.all(query.order_by(state_events.c.event_id.desc()).limit(limit))
         return [(row.event_id, _event(row)) for row in rows]
+
+    async def prune(
+        self, project_id: str, before: datetime, *, after: Position | None = None, limit: int = 1000
+    ) -> tuple[Position | None, int]:
+        """Deletes events of an earlier time, oldest first, among at most `limit` that it looks at.
+
+        Gives where it came to, to go on `after` that, and how many it deleted; None at the end.
+        """
+        at, event_id = state_events.c.at, state_events.c.event_id
+        query = sa.select(at, event_id, state_events.c.cause).where(
+            state_events.c.project_id == project_id, at < before
+        )
+        if after is not None:
+            query = query.where(
+                sa.tuple_(at, event_id) > sa.tuple_(sa.literal(after[0], at.type), sa.literal(after[1]))
+            )
+
+        async def write(connection: AsyncConnection) -> tuple[Position | None, int]:
+            rows = (await connection.execute(query.order_by(at, event_id).limit(limit))).all()
+            doomed = [{"id": row.event_id} for row in rows if row.cause != PROVISIONED]
+            if doomed:
+                await connection.execute(sa.delete(state_events).where(event_id == sa.bindparam("id")), doomed)
+            return ((rows[-1].at, rows[-1].event_id) if rows else None), len(doomed)
+
+        return await self._database.writer.run(write)
 
 
 async def append_events(connection: AsyncConnection, events: Sequence[StateEvent]) -> None:

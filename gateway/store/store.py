@@ -18,6 +18,7 @@ from gateway.store.devices import DeviceStore
 from gateway.store.engine import open_engines
 from gateway.store.events import EventStore
 from gateway.store.migrate import upgrade
+from gateway.store.packets import PacketStore
 from gateway.store.provisions import Provisions
 from gateway.store.push_keys import PushKeyStore
 from gateway.store.retention import RetentionStore
@@ -26,7 +27,7 @@ from gateway.store.slices import SliceStore
 from gateway.store.strategies import StrategyStore
 from gateway.store.streams import StreamStore
 from gateway.store.tables import marks
-from gateway.store.writer import Writer, WriterCounters
+from gateway.store.writer import Changed, Writer, WriterCounters
 
 KEY_MARK: Final = "key_fingerprint"
 
@@ -47,6 +48,7 @@ class Store:
         self.retention = RetentionStore(database)
         self.strategies = StrategyStore(database)
         self.slices = SliceStore(database)
+        self.packets = PacketStore(database)
         self.secrets = database.secrets
         self._database = database
 
@@ -82,6 +84,11 @@ class Store:
     def waiting_writes(self) -> int:
         """Calls that wait for the writer."""
         return self._database.writer.waiting
+
+    @property
+    def changed(self) -> Changed:
+        """Tells which devices' rows were written."""
+        return self._database.writer.changed
 
     async def ping(self) -> None:
         """UnavailableError unless the database answers."""

@@ -131,6 +131,8 @@ class DeviceRow(Row, table=True):
     firmware: str | None = Field(sa_type=sa.Text)
     user_agent: str | None = Field(sa_type=sa.Text)
     gb_version: str | None = Field(sa_type=sa.Text)
+    last_offline_at: datetime | None = Field(sa_type=UtcDateTime)
+    first_media_at: datetime | None = Field(sa_type=UtcDateTime)
 
 
 class RegistrationRow(Row, table=True):

@@ -6,7 +6,7 @@ flight at the same time have no order between them, except batches of one kind, 
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
@@ -27,8 +27,35 @@ QUEUE_LIMIT: Final = 50_000
 GROUP_LIMIT: Final = 2_000
 """Calls in one commit: bounds how long the first of them waits."""
 DATA_EXCEPTION: Final = "22"
+_CHANGED: Final = "gateway_changed_devices"
 
 log = structlog.get_logger(__name__)
+
+
+class Changed:
+    """Ids of devices whose rows were written, told to a listener after each commit.
+
+    After a failed one too: what became of it is not always known, and to look once too often does no harm.
+    """
+
+    def __init__(self) -> None:
+        self._listener: Callable[[Collection[str]], None] | None = None
+
+    def listen(self, listener: Callable[[Collection[str]], None]) -> None:
+        """One listener only; it is called on the loop and must not raise."""
+        self._listener = listener
+
+    def tell(self, device_ids: Collection[str]) -> None:
+        """Gives the listener what was noted in a transaction that has ended."""
+        if device_ids and self._listener is not None:
+            self._listener(device_ids)
+
+
+def note_changed(connection: AsyncConnection, device_ids: Iterable[str]) -> None:
+    """Inside a transaction of the writer: rows of these devices are new, other or gone once it commits."""
+    sync = connection.sync_connection
+    assert sync is not None
+    sync.get_execution_options()[_CHANGED].update(device_ids)
 
 
 @dataclass(slots=True)
@@ -63,6 +90,7 @@ class Writer:
 
     def __init__(self, engine: AsyncEngine, *, queue_limit: int = QUEUE_LIMIT, group_limit: int = GROUP_LIMIT) -> None:
         self.counters = WriterCounters()
+        self.changed = Changed()
         self._engine = engine
         self._queue: deque[_Work] = deque()
         self._queue_limit = queue_limit
@@ -117,19 +145,18 @@ class Writer:
             await self._commit(group)
 
     async def _commit(self, group: list[_Work]) -> None:
+        changed: set[str] = set()
         try:
             async with self._engine.begin() as connection:
-                if len(group) == 1:  # the transaction is savepoint enough
-                    await _execute(connection, group)
-                else:
-                    for step in _plan(group):
-                        await _perform(connection, step.works)
+                await connection.execution_options(**{_CHANGED: changed})
+                await _perform_all(connection, group)
         except Exception as error:  # the outermost frame of a group: whatever it is, the callers must learn of it
             failure = _translate(error)
             if len(group) > 1:
                 log.warning("a group of writes failed", calls=len(group), error=repr(error))
             for work in group:
                 work.error = work.error or failure
+        self.changed.tell(changed)
         self.counters.calls += len(group)
         self.counters.commits += 1
         for work in group:
@@ -160,6 +187,14 @@ def _plan(group: Sequence[_Work]) -> list[_Step]:
             steps.append(step)
         step.works.append(work)
     return steps
+
+
+async def _perform_all(connection: AsyncConnection, group: list[_Work]) -> None:
+    if len(group) == 1:  # the transaction is savepoint enough
+        await _execute(connection, group)
+        return
+    for step in _plan(group):
+        await _perform(connection, step.works)
 
 
 async def _perform(connection: AsyncConnection, works: list[_Work]) -> None:

@@ -34,6 +34,7 @@ from gateway.devices.model import (
     StateEvent,
 )
 from gateway.devices.presence import Patience
+from gateway.devices.rosters import Rosters
 from gateway.devices.service import Devices
 from gateway.diagnosis.facts import Addresses
 from gateway.diagnosis.service import Diagnoses
@@ -48,6 +49,8 @@ from gateway.retention.depot import Depot
 from gateway.retention.model import Retained
 from gateway.retention.service import Retentions
 from gateway.settings import DEFAULT_QUOTAS
+from gateway.statistics.packet_counter import PacketCounter
+from gateway.statistics.service import Statistics
 from gateway.store import Store
 from gateway.streams.service import Streams
 from gateway.streams.sources import StreamSources
@@ -64,6 +67,7 @@ class Live:
 
     app: str = ""
     name: str = ""
+    receiver: int = 1
     transport: str = "udp"
     first_packet_ms: int | None = 1
     video_codec: str | None = "H264"
@@ -183,6 +187,7 @@ class World:
         self.relay = Relay()
         self.retained: list[Retained] = []
         self.calls = Calls(store, self)
+        self.packets = PacketCounter(store, self.relay.streams, lambda: self.now)
         self.health = Health()
         self.refusals = Refusals(lambda: self.now)
         limits = Quotas({**DEFAULT_QUOTAS, **quotas})
@@ -194,6 +199,7 @@ class World:
             credentials=Credentials(store, limits),
             push_keys=PushKeys(store, limits),
             devices=Devices(store, limits, domain=DOMAIN),
+            statistics=Statistics(store, Rosters(store), self.packets),
             streams=Streams(store, self.relay, limits, StreamSources(store, self.relay)),
             retentions=Retentions(
                 store, Depot(object_storage, local_root).place, changed=self.retained.append, buckets=buckets

@@ -6,6 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.devices.model import CatalogueEntry, DeviceId, DeviceType
+from gateway.devices.roster import Wanted
+from gateway.devices.rosters import Rosters
 from gateway.paging import Page
 from gateway.scope import Scope
 from gateway.store import DeviceFilter, NewDevices, Store, StreamFilter
@@ -51,6 +53,8 @@ async def test_lists_hold_what_is_in_the_groups_once(
     expected = [devices[number] for number in seen]
     listing = await store.devices.list(scope, DeviceFilter(), page)
     assert (listing.total, [device.device_id for device in listing.entries]) == (len(expected), expected)
+    drawn = (await Rosters(store).of(PROJECT)).select(Wanted(among=await store.devices.ids_in(scope)), page)
+    assert (drawn.total, drawn.entries) == (len(expected), expected)
     streams = await store.streams.list(scope, StreamFilter(), page)
     assert (streams.total, [stream.device_id for stream in streams.entries]) == (len(expected), expected)
     channels = await store.channels.page(scope, offset=0, limit=10)
