@@ -25,6 +25,7 @@ from gateway.store.retention import RetentionStore
 from gateway.store.secrets import SecretBox, SecretError
 from gateway.store.slices import SliceStore
 from gateway.store.strategies import StrategyStore
+from gateway.store.stream_events import StreamEventStore
 from gateway.store.streams import StreamStore
 from gateway.store.tables import marks
 from gateway.store.writer import Changed, Writer, WriterCounters
@@ -43,6 +44,7 @@ class Store:
         self.devices = DeviceStore(database, provisions)
         self.channels = ChannelStore(database)
         self.streams = StreamStore(database)
+        self.stream_events = StreamEventStore(database)
         self.events = EventStore(database)
         self.calls = CallStore(database)
         self.retention = RetentionStore(database)

@@ -74,3 +74,16 @@ class StreamRecord:
     def private(self) -> bool:
         """It plays only with the owner's token or a signed address."""
         return self.share_type is ShareType.PRIVATE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamEvent:
+    """A step of the source of a stream that is pushed or pulled; the words are those of `source`."""
+
+    at: datetime
+    project_id: str
+    stream_name: str
+    before: str
+    after: str
+    cause: str
+    detail: str
