@@ -247,6 +247,7 @@ def _relay(settings: Settings, secrets: SecretBox) -> Relay:
         no_viewer_ms=round(media.no_viewers * 1000),
         gop_bytes_max=media.gop_bytes_max,
         hold_ms=round(rtp.hold * 1000),
+        viewers_max=media.viewers_max,
     )
 
 

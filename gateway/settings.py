@@ -193,6 +193,8 @@ class Media(_Section):
     """Of one stream, kept so that players begin at once."""
     address_life: Seconds = 86_400.0
     """How long a signed play address is good."""
+    viewers_max: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    """Who may watch one stream at once, in whatever form; 0: any number."""
 
 
 class Database(_Section):

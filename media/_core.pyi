@@ -70,13 +70,16 @@ class Core:
         any_peer: bool = False,
         hold_ms: int = 200,
         private: bool = True,
+        generation: int = 0,
+        viewers_max: int = 0,
     ) -> Receiver:
         """Opens a receive port for the stream `app`/`name` (replaces no other: CoreError if it has a receiver).
 
         `ssrc`: the one that was asked for; `peer`: the address the media should come from; a dedicated port accepts
         any SSRC from that peer, and with `any_peer` (or no `peer`) any source that shows the right SSRC. `shared`: use
         the shared port, where `ssrc` is the key. `tcp_active`: nothing is opened until `connect`. `private`: play
-        addresses must be signed. `hold_ms`: longest wait for a packet that is missing.
+        addresses must be signed (or a token be shown, see `answer_play`), under `generation`. `viewers_max`: who may
+        watch at once, in whatever form; 0 means any number. `hold_ms`: longest wait for a packet that is missing.
         """
 
     def connect(self, receiver: int, host: str, port: int) -> None:
@@ -99,9 +102,21 @@ class Core:
     def set_private(self, app: str, name: str, private: bool) -> None:
         """Sets whether play addresses of the stream must be signed; future viewers only."""
 
-    def sign(self, app: str, name: str, expires: int) -> str:
-        """The query (`expires=…&sign=…`) that lets its bearer play the stream until `expires` (UNIX seconds):
-        base64url without padding of HMAC-SHA256(play_key, "app/name:expires")."""
+    def set_generation(self, app: str, name: str, generation: int) -> None:
+        """Revokes: addresses signed under another generation are refused from now on. Who watches a live stream stays;
+        players of HLS end with their next request."""
+
+    def set_viewers_max(self, app: str, name: str, viewers_max: int) -> None:
+        """Sets how many may watch at once (0: any number); one more gets 503. Who watches stays."""
+
+    def answer_play(self, ticket: int, allowed: bool) -> None:
+        """Answers a `play` event: whether the bearer of its token may play. Without an answer the viewer is refused
+        after 5 s; for HLS a yes counts for 30 s and a no for 5 s. A ticket that is not open any more is ignored."""
+
+    def sign(self, app: str, name: str, expires: int, generation: int = 0) -> str:
+        """The query (`expires=…&sign=…`) that lets its bearer play the stream until `expires` (UNIX seconds), while the
+        stream has this generation: base64url without padding of HMAC-SHA256(play_key, "app/name:expires"), or of
+        "app/name:expires/generation" if the generation is not 0."""
 
     def streams(self) -> list[Stream]:
         """A snapshot of all streams."""
@@ -150,8 +165,9 @@ class Event:
     reason) · `no_viewers` · `rejected` (count, peer, ssrc; packets or connections of strangers, once a second at
     most) · `slice` (a recording finished a file: recording, tag, path, start_ms, end_ms, duration_ms, frames,
     key_frames, bytes, video, reason, lost; see docs/media.md) · `record_failed` (recording, tag, reason, lost; it goes
-    on if it can) · `ended` (reason; a fed stream is over, its last event) · `failed` (reason; our own fault: the stream
-    is closed) · `overflow` (lost).
+    on if it can) · `play` (ticket, app, name, peer, protocol, token; a private stream was asked for with a token:
+    answer with `answer_play`) · `ended` (reason; a fed stream is over, its last event) · `failed` (reason; our own
+    fault: the stream is closed) · `overflow` (lost).
     """
 
     @property

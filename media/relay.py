@@ -38,9 +38,11 @@ class Relay:
         gop_bytes_max: int = 16_777_216,
         bandwidth_max_bps: int = 40_000_000,
         hold_ms: int = 200,
+        viewers_max: int = 0,
     ) -> None:
-        """`hold_ms` is that of receivers which are opened without one of their own."""
+        """`hold_ms` and `viewers_max` are those of receivers which are opened without their own."""
         self._hold_ms = hold_ms
+        self._viewers_max = viewers_max
         self._start = lambda: Core(
             play_key=play_key,
             rtp_host=rtp_host,
@@ -107,6 +109,8 @@ class Relay:
         any_peer: bool = False,
         hold_ms: int | None = None,
         private: bool = True,
+        generation: int = 0,
+        viewers_max: int | None = None,
     ) -> Receiver:
         """Opens a receiver (`Core.open_receiver`)."""
         return self.core.open_receiver(
@@ -119,6 +123,8 @@ class Relay:
             any_peer=any_peer,
             hold_ms=self._hold_ms if hold_ms is None else hold_ms,
             private=private,
+            generation=generation,
+            viewers_max=self._viewers_max if viewers_max is None else viewers_max,
         )
 
     def connect(self, receiver: int, host: str, port: int) -> None:
@@ -144,9 +150,21 @@ class Relay:
         """Sets whether future viewers need a signed address."""
         self.core.set_private(app, name, private)
 
-    def sign(self, app: str, name: str, expires: int) -> str:
-        """The query that lets its bearer play the stream until `expires` (UNIX seconds)."""
-        return self.core.sign(app, name, expires)
+    def set_generation(self, app: str, name: str, generation: int) -> None:
+        """Refuses addresses signed under another generation (`Core.set_generation`)."""
+        self.core.set_generation(app, name, generation)
+
+    def set_viewers_max(self, app: str, name: str, viewers_max: int) -> None:
+        """Sets how many may watch at once; 0 means any number."""
+        self.core.set_viewers_max(app, name, viewers_max)
+
+    def answer_play(self, ticket: int, allowed: bool) -> None:
+        """Answers a `play` event (`Core.answer_play`)."""
+        self.core.answer_play(ticket, allowed)
+
+    def sign(self, app: str, name: str, expires: int, generation: int = 0) -> str:
+        """The query that lets its bearer play the stream until `expires` (UNIX seconds), in this generation."""
+        return self.core.sign(app, name, expires, generation)
 
     def streams(self) -> list[Stream]:
         """A snapshot of all streams."""

@@ -312,6 +312,40 @@ async def test_private_streams_want_a_signed_address(relay: Relay, tmp_path: Pat
     assert await status("") == b"200"
 
 
+async def test_rights_to_play_are_revoked_asked_for_and_bounded(relay: Relay, tmp_path: Path) -> None:
+    http = relay.listen_http(HOST, 0, str(tmp_path / "none.sock"))
+    relay.open_receiver("test", "rights", transport="udp", ssrc=SSRC, peer=HOST, generation=1, viewers_max=1)
+    writers = []
+
+    async def status(query: str = "", headers: str = "") -> bytes:
+        reader, writer = await asyncio.open_connection(HOST, http)
+        writers.append(writer)
+        writer.write(f"GET /test/rights.live.flv{query} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
+        line = await asyncio.wait_for(reader.readline(), 10)
+        return line.split()[1]
+
+    questions: list[Event] = []
+
+    def judge(event: Event) -> None:
+        if event.kind == "play":
+            questions.append(event)
+            relay.answer_play(int(event.detail["ticket"]), event.detail["token"] == "good")
+
+    relay.listen(judge)
+    assert await status(headers="X-Auth-Token: bad\r\n") == b"403"
+    assert await status(headers="X-Auth-Token: good\r\n") == b"200"
+    assert questions[1].detail["protocol"] == "http-flv"
+    assert "good" not in repr(questions[1])
+    signed = "?" + relay.sign("test", "rights", 4_000_000_000, 1)
+    assert await status(signed) == b"503"
+    relay.set_viewers_max("test", "rights", 2)
+    assert await status(signed) == b"200"
+    relay.set_generation("test", "rights", 2)
+    assert await status(signed) == b"403"
+    for writer in writers:
+        writer.close()
+
+
 async def test_a_tap_reads_what_arrives(relay: Relay) -> None:
     receiver = open_receiver(relay, "tapped")
     tap = relay.tap(receiver.id)

@@ -2,7 +2,7 @@
 
 use std::{io, net::Ipv4Addr, time::Duration};
 
-use relay::{Config, Core, OpenReceiver, Transport};
+use relay::{Config, Core, OpenReceiver, PlayRights, Transport};
 
 use crate::wait_for_end;
 
@@ -27,7 +27,7 @@ pub fn run(streams: u32) -> io::Result<()> {
             peer: Some(Ipv4Addr::LOCALHOST.into()),
             any_peer: false,
             hold: Duration::from_millis(200),
-            private: false,
+            rights: PlayRights { private: false, ..PlayRights::default() },
         });
         ports.push(opened.map_err(io::Error::other)?.port.to_string());
     }

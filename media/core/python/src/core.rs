@@ -6,7 +6,7 @@ use std::{
 };
 
 use pyo3::{exceptions::PyValueError, prelude::*};
-use relay::{Config, OpenReceiver, RecordOrder, Transport};
+use relay::{Config, OpenReceiver, PlayRights, RecordOrder, Transport};
 
 use crate::{error, event::Event, stream::Stream, tap::Tap};
 
@@ -85,7 +85,7 @@ impl Core {
 
     #[pyo3(signature = (
         app, name, *, transport, shared = false, ssrc = None, peer = None, any_peer = false, hold_ms = 200,
-        private = true,
+        private = true, generation = 0, viewers_max = 0,
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn open_receiver(
@@ -100,6 +100,8 @@ impl Core {
         any_peer: bool,
         hold_ms: u64,
         private: bool,
+        generation: u64,
+        viewers_max: u32,
     ) -> PyResult<Receiver> {
         let wanted = OpenReceiver {
             app,
@@ -110,7 +112,7 @@ impl Core {
             peer: peer.map(ip).transpose()?,
             any_peer,
             hold: Duration::from_millis(hold_ms),
-            private,
+            rights: PlayRights { private, generation, viewers_max },
         };
         let opened = py.detach(|| self.0.open_receiver(&wanted)).map_err(error)?;
         Ok(Receiver { id: opened.id, port: opened.port })
@@ -145,8 +147,21 @@ impl Core {
         self.0.set_private(app, name, private);
     }
 
-    fn sign(&self, app: &str, name: &str, expires: u64) -> String {
-        self.0.sign(app, name, expires)
+    fn set_generation(&self, app: &str, name: &str, generation: u64) {
+        self.0.set_generation(app, name, generation);
+    }
+
+    fn set_viewers_max(&self, app: &str, name: &str, viewers_max: u32) {
+        self.0.set_viewers_max(app, name, viewers_max);
+    }
+
+    fn answer_play(&self, py: Python<'_>, ticket: u64, allowed: bool) {
+        py.detach(|| self.0.answer_play(ticket, allowed));
+    }
+
+    #[pyo3(signature = (app, name, expires, generation = 0))]
+    fn sign(&self, app: &str, name: &str, expires: u64, generation: u64) -> String {
+        self.0.sign(app, name, expires, generation)
     }
 
     fn streams(&self, py: Python<'_>) -> PyResult<Vec<Stream>> {

@@ -40,6 +40,8 @@ impl Event {
 
     fn __repr__(&self) -> String {
         let relay::Event { kind, receiver, app, name, .. } = &self.0;
-        format!("<Event {} receiver={receiver} {app}/{name} {:?}>", kind.name(), self.detail())
+        let mut detail = self.detail();
+        detail.entry("token").and_modify(|token| *token = "…"); // it would end up in logs
+        format!("<Event {} receiver={receiver} {app}/{name} {detail:?}>", kind.name())
     }
 }

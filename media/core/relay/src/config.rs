@@ -94,6 +94,23 @@ pub struct OpenReceiver {
     pub any_peer: bool,
     /// Longest wait for a missing packet.
     pub hold: Duration,
-    /// Play addresses must be signed.
+    /// Who may play.
+    pub rights: PlayRights,
+}
+
+/// Who may play a stream, and how many at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlayRights {
+    /// Play addresses must be signed, or a token be shown.
     pub private: bool,
+    /// Addresses signed under another generation are refused.
+    pub generation: u64,
+    /// Viewers at once, in whatever form; 0 means any number.
+    pub viewers_max: u32,
+}
+
+impl Default for PlayRights {
+    fn default() -> Self {
+        Self { private: true, generation: 0, viewers_max: 0 }
+    }
 }

@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::{
     clock,
     config::{Config, OpenReceiver, Transport},
-    desk::Desk,
+    desk::{Admission, Desk},
     door::{Directory, Door, DoorOptions, sign},
     error::Error,
     events::{Event, EventQueue},
@@ -64,6 +64,7 @@ pub struct Core {
     ports: Arc<Mutex<PortPool>>,
     shards: RwLock<Vec<Shard>>,
     doors: Mutex<Vec<Door>>,
+    admission: Arc<Admission>,
     runtime: Mutex<Option<Runtime>>,
     recorder: Recorder,
     closed: AtomicBool,
@@ -88,6 +89,7 @@ impl Core {
             ports: Arc::new(Mutex::new(PortPool::new(config.rtp_port_min, config.rtp_port_max))),
             shards: RwLock::default(),
             doors: Mutex::default(),
+            admission: Arc::default(),
             runtime: Mutex::default(),
             closed: AtomicBool::new(false),
             config: Arc::new(config),
@@ -137,9 +139,9 @@ impl Core {
         Ok(port)
     }
 
-    /// The query that lets its bearer play a stream until `expires` (UNIX seconds).
-    pub fn sign(&self, app: &str, name: &str, expires: u64) -> String {
-        sign::sign(&self.config.play_key, app, name, expires)
+    /// The query that lets its bearer play a stream until `expires` (UNIX seconds), as long as its generation lasts.
+    pub fn sign(&self, app: &str, name: &str, expires: u64, generation: u64) -> String {
+        sign::sign(&self.config.play_key, app, name, expires, generation)
     }
 
     /// A descriptor that is readable while events wait; it stays ours.
@@ -173,7 +175,7 @@ impl Core {
                 shared: wanted.shared,
                 port,
                 shard: place.shard,
-                private: AtomicBool::new(wanted.private),
+                rights: wanted.rights.into(),
                 opened_ms: clock::wall_ms(),
                 feeds: Feeds::default(),
             })
@@ -206,7 +208,7 @@ impl Core {
                 shared: false,
                 port: 0,
                 shard: place.shard,
-                private: AtomicBool::new(wanted.private),
+                rights: wanted.rights.into(),
                 opened_ms: clock::wall_ms(),
                 feeds: Feeds::default(),
             })
@@ -268,14 +270,35 @@ impl Core {
     /// Sets whether future viewers need a signed address; an unknown stream is ignored.
     pub fn set_private(&self, app: &str, name: &str, private: bool) {
         if let Some(entry) = self.table.by_name(app, name) {
-            entry.private.store(private, Ordering::Relaxed);
+            entry.rights.private.store(private, Ordering::Relaxed);
         }
+    }
+
+    /// Sets the generation of a stream's signatures: addresses signed under another one are refused from now on. An
+    /// unknown stream is ignored.
+    pub fn set_generation(&self, app: &str, name: &str, generation: u64) {
+        if let Some(entry) = self.table.by_name(app, name) {
+            entry.rights.generation.store(generation, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets how many may watch at once (0: any number); who watches stays. An unknown stream is ignored.
+    pub fn set_viewers_max(&self, app: &str, name: &str, viewers_max: u32) {
+        if let Some(entry) = self.table.by_name(app, name) {
+            entry.rights.viewers_max.store(viewers_max, Ordering::Relaxed);
+        }
+    }
+
+    /// Answers a `play` event: whether the bearer of the token may play. What is not asked any more is ignored.
+    pub fn answer_play(&self, ticket: u64, allowed: bool) {
+        self.admission.questions.answer(clock::now(), ticket, allowed);
     }
 
     /// The streams as a front door sees them.
     pub fn directory(&self) -> Arc<dyn Directory> {
         let inboxes = self.read_shards().iter().map(|shard| Arc::clone(&shard.inbox)).collect();
-        Arc::new(Desk { table: Arc::clone(&self.table), inboxes })
+        let (table, events) = (Arc::clone(&self.table), Arc::clone(&self.events));
+        Arc::new(Desk { table, inboxes, events, admission: Arc::clone(&self.admission) })
     }
 
     /// Snapshots of all streams.
@@ -348,6 +371,15 @@ impl Core {
                 counters.accepted.load(Ordering::Relaxed) as f64;
             *totals.entry("relay_http_refused_total").or_default() +=
                 counters.refused.load(Ordering::Relaxed) as f64;
+        }
+        let Admission { questions, full } = &*self.admission;
+        for (name, counter) in [
+            ("relay_play_questions_total", &questions.asked),
+            ("relay_play_questions_unanswered_total", &questions.unanswered),
+            ("relay_play_questions_refused_total", &questions.busy),
+            ("relay_viewers_refused_total", full),
+        ] {
+            totals.insert(name, counter.load(Ordering::Relaxed) as f64);
         }
         totals.insert("relay_ports_free", lock(&self.ports).free() as f64);
         totals

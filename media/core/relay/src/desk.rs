@@ -1,26 +1,89 @@
 //! The streams as the front door sees them.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use wire::hls::Container;
 
 use crate::{
     clock,
-    door::{Access, Directory, Feed, Viewer},
+    door::{Access, Answer, Denied, Directory, Feed, Question, Seat, Viewer},
+    events::{Event, EventQueue, Kind},
+    questions::{Asked, Questions},
     shard::inbox::{Command, Inbox},
-    table::Table,
+    table::{Entry, Table},
 };
 
-/// Answers the door from the table, and passes viewers on to the shards.
+/// What is remembered of those who came to watch.
+#[derive(Default)]
+pub(crate) struct Admission {
+    pub(crate) questions: Questions,
+    /// Viewers turned away because their stream had as many as it may have.
+    pub(crate) full: AtomicU64,
+}
+
+/// Answers the door from the table, puts its questions to the listener of events, and passes viewers on to the shards.
 pub(crate) struct Desk {
     pub(crate) table: Arc<Table>,
     pub(crate) inboxes: Vec<Arc<Inbox>>,
+    pub(crate) events: Arc<EventQueue>,
+    pub(crate) admission: Arc<Admission>,
+}
+
+impl Desk {
+    fn entry(&self, app: &str, name: &str) -> Result<Arc<Entry>, Denied> {
+        self.table.by_name(app, name).ok_or(Denied::Gone)
+    }
+
+    fn count_full<T>(&self, result: Result<T, Denied>) -> Result<T, Denied> {
+        if let Err(Denied::Full) = result {
+            self.admission.full.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
 }
 
 impl Directory for Desk {
     fn access(&self, app: &str, name: &str) -> Option<Access> {
-        let entry = self.table.by_name(app, name)?;
-        Some(if entry.private.load(Ordering::Relaxed) { Access::Private } else { Access::Public })
+        let rights = self.table.by_name(app, name)?.rights.get();
+        Some(if rights.private { Access::Private { generation: rights.generation } } else { Access::Public })
+    }
+
+    fn ask(&self, question: &Question<'_>) -> Answer {
+        let &Question { app, name, peer, protocol, token, again } = question;
+        let Some(entry) = self.table.by_name(app, name) else { return Answer::Unknown };
+        let questions = &self.admission.questions;
+        match questions.ask(clock::now(), entry.id, token, peer.ip().to_canonical(), again) {
+            Asked::Known(allowed) => Answer::Known(allowed),
+            Asked::Busy => Answer::Busy,
+            Asked::Open { ticket, answer } => {
+                if let Some(ticket) = ticket {
+                    self.events.push(Event {
+                        kind: Kind::Play,
+                        receiver: entry.id,
+                        app: Arc::clone(&entry.app),
+                        name: Arc::clone(&entry.name),
+                        at_ms: clock::wall_ms(),
+                        detail: vec![
+                            ("ticket", ticket.to_string()),
+                            ("app", app.to_owned()),
+                            ("name", name.to_owned()),
+                            ("peer", peer.to_string()),
+                            ("protocol", protocol.to_owned()),
+                            ("token", token.to_owned()),
+                        ],
+                    });
+                }
+                Answer::Later(answer)
+            }
+        }
+    }
+
+    fn seat(&self, app: &str, name: &str) -> Result<Seat, Denied> {
+        let entry = self.entry(app, name)?;
+        self.count_full(entry.feeds.seat(entry.rights.get().viewers_max))
     }
 
     fn attach(&self, app: &str, name: &str, viewer: Viewer) {
@@ -29,13 +92,14 @@ impl Directory for Desk {
         }
     }
 
-    fn segments(&self, app: &str, name: &str, container: Container, viewer: u64) -> Option<Feed> {
-        let entry = self.table.by_name(app, name)?;
-        let (feed, publisher) = entry.feeds.ask(clock::now(), container, viewer);
+    fn segments(&self, app: &str, name: &str, container: Container, viewer: u64) -> Result<Feed, Denied> {
+        let entry = self.entry(app, name)?;
+        let max = entry.rights.get().viewers_max;
+        let (feed, publisher) = self.count_full(entry.feeds.ask(clock::now(), container, viewer, max))?;
         if let Some(publisher) = publisher {
             let command = Command::Segment { receiver: entry.id, container, publisher };
             self.inboxes[entry.shard].push(command);
         }
-        Some(feed)
+        Ok(feed)
     }
 }

@@ -47,6 +47,8 @@ pub enum Kind {
     Slice,
     /// A recording could not write.
     RecordFailed,
+    /// Somebody with a token wants to play a private stream: answer.
+    Play,
     /// Our own fault: the stream was given up.
     Failed,
     /// Events were lost.
@@ -72,6 +74,7 @@ impl Kind {
             Self::Ended => "ended",
             Self::Slice => "slice",
             Self::RecordFailed => "record_failed",
+            Self::Play => "play",
             Self::Failed => "failed",
             Self::Overflow => "overflow",
         }

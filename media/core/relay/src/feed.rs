@@ -19,7 +19,7 @@ use wire::unpack::Output;
 
 use crate::{
     clock,
-    config::Transport,
+    config::{PlayRights, Transport},
     events::Kind,
     shard::inbox::{Command, Inbox},
 };
@@ -41,8 +41,8 @@ pub struct OpenFeed {
     pub transport: Transport,
     /// What carries the units, as snapshots tell it.
     pub payload: &'static str,
-    /// Play addresses must be signed.
-    pub private: bool,
+    /// Who may play.
+    pub rights: PlayRights,
 }
 
 /// What a feeder sends at once: mostly the units of one message, in order.

@@ -18,13 +18,14 @@ mod hub;
 mod ingest;
 mod metrics;
 mod ports;
+mod questions;
 mod record;
 mod shard;
 pub mod stats;
 pub mod table;
 mod tap;
 
-pub use config::{Config, OpenReceiver, Transport};
+pub use config::{Config, OpenReceiver, PlayRights, Transport};
 pub use core::{Core, Opened};
 pub use error::Error;
 pub use events::{Event, Kind as EventKind};

@@ -3,11 +3,18 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::AtomicBool,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
-use crate::{clock, config::Transport, error::Error, feeds::Feeds, ports::PortPool};
+use crate::{
+    clock,
+    config::{PlayRights, Transport},
+    error::Error,
+    feeds::Feeds,
+    ports::PortPool,
+};
 
 /// A port that a receiver uses; it goes back into the pool, to rest there, when this is dropped.
 pub(crate) struct Lease {
@@ -37,9 +44,33 @@ pub(crate) struct Entry {
     pub(crate) shared: bool,
     pub(crate) port: u16,
     pub(crate) shard: usize,
-    pub(crate) private: AtomicBool,
+    pub(crate) rights: Rights,
     pub(crate) opened_ms: u64,
     pub(crate) feeds: Feeds,
+}
+
+/// Who may play a stream now; changed at any time, for viewers to come.
+pub(crate) struct Rights {
+    pub(crate) private: AtomicBool,
+    pub(crate) generation: AtomicU64,
+    pub(crate) viewers_max: AtomicU32,
+}
+
+impl From<PlayRights> for Rights {
+    fn from(rights: PlayRights) -> Self {
+        let PlayRights { private, generation, viewers_max } = rights;
+        Self { private: private.into(), generation: generation.into(), viewers_max: viewers_max.into() }
+    }
+}
+
+impl Rights {
+    pub(crate) fn get(&self) -> PlayRights {
+        PlayRights {
+            private: self.private.load(Ordering::Relaxed),
+            generation: self.generation.load(Ordering::Relaxed),
+            viewers_max: self.viewers_max.load(Ordering::Relaxed),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -163,7 +194,7 @@ mod tests {
                 shared: ssrc.is_some(),
                 port: 0,
                 shard: place.shard,
-                private: AtomicBool::new(true),
+                rights: PlayRights::default().into(),
                 opened_ms: 0,
                 feeds: Feeds::default(),
             })

@@ -12,7 +12,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use relay::door::{Access, Directory, Door, DoorOptions, Feed, Framing, Viewer, sign::sign};
+use relay::door::{
+    Access, Answer, Denied, Directory, Door, DoorOptions, Feed, Framing, Question, Seat, Viewer, sign::sign,
+};
 use tokio::sync::watch;
 use wire::{
     hls::{Container, Segmenter, SegmenterOptions, Window},
@@ -42,9 +44,17 @@ impl Directory for Streams {
         }
     }
 
-    fn segments(&self, app: &str, name: &str, _: Container, _: u64) -> Option<Feed> {
-        self.access(app, name)?;
-        Some(Feed { window: self.window.subscribe(), bytes_out: Arc::clone(&self.bytes_out) })
+    fn ask(&self, question: &Question<'_>) -> Answer {
+        Answer::Known(question.token == "good")
+    }
+
+    fn seat(&self, app: &str, name: &str) -> Result<Seat, Denied> {
+        self.access(app, name).map(|_| Seat::new(&Arc::default())).ok_or(Denied::Gone)
+    }
+
+    fn segments(&self, app: &str, name: &str, _: Container, _: u64) -> Result<Feed, Denied> {
+        self.access(app, name).ok_or(Denied::Gone)?;
+        Ok(Feed { window: self.window.subscribe(), bytes_out: Arc::clone(&self.bytes_out) })
     }
 }
 
@@ -63,7 +73,7 @@ impl House {
         let (sender, viewers) = mpsc::channel();
         let streams = Arc::new(Streams::default());
         *streams.viewers.lock().expect("lock") = Some(sender);
-        for (name, access) in [("public", Access::Public), ("private", Access::Private)] {
+        for (name, access) in [("public", Access::Public), ("private", Access::Private { generation: 0 })] {
             streams.access.lock().expect("lock").insert(("default".into(), name.into()), access);
         }
         let options = DoorOptions {
@@ -297,10 +307,10 @@ fn private_streams_want_a_signature() {
         assert_eq!(status(&head), 403);
         body
     };
-    let good = sign(KEY, "default", "private", 4_000_000_000);
+    let good = sign(KEY, "default", "private", 4_000_000_000, 0);
     assert!(refused("").contains("signature_missing"));
-    assert!(refused(&sign(KEY, "default", "private", 1_600_000_000)).contains("signature_expired"));
-    assert!(refused(&sign(KEY, "default", "public", 4_000_000_000)).contains("signature_wrong"));
+    assert!(refused(&sign(KEY, "default", "private", 1_600_000_000, 0)).contains("signature_expired"));
+    assert!(refused(&sign(KEY, "default", "public", 4_000_000_000, 0)).contains("signature_wrong"));
     assert!(refused(&good.replace("4000000000", "4000000001")).contains("signature_wrong"));
     let head = house.ask(&format!("HEAD {} HTTP/1.1\r\nHost: x\r\n\r\n", target(&good))).0;
     assert_eq!((status(&head), header(&head, "content-type")), (200, Some("video/x-flv")));
@@ -326,6 +336,8 @@ fn unknown_streams_preflights_and_foreign_methods() {
         house.ask("OPTIONS /default/public/hls.m3u8 HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\n\r\n");
     assert_eq!(status(&head), 204);
     assert_eq!(header(&head, "access-control-allow-methods"), Some("GET, HEAD, OPTIONS"));
+    let allowed = header(&head, "access-control-allow-headers").expect("headers are allowed");
+    assert!(allowed.split(", ").any(|name| name == "X-Auth-Token"), "{allowed}");
     assert_eq!(header(&head, "access-control-allow-origin"), Some("*"));
     let post = "POST /default/public.live.flv HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
     let (head, _) = house.ask(post);
@@ -353,7 +365,7 @@ fn window() -> Arc<Window> {
 #[test]
 fn a_playlist_waits_for_its_first_segment_and_passes_the_signature_on() {
     let house = House::new("hls");
-    let query = sign(KEY, "default", "private", 4_000_000_000);
+    let query = sign(KEY, "default", "private", 4_000_000_000, 0);
     let publisher = Arc::clone(&house.streams);
     let later = thread::spawn(move || {
         while publisher.window.receiver_count() == 0 {

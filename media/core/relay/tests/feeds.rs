@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay::{
-    Config, Error, EventKind, Transport,
+    Config, Error, EventKind, PlayRights, Transport,
     feed::{Closed, Feeder, OpenFeed, Portion},
 };
 use support::{Relay, until};
@@ -22,7 +22,7 @@ fn wanted(name: &str) -> OpenFeed {
         name: name.to_owned(),
         transport: Transport::Rtmp,
         payload: "flv",
-        private: false,
+        rights: PlayRights { private: false, ..PlayRights::default() },
     }
 }
 

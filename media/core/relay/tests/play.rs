@@ -12,7 +12,7 @@ use std::{
 };
 
 use relay::{
-    Config, Core, OpenReceiver, Transport,
+    Config, Core, OpenReceiver, PlayRights, Transport,
     door::{Door, DoorOptions, sign::sign},
 };
 
@@ -95,7 +95,7 @@ impl House {
             peer: None,
             any_peer: true,
             hold: Duration::from_millis(200),
-            private,
+            rights: PlayRights { private, ..PlayRights::default() },
         };
         let opened = core.open_receiver(&wanted).expect("a port");
         core.expect(opened.id, None, None, vec![(98, "H264".to_owned())]).expect("the receiver is there");
@@ -199,7 +199,7 @@ fn a_websocket_carries_the_same_bytes_and_is_closed_by_agreement() {
 #[test]
 fn hls_lists_segments_of_both_kinds_that_can_be_fetched() {
     let house = House::new(true, 21_200);
-    let query = sign(KEY, "test", "cam", 4_000_000_000);
+    let query = sign(KEY, "test", "cam", 4_000_000_000, 0);
     for (playlist, container) in [("hls.m3u8", "hls"), ("hls.fmp4.m3u8", "hls.fmp4")] {
         assert_eq!(house.fetch(&format!("/test/cam/{playlist}")).0, 403);
         let (status, body) = house.fetch(&format!("/test/cam/{playlist}?{query}"));

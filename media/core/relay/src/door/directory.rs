@@ -2,10 +2,13 @@
 
 use std::{
     net::{SocketAddr, TcpStream},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
 };
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use wire::{
     flv::FlvOptions,
     hls::{Container, Window},
@@ -16,8 +19,63 @@ use wire::{
 pub enum Access {
     /// Everybody.
     Public,
-    /// The bearer of a signed address.
-    Private,
+    /// The bearer of an address signed under this generation, or of a good token.
+    Private {
+        /// Counts how often addresses were revoked.
+        generation: u64,
+    },
+}
+
+/// Why somebody cannot watch though it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// There is no such stream.
+    Gone,
+    /// The stream has as many viewers as it may have.
+    Full,
+}
+
+/// A place among the viewers of a stream; free again when dropped.
+#[derive(Debug)]
+pub struct Seat(Arc<AtomicU32>);
+
+impl Seat {
+    /// Takes a place; `taken` counts them.
+    pub fn new(taken: &Arc<AtomicU32>) -> Self {
+        taken.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(taken))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether the bearer of a token may play a stream.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "they are those of a claim")]
+pub struct Question<'a> {
+    pub app: &'a str,
+    pub name: &'a str,
+    pub peer: SocketAddr,
+    pub protocol: &'static str,
+    pub token: &'a str,
+    pub again: bool,
+}
+
+/// What comes of a question.
+#[derive(Debug)]
+pub enum Answer {
+    /// It was answered before.
+    Known(bool),
+    /// It is put to the application; the other end is dropped if no answer comes.
+    Later(oneshot::Receiver<bool>),
+    /// Too many questions are open.
+    Busy,
+    /// The stream is gone.
+    Unknown,
 }
 
 /// How the bytes of a live stream go down a viewer's socket.
@@ -40,6 +98,8 @@ pub struct Viewer {
     pub options: FlvOptions,
     /// How to send.
     pub framing: Framing,
+    /// Its place, held as long as it watches.
+    pub seat: Seat,
 }
 
 /// Where the segments of one stream and container appear.
@@ -56,10 +116,17 @@ pub trait Directory: Send + Sync + 'static {
     /// Who may play the stream; `None` if there is none of this name.
     fn access(&self, app: &str, name: &str) -> Option<Access>;
 
+    /// Asks the application about a token.
+    fn ask(&self, question: &Question<'_>) -> Answer;
+
+    /// Takes a place among the viewers of live streams.
+    fn seat(&self, app: &str, name: &str) -> Result<Seat, Denied>;
+
     /// Gives a viewer to its stream, which from now on owns the socket; if the stream is gone, the socket is closed.
     fn attach(&self, app: &str, name: &str, viewer: Viewer);
 
     /// Where the stream's segments appear; starts the segmenter if none runs, and keeps it running for a while.
-    /// `viewer` is the same number for all requests of one player, as far as that can be told.
-    fn segments(&self, app: &str, name: &str, container: Container, viewer: u64) -> Option<Feed>;
+    /// `viewer` is the same number for all requests of one player, as far as that can be told; it has a place among the
+    /// viewers as long as it asks.
+    fn segments(&self, app: &str, name: &str, container: Container, viewer: u64) -> Result<Feed, Denied>;
 }

@@ -16,10 +16,10 @@ use wire::{
 
 use super::{
     Shared,
-    directory::{Access, Feed, Framing},
+    directory::{Directory, Feed, Framing},
     reply::{self, Body, Problem},
+    rights::{self, Claim, Refusal},
     route::{Query, Route, Target},
-    sign::{self, Refusal},
     takeover::{Destination, TakeOver},
 };
 
@@ -27,6 +27,10 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(14);
 /// A segment's bytes never change; players that come back to it within so many seconds need not ask.
 const SEGMENT_AGE_S: u32 = 60;
+/// How long the application may take to judge a token.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
+/// Where clients show their token.
+const TOKEN: &str = "x-auth-token";
 
 /// What becomes of a request.
 pub(super) enum Answer {
@@ -75,40 +79,52 @@ pub(super) async fn answer(
         }
     }
     let query = Query::parse(request.uri.query().unwrap_or_default());
-    if let Err(refusal) = admit(shared, &route, &query, now_s) {
-        return refusal.into();
+    let is_live = route.target == Target::Live;
+    let token = request.headers.get(TOKEN).and_then(|token| token.to_str().ok());
+    let protocol = match is_live {
+        true if is_websocket(&request.headers) => "ws-flv",
+        true => "http-flv",
+        false => "hls",
+    };
+    let Route { app, name, .. } = &route;
+    let claim = Claim { app, name, peer, protocol, query: &query, token, again: !is_live };
+    let directory = shared.directory.as_ref();
+    if let Err(refusal) = rights::admit(directory, &shared.play_key, &claim, now_s, TOKEN_PATIENCE).await {
+        return Problem::from(refusal).into();
     }
     match &route.target {
-        Target::Live => live(request, &route, &query),
+        Target::Live => live(directory, request, &route, &query),
         Target::Playlist(container) => {
             let viewer = viewer(peer, &request.headers, &query);
-            let feed = shared.directory.segments(&route.app, &route.name, *container, viewer);
-            playlist(feed, &query).await.into()
+            match directory.segments(app, name, *container, viewer) {
+                Ok(feed) => playlist(feed, &query).await.into(),
+                Err(denied) => Problem::from(Refusal::from(denied)).into(),
+            }
         }
         Target::File(container, file) => {
             let viewer = viewer(peer, &request.headers, &query);
-            let feed = shared.directory.segments(&route.app, &route.name, *container, viewer);
-            segment(feed, *container, file).into()
+            match directory.segments(app, name, *container, viewer) {
+                Ok(feed) => segment(&feed, *container, file).into(),
+                Err(denied) => Problem::from(Refusal::from(denied)).into(),
+            }
         }
     }
 }
 
-fn admit(shared: &Shared, route: &Route, query: &Query, now_s: u64) -> Result<(), Problem> {
-    let access = shared.directory.access(&route.app, &route.name).ok_or(UNKNOWN_STREAM)?;
-    if access == Access::Public {
-        return Ok(());
-    }
-    sign::verify(&shared.play_key, &route.app, &route.name, query, now_s).map_err(|refusal| {
-        let (code, message) = match refusal {
-            Refusal::Missing => ("signature_missing", "this stream is private: its address must be signed"),
-            Refusal::Expired => ("signature_expired", "the signature of this address has expired"),
-            Refusal::Wrong => ("signature_wrong", "the signature does not belong to this address"),
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (status, later) = match refusal {
+            Refusal::UnknownStream => return UNKNOWN_STREAM,
+            Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, Some("1")),
+            Refusal::TooManyViewers => (StatusCode::SERVICE_UNAVAILABLE, Some("5")),
+            _ => (StatusCode::FORBIDDEN, None),
         };
-        Problem::new(StatusCode::FORBIDDEN, code, message)
-    })
+        let problem = Self::new(status, refusal.code(), refusal.message());
+        later.into_iter().fold(problem, |problem, later| problem.with(header::RETRY_AFTER, later))
+    }
 }
 
-fn live(request: &Parts, route: &Route, query: &Query) -> Answer {
+fn live(directory: &dyn Directory, request: &Parts, route: &Route, query: &Query) -> Answer {
     let (head, framing) = if is_websocket(&request.headers) {
         match handshake(request) {
             Ok(head) => (head, Framing::WebSocket),
@@ -121,8 +137,12 @@ fn live(request: &Parts, route: &Route, query: &Query) -> Answer {
             Access-Control-Allow-Origin: *\r\nConnection: close\r\n\r\n";
         (head.to_owned(), Framing::Plain)
     };
+    let seat = match directory.seat(&route.app, &route.name) {
+        Ok(seat) => seat,
+        Err(denied) => return Problem::from(Refusal::from(denied)).into(),
+    };
     let (app, name, options) = (route.app.clone(), route.name.clone(), query.options);
-    let destination = Destination::Stream { app, name, options, framing };
+    let destination = Destination::Stream { app, name, options, framing, seat };
     Answer::TakeOver(TakeOver { head: head.into(), destination })
 }
 
@@ -162,24 +182,25 @@ fn handshake(request: &Parts) -> Result<String, Problem> {
     ))
 }
 
-/// The same number for all requests of one HLS player, as far as address, player and signature tell.
+/// The same number for all requests of one HLS player, as far as address, player, signature and token tell.
 fn viewer(peer: SocketAddr, headers: &HeaderMap, query: &Query) -> u64 {
     let mut hasher = DefaultHasher::new();
     peer.ip().hash(&mut hasher);
     headers.get(header::USER_AGENT).map(http::HeaderValue::as_bytes).hash(&mut hasher);
     query.sign.hash(&mut hasher);
+    query.token.hash(&mut hasher);
+    headers.get(TOKEN).map(http::HeaderValue::as_bytes).hash(&mut hasher);
     hasher.finish()
 }
 
-async fn playlist(feed: Option<Feed>, query: &Query) -> Result<Response<Body>, Problem> {
-    let mut feed = feed.ok_or(UNKNOWN_STREAM)?;
+async fn playlist(mut feed: Feed, query: &Query) -> Result<Response<Body>, Problem> {
     let first = feed.window.wait_for(Option::is_some);
     let window: Option<Arc<Window>> = match tokio::time::timeout(PATIENCE, first).await {
         Ok(Ok(window)) => window.clone(),
         Ok(Err(_)) => return Err(UNKNOWN_STREAM),
         Err(_) => None,
     };
-    let text = window.ok_or_else(no_segment_yet)?.playlist(&query.signature());
+    let text = window.ok_or_else(no_segment_yet)?.playlist(&query.right());
     feed.bytes_out.fetch_add(text.len() as u64, Ordering::Relaxed);
     Ok(reply::media("application/vnd.apple.mpegurl", 0, reply::full(text)))
 }
@@ -190,8 +211,7 @@ fn no_segment_yet() -> Problem {
     problem.with(header::RETRY_AFTER, "2")
 }
 
-fn segment(feed: Option<Feed>, container: Container, file: &str) -> Result<Response<Body>, Problem> {
-    let feed = feed.ok_or(UNKNOWN_STREAM)?;
+fn segment(feed: &Feed, container: Container, file: &str) -> Result<Response<Body>, Problem> {
     let data = feed.window.borrow().as_ref().and_then(|window| window.resource(file));
     let message = "this segment is not there any more";
     let gone = Problem::new(StatusCode::NOT_FOUND, "segment_not_found", message);

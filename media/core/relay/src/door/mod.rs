@@ -8,6 +8,7 @@ mod directory;
 mod media;
 mod proxy;
 mod reply;
+pub mod rights;
 pub mod route;
 pub mod sign;
 mod socket;
@@ -32,7 +33,7 @@ use tokio::{
     task::JoinSet,
 };
 
-pub use directory::{Access, Directory, Feed, Framing, Viewer};
+pub use directory::{Access, Answer, Denied, Directory, Feed, Framing, Question, Seat, Viewer};
 
 /// Connections that hyper holds at a time; one more is answered 503. Viewers of live streams do not count.
 const CONNECTIONS_MAX: usize = 4096;

@@ -1,6 +1,6 @@
 //! Which request is for media, and what it asks for. Pure: text in, values out.
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use wire::{
     flv::{FlvOptions, H265},
     hls::Container,
@@ -35,6 +35,8 @@ pub struct Query {
     pub expires: Option<u64>,
     /// The signature as it was sent.
     pub sign: Option<String>,
+    /// A token that the application may know, decoded.
+    pub token: Option<String>,
     /// The form of FLV.
     pub options: FlvOptions,
 }
@@ -70,6 +72,7 @@ impl Query {
             match key {
                 "expires" => read.expires = value.parse().ok(),
                 "sign" => read.sign = decode(value),
+                "token" => read.token = percent_decode_str(value).decode_utf8().ok().map(Into::into),
                 "codec" if value == "12" => read.options.h265 = H265::Codec12,
                 "audio" if value == "0" => read.options.audio = false,
                 _ => {}
@@ -78,14 +81,16 @@ impl Query {
         read
     }
 
-    /// The signature's part of the query again, to be repeated in the addresses of segments; empty if there is none.
-    /// It holds nothing but digits and base64url, whatever was sent.
-    pub fn signature(&self) -> String {
+    /// What gives the right to play, again as a query, to be repeated in the addresses of segments; empty if there is
+    /// nothing. It holds nothing but what a query may hold, whatever was sent.
+    pub fn right(&self) -> String {
         let is_plain =
             |text: &&String| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         match (self.expires, self.sign.as_ref().filter(is_plain)) {
             (Some(expires), Some(sign)) => format!("expires={expires}&sign={sign}"),
-            _ => String::new(),
+            _ => self.token.as_ref().map_or_else(String::new, |token| {
+                format!("token={}", utf8_percent_encode(token, NON_ALPHANUMERIC))
+            }),
         }
     }
 }
@@ -132,9 +137,11 @@ mod tests {
     fn a_query_is_read_and_its_signature_repeated() {
         let query = Query::parse("codec=12&x&expires=17&audio=0&sign=aB-_9&y=1");
         let options = FlvOptions { h265: H265::Codec12, audio: false };
-        assert_eq!(query, Query { expires: Some(17), sign: Some("aB-_9".into()), options });
-        assert_eq!(query.signature(), "expires=17&sign=aB-_9");
+        assert_eq!(query, Query { expires: Some(17), sign: Some("aB-_9".into()), token: None, options });
+        assert_eq!(query.right(), "expires=17&sign=aB-_9");
         assert_eq!(Query::parse("expires=-1&sign=&codec=13"), Query::default());
-        assert_eq!(Query::parse("expires=17&sign=%22%0A").signature(), "");
+        assert_eq!(Query::parse("expires=17&sign=%22%0A").right(), "");
+        let query = Query::parse("token=a%2Bb%0A");
+        assert_eq!((query.token.as_deref(), query.right().as_str()), (Some("a+b\n"), "token=a%2Bb%0A"));
     }
 }

@@ -14,7 +14,7 @@ use wire::flv::FlvOptions;
 
 use super::{
     Shared,
-    directory::{Framing, Viewer},
+    directory::{Framing, Seat, Viewer},
 };
 
 /// How long a client may take for the answer's head.
@@ -30,7 +30,7 @@ pub(super) struct TakeOver {
 /// Who gets the socket.
 pub(super) enum Destination {
     /// A live stream.
-    Stream { app: String, name: String, options: FlvOptions, framing: Framing },
+    Stream { app: String, name: String, options: FlvOptions, framing: Framing, seat: Seat },
     /// A WebSocket of the server behind the door.
     Upstream(Upgraded),
 }
@@ -65,9 +65,9 @@ pub(super) async fn hand_over(
     match take_over.destination {
         // RFC 6455 §4.1: a client sends no frame before it read the answer. Plain clients have nothing to say at all.
         Destination::Stream { framing: Framing::WebSocket, .. } if !early.is_empty() => Ok(()),
-        Destination::Stream { app, name, options, framing } => {
+        Destination::Stream { app, name, options, framing, seat } => {
             let socket = stream.into_std()?;
-            shared.directory.attach(&app, &name, Viewer { socket, peer, options, framing });
+            shared.directory.attach(&app, &name, Viewer { socket, peer, options, framing, seat });
             Ok(())
         }
         Destination::Upstream(upgraded) => {

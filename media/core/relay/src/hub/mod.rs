@@ -135,7 +135,7 @@ impl Hub {
         let settled = self.settled(turn.now);
         let outlet = self.outlets[number]
             .get_or_insert_with(|| Box::new(Outlet::new(wanted.options, self.bytes_max, &self.cache)));
-        let viewer = Viewer::new(turn.now, wanted.socket, wanted.framing == Framing::WebSocket);
+        let viewer = Viewer::new(turn.now, wanted.socket, wanted.seat, wanted.framing == Framing::WebSocket);
         let (key, step) = outlet.add(turn.now, viewer, settled);
         turn.metrics.viewers.add(1);
         let gone = !step.gone.is_empty();

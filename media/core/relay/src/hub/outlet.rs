@@ -132,7 +132,7 @@ mod tests {
     use wire::media::{Kind, Ticks, Tracks, VideoCodec, VideoTrack};
 
     use super::*;
-    use crate::clock;
+    use crate::{clock, door::Seat};
 
     const GOP: u8 = 10;
 
@@ -194,13 +194,17 @@ mod tests {
         pictures
     }
 
+    fn viewer(now: Instant, socket: TcpStream, websocket: bool) -> Viewer {
+        Viewer::new(now, socket, Seat::new(&Arc::default()), websocket)
+    }
+
     #[test]
     fn a_slow_viewer_goes_on_at_a_key_frame_and_memory_is_bounded() {
         let (server, mut client) = pair();
         let (mut outlet, tracks, start) = (outlet(), tracks(), clock::now());
         let mut skips = 0;
         outlet.handle_unit(start, &picture(&tracks, 0, 50_000), true);
-        let (key, _) = outlet.add(start, Viewer::new(start, server, false), true);
+        let (key, _) = outlet.add(start, viewer(start, server, false), true);
         for number in 1..250 {
             let now = start + Duration::from_millis(40) * u32::from(number);
             let step = outlet.handle_unit(now, &picture(&tracks, number, 50_000), true);
@@ -233,7 +237,7 @@ mod tests {
     fn a_viewer_that_takes_nothing_is_closed() {
         let (server, _client) = pair();
         let (mut outlet, tracks, start) = (outlet(), tracks(), clock::now());
-        outlet.add(start, Viewer::new(start, server, false), true);
+        outlet.add(start, viewer(start, server, false), true);
         for number in 0..100 {
             outlet.handle_unit(start, &picture(&tracks, number, 100_000), true);
         }
@@ -245,7 +249,7 @@ mod tests {
     fn a_viewer_of_nothing_is_closed_later() {
         let (server, _client) = pair();
         let (mut outlet, start) = (outlet(), clock::now());
-        outlet.add(start, Viewer::new(start, server, false), true);
+        outlet.add(start, viewer(start, server, false), true);
         assert!(outlet.check(start + Duration::from_secs(29)).gone.is_empty());
         assert_eq!(outlet.check(start + Duration::from_secs(30)).gone, [(0, Gone::Stalled)]);
     }
@@ -255,7 +259,7 @@ mod tests {
         let (server, mut client) = pair();
         let (mut outlet, tracks, start) = (outlet(), tracks(), clock::now());
         outlet.handle_unit(start, &picture(&tracks, 0, 1000), true);
-        let (key, _) = outlet.add(start, Viewer::new(start, server, true), true);
+        let (key, _) = outlet.add(start, viewer(start, server, true), true);
         let mut head = [0; 4];
         client.read_exact(&mut head).unwrap();
         assert_eq!((head[0], head[1]), (0x82, 126));
@@ -281,7 +285,7 @@ mod tests {
         let (server, mut client) = pair();
         let (mut outlet, old, start) = (outlet(), tracks(), clock::now());
         outlet.handle_unit(start, &picture(&old, 0, 200_000), true);
-        let (key, _) = outlet.add(start, Viewer::new(start, server, false), true);
+        let (key, _) = outlet.add(start, viewer(start, server, false), true);
         let mut other = (*old).clone();
         other.video.as_mut().unwrap().width = 640;
         let new = Arc::new(other);

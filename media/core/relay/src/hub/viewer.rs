@@ -20,6 +20,7 @@ use wire::{
 };
 
 use super::ring::{Entry, Ring};
+use crate::door::Seat;
 
 /// Not a byte taken for so long, though some wait: the viewer is closed.
 const STALL: Duration = Duration::from_secs(10);
@@ -59,6 +60,7 @@ struct Begun {
 /// One viewer.
 pub(crate) struct Viewer {
     socket: TcpStream,
+    _seat: Seat,
     framing: Framing,
     begun: Option<Begun>,
     /// Number of the next chunk; `None` until a beginning was found.
@@ -81,10 +83,11 @@ pub(crate) struct Written {
 }
 
 impl Viewer {
-    pub(crate) fn new(now: Instant, socket: TcpStream, websocket: bool) -> Self {
+    pub(crate) fn new(now: Instant, socket: TcpStream, seat: Seat, websocket: bool) -> Self {
         let framing = if websocket { Framing::WebSocket(Box::default()) } else { Framing::Plain };
         Self {
             socket,
+            _seat: seat,
             framing,
             begun: None,
             next: None,

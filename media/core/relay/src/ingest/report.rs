@@ -1,6 +1,6 @@
 //! A stream's figures, gathered when somebody asks.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::collections::BTreeMap;
 
 use wire::media::{AudioCodec, Tracks, VideoCodec};
 
@@ -21,7 +21,7 @@ impl Stream {
             peer: None,
             ssrc: None,
             payload: None,
-            private: self.entry.private.load(Ordering::Relaxed),
+            private: self.entry.rights.get().private,
             opened_ms: self.entry.opened_ms,
             first_packet_ms: self.firsts.packet_ms,
             first_key_frame_ms: self.firsts.key_frame_ms,

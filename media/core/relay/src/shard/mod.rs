@@ -436,11 +436,9 @@ fn ssrc_of(data: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
-
     use super::*;
     use crate::{
-        config::Transport,
+        config::{PlayRights, Transport},
         feeds::Feeds,
         ingest::{Expected, Sockets},
         table::Entry,
@@ -457,7 +455,7 @@ mod tests {
                 shared: false,
                 port: 0,
                 shard: place.shard,
-                private: AtomicBool::new(false),
+                rights: PlayRights::default().into(),
                 opened_ms: 0,
                 feeds: Feeds::default(),
             })

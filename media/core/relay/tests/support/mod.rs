@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use relay::{Config, Core, Event, EventKind, OpenReceiver, Opened, StreamStats, Transport};
+use relay::{Config, Core, Event, EventKind, OpenReceiver, Opened, PlayRights, StreamStats, Transport};
 
 pub const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 pub const SSRC: u32 = 0x06DA_C2C1;
@@ -46,7 +46,7 @@ impl Relay {
             peer: Some(LOOPBACK.into()),
             any_peer: false,
             hold: Duration::from_millis(200),
-            private: false,
+            rights: PlayRights { private: false, ..PlayRights::default() },
         }
     }
 

@@ -1,0 +1,139 @@
+//! Who may play: a public stream everybody, a private one the bearer of a signed address, or of a token that the
+//! application knows.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{
+    directory::{Access, Answer, Denied, Directory, Question},
+    route::Query,
+    sign,
+};
+
+/// A longer token is refused unasked.
+const TOKEN_MAX: usize = 8192;
+
+/// What somebody who wants to play shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// First part of the stream's name.
+    pub app: &'a str,
+    /// Second part of the stream's name.
+    pub name: &'a str,
+    /// Where the viewer is.
+    pub peer: SocketAddr,
+    /// How it wants to play: `http-flv`, `ws-flv`, `hls`, `rtmp`.
+    pub protocol: &'static str,
+    /// The query of its address.
+    pub query: &'a Query,
+    /// The token that it sent beside its address; else the query's counts.
+    pub token: Option<&'a str>,
+    /// It asks again with every segment: an answer may be some seconds old.
+    pub again: bool,
+}
+
+/// Why somebody may not play, or not now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such stream.
+    UnknownStream,
+    /// The stream is private, and neither a signature nor a token was shown.
+    SignatureMissing,
+    /// The signature's time is over.
+    SignatureExpired,
+    /// The signature is of another stream, time or generation.
+    SignatureWrong,
+    /// The application refused the token.
+    TokenRefused,
+    /// The application did not say in time whether the token is good.
+    TokenUnchecked,
+    /// Too many tokens are being checked now.
+    Busy,
+    /// The stream has all the viewers it may have.
+    TooManyViewers,
+}
+
+impl Refusal {
+    /// A word for programs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::UnknownStream => "stream_not_found",
+            Self::SignatureMissing => "signature_missing",
+            Self::SignatureExpired => "signature_expired",
+            Self::SignatureWrong => "signature_wrong",
+            Self::TokenRefused => "token_refused",
+            Self::TokenUnchecked => "token_unchecked",
+            Self::Busy => "busy",
+            Self::TooManyViewers => "too_many_viewers",
+        }
+    }
+
+    /// A sentence for people.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::UnknownStream => "there is no such stream at the moment",
+            Self::SignatureMissing => {
+                "this stream is private: its address must be signed, or a token be shown"
+            }
+            Self::SignatureExpired => "the signature of this address has expired",
+            Self::SignatureWrong => "the signature does not belong to this address, or was revoked",
+            Self::TokenRefused => "this token does not let its bearer play this stream",
+            Self::TokenUnchecked => "the token could not be checked in time",
+            Self::Busy => "too many tokens are being checked now",
+            Self::TooManyViewers => "the stream has as many viewers as it may have",
+        }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Gone => Self::UnknownStream,
+            Denied::Full => Self::TooManyViewers,
+        }
+    }
+}
+
+impl From<sign::Refusal> for Refusal {
+    fn from(refusal: sign::Refusal) -> Self {
+        match refusal {
+            sign::Refusal::Missing => Self::SignatureMissing,
+            sign::Refusal::Expired => Self::SignatureExpired,
+            sign::Refusal::Wrong => Self::SignatureWrong,
+        }
+    }
+}
+
+/// Whether `claim` gives the right to play at `now_s` (UNIX seconds); waits for the application at most `patience`.
+/// A place among the viewers is another matter: see [`Directory::seat`].
+pub async fn admit(
+    directory: &dyn Directory,
+    key: &[u8],
+    claim: &Claim<'_>,
+    now_s: u64,
+    patience: Duration,
+) -> Result<(), Refusal> {
+    let Claim { app, name, peer, protocol, query, again, .. } = *claim;
+    let generation = match directory.access(app, name).ok_or(Refusal::UnknownStream)? {
+        Access::Public => return Ok(()),
+        Access::Private { generation } => generation,
+    };
+    let Err(refusal) = sign::verify(key, app, name, generation, query, now_s) else { return Ok(()) };
+    let token = claim.token.or(query.token.as_deref()).filter(|token| !token.is_empty());
+    let Some(token) = token else { return Err(refusal.into()) };
+    if token.len() > TOKEN_MAX {
+        return Err(Refusal::TokenRefused);
+    }
+    let question = Question { app, name, peer, protocol, token, again };
+    let allowed = match directory.ask(&question) {
+        Answer::Known(allowed) => allowed,
+        Answer::Unknown => return Err(Refusal::UnknownStream),
+        Answer::Busy => return Err(Refusal::Busy),
+        Answer::Later(answer) => match timeout(patience, answer).await {
+            Ok(Ok(allowed)) => allowed,
+            Ok(Err(_)) | Err(_) => return Err(Refusal::TokenUnchecked),
+        },
+    };
+    if allowed { Ok(()) } else { Err(Refusal::TokenRefused) }
+}
