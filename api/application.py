@@ -23,7 +23,11 @@ from api.errors import handle
 from api.health import HealthController
 from api.operator.controllers import OperatorController
 from api.operator.diagnosis import DiagnosisController
+from api.operator.groups import GroupController
 from api.operator.keys import AccessKeyController
+from api.operator.me import MeController
+from api.operator.projects import ProjectController
+from api.operator.users import UserController
 from api.services import Gateway
 from api.vis.common import page
 from api.vis.credentials import CredentialController
@@ -62,7 +66,15 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
         ),
         Router(
             path="/gb/v1",
-            route_handlers=[OperatorController, DiagnosisController, AccessKeyController],
+            route_handlers=[
+                OperatorController,
+                DiagnosisController,
+                AccessKeyController,
+                MeController,
+                UserController,
+                GroupController,
+                ProjectController,
+            ],
             middleware=[Gate(gateway)],
         ),
     ]

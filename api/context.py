@@ -8,13 +8,19 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from api.services import Gateway
-from gateway.accounts.model import Access, User
+from gateway.accounts.model import Access, Role, User
 
 Authorised = Request[User, Access, State]
 """A request that came through the gate."""
 
 SCOPED: Final = {"scoped": True}
 """Option of handlers that keep to `request.auth.scope`, and so may serve users who are restricted to some devices."""
+
+
+def needs(role: Role) -> dict[str, Any]:
+    """Options of handlers that only users of this role, or one that may do more, get to."""
+    return {"needs": role}
+
 
 OWN: Final = {"own": True}
 """Option of handlers that touch nothing but what is the caller's own (password, tokens, keys): viewers may use them."""

@@ -83,6 +83,7 @@ STATUS: Final[Mapping[str, int]] = {
 CODES: Final[Mapping[type[GatewayError], str]] = {
     accounts.TokenError: "VIS.0001",
     accounts.LoginError: "VIS.0001",
+    accounts.PasswordError: "VIS.0106",
     accounts.ForbiddenError: "VIS.0006",
     accounts.NotSubscribedError: "VIS.0004",
     accounts.AlreadySubscribedError: "VIS.0018",

@@ -8,8 +8,11 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from gateway.access.service import AccessStrategies
+from gateway.accounts.groups import Groups
 from gateway.accounts.keys import AccessKeys
+from gateway.accounts.projects import Projects
 from gateway.accounts.service import Accounts
+from gateway.accounts.users import Users
 from gateway.credentials.push_keys import PushKeys
 from gateway.credentials.service import Credentials
 from gateway.devices.model import Channel, ChannelId, Device, DeviceId, StateEvent
@@ -86,6 +89,9 @@ class Gateway:
 
     accounts: Accounts
     keys: AccessKeys
+    users: Users
+    projects: Projects
+    groups: Groups
     credentials: Credentials
     push_keys: PushKeys
     devices: Devices

@@ -20,9 +20,13 @@ from prometheus_client.process_collector import ProcessCollector
 from gateway.access.rules import Settled
 from gateway.access.service import AccessStrategies
 from gateway.access.slices import AccessSlice
+from gateway.accounts.groups import Groups
 from gateway.accounts.keys import AccessKeys
+from gateway.accounts.passwords import Passwords
+from gateway.accounts.projects import Projects
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts, FirstStart
+from gateway.accounts.users import Users
 from gateway.background import Background
 from gateway.clock import utc_now
 from gateway.credentials.push_keys import PushKeys
@@ -85,6 +89,9 @@ class App:
     taps: Taps
     accounts: Accounts
     keys: AccessKeys
+    users: Users
+    projects: Projects
+    groups: Groups
     credentials: Credentials
     push_keys: PushKeys
     devices: Devices
@@ -130,11 +137,13 @@ class App:
             pruner = HistoryPruner(store, utc_now, days=settings.statistics.history_days)
             background.spawn(pruner.run(), "prune the history")
             quotas = Quotas(settings.accounts.quotas)
+            passwords = Passwords()
             accounts = Accounts(
                 store,
                 quotas,
                 token_life=timedelta(seconds=settings.accounts.token_life),
                 subscription_required=settings.accounts.subscription_required,
+                passwords=passwords,
             )
             keys = AccessKeys(store, started_at=utc_now())
             await keys.load(utc_now())
@@ -165,6 +174,9 @@ class App:
                 taps=Taps(relay),
                 accounts=accounts,
                 keys=keys,
+                users=Users(store, passwords),
+                projects=Projects(store, quotas),
+                groups=Groups(store),
                 credentials=Credentials(store, quotas),
                 push_keys=PushKeys(store, quotas),
                 devices=Devices(store, quotas, domain=settings.sip.id[:10], deleted=deleted),

@@ -26,8 +26,9 @@ class Gate(ASGIMiddleware):
     With a project in the path it must be the token's; a signed request enters that project, or the one that
     X-Project-Id names, or else the user's own. `subscribed`: the project must have subscribed, where the settings ask
     for that. Options of handlers (`api.context`): `without_token` ones are open to everybody, `OWN` ones to viewers
-    too. A user who is restricted to some devices gets only to handlers with the option `SCOPED`: they promise to ask
-    for nothing but what is in `request.auth.scope`. What somebody forgets to say so of is shut, not open.
+    too, those that `needs` a role only to users who have it. A user who is restricted to some devices gets only to
+    handlers with the option `SCOPED`: they promise to ask for nothing but what is in `request.auth.scope`. What
+    somebody forgets to say so of is shut, not open.
     """
 
     scopes = (ScopeType.HTTP,)
@@ -70,6 +71,9 @@ class Gate(ASGIMiddleware):
 
     def _check(self, scope: Scope, access: Access) -> None:
         option: dict[str, Any] = scope["route_handler"].opt
+        needed = option.get("needs", Role.VIEWER)
+        if not access.role.includes(needed):
+            raise ForbiddenError(f"only users who are {needed} of the project may do this")
         if access.role is Role.VIEWER and scope.get("method") not in READING and not option.get("own"):
             raise ForbiddenError("a viewer may only read")
         if access.scope.is_restricted and not (option.get("scoped") or option.get("own")):

@@ -9,8 +9,7 @@ from litestar import Controller, delete, get, put
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
-from api.context import SCOPED, Authorised, Services
-from gateway.accounts.errors import ForbiddenError
+from api.context import SCOPED, Authorised, Services, needs
 from gateway.accounts.model import Role
 from gateway.devices.errors import NotInvitedError
 from gateway.devices.model import Device
@@ -194,7 +193,7 @@ class DiagnosisController(Controller):
         "/channels/{device_id:str}/{channel_id:str}/packets",
         summary="What comes to a channel's port, as a pcap file that is written meanwhile",
         media_type="application/vnd.tcpdump.pcap",
-        opt=SCOPED,
+        opt={**SCOPED, **needs(Role.OPERATOR)},
     )
     async def packets(
         self,
@@ -205,7 +204,6 @@ class DiagnosisController(Controller):
         seconds: Annotated[float, QueryParameter(gt=0, le=SECONDS_MAX)] = 5.0,
     ) -> Stream:
         """Link type 101 (raw IP): addresses and ports are those of the stream, the headers around them are made up."""
-        _operators_only(request)
         channel = await gateway.devices.channel(request.auth.scope, device_id, channel_id)
         view = gateway.invitations.look(channel.device_id, channel.channel_id)
         if view is None or view.receiver is None:
@@ -231,9 +229,12 @@ class DiagnosisController(Controller):
             ),
         )
 
-    @get("/strangers", summary="Who asks to be registered with an id that nobody provisioned")
+    @get(
+        "/strangers",
+        summary="Who asks to be registered with an id that nobody provisioned",
+        opt=needs(Role.OPERATOR),
+    )
     async def strangers(self, request: Authorised, gateway: Services) -> StrangersView:
-        _operators_only(request)
         found = gateway.diagnoses.strangers()
         return StrangersView(strangers=msgspec.convert(found, list[RefusedView], from_attributes=True))
 
@@ -243,9 +244,12 @@ class DiagnosisController(Controller):
         gateway.traces.start(device.device_id)
         return _trace(gateway, device)
 
-    @get("/devices/{device_id:str}/trace", summary="The SIP messages that were kept of a device", opt=SCOPED)
+    @get(
+        "/devices/{device_id:str}/trace",
+        summary="The SIP messages that were kept of a device",
+        opt={**SCOPED, **needs(Role.OPERATOR)},
+    )
     async def trace(self, request: Authorised, gateway: Services, device_id: FromPath[str]) -> TraceView:
-        _operators_only(request)
         return _trace(gateway, await _device(request, gateway, device_id))
 
     @delete("/devices/{device_id:str}/trace", summary="Stop keeping them, and forget them", opt=SCOPED)
@@ -255,12 +259,6 @@ class DiagnosisController(Controller):
 
 async def _device(request: Authorised, gateway: Services, device_id: str) -> Device:
     return await gateway.devices.device(request.auth.scope, device_id)
-
-
-def _operators_only(request: Authorised) -> None:
-    """Reading alone does not show that this is no business of viewers."""
-    if request.auth.role is Role.VIEWER:
-        raise ForbiddenError("only operators and administrators may see this")
 
 
 def _diagnosis(diagnosis: Diagnosis) -> DiagnosisView:

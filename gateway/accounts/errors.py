@@ -15,6 +15,10 @@ class ForbiddenError(GatewayError):
     """The user may not do this, or not in this project."""
 
 
+class PasswordError(GatewayError):
+    """The password given as the present one is another."""
+
+
 class AlreadySubscribedError(ConflictError):
     """The project has subscribed before."""
 

@@ -3,6 +3,7 @@
 import secrets
 import string
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -106,7 +107,7 @@ class AccessKeys:
         access = await self._store.accounts.access(key.user_id, project_id=project_id)
         if access is None:
             raise ForbiddenError("the user may not enter this project")
-        return access
+        return replace(access, proof=f"key {key.key_id}")
 
 
 def _random(letters: str, length: int) -> str:

@@ -14,6 +14,11 @@ class Role(StrEnum):
     OPERATOR = "operator"
     VIEWER = "viewer"
 
+    def includes(self, other: "Role") -> bool:
+        """Whether this role may do all that the other may."""
+        order = list(Role)
+        return order.index(self) <= order.index(other)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
@@ -50,6 +55,8 @@ class Access:
     role: Role
     groups: frozenset[str] | None = None
     """The device groups that the user is restricted to; None: all devices of the project."""
+    proof: str = ""
+    """How it was proved, as the audit log tells it: `token` or `key`, and its id."""
 
     @property
     def scope(self) -> Scope:
@@ -76,3 +83,28 @@ class AccessKey:
     created_at: datetime
     last_used_at: datetime | None
     """To the minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenNote:
+    """A token as its user may see it: all but the token."""
+
+    token_id: str
+    """The beginning of its digest."""
+    project_name: str
+    issued_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceGroup:
+    """Devices of a project that users may be restricted to."""
+
+    group_id: str
+    """32 hex digits."""
+    project_id: str
+    name: str
+    description: str
+    created_at: datetime
+    devices: int = 0
+    """How many are in it."""

@@ -1,6 +1,5 @@
 """Users, projects and tokens: who may come in."""
 
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +10,14 @@ from gateway.accounts.errors import AlreadySubscribedError, ForbiddenError, Logi
 from gateway.accounts.model import Access, Project, Role, Token, User
 from gateway.accounts.passwords import Passwords, generate
 from gateway.accounts.quotas import Quotas
-from gateway.errors import InvalidError, NotFoundError
+from gateway.accounts.rules import check_project_name, check_user_name, chosen_password
+from gateway.errors import NotFoundError
 from gateway.store import Store
+from gateway.store.accounts import token_proof
 from gateway.store.secrets import digest
 
 FIRST_PROJECT: Final = "default"
-NAME: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
-PROJECT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""It is the first part of play addresses."""
 TOKEN_BYTES: Final = 48
-PASSWORD_MIN: Final = 8
-PASSWORD_MAX: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,7 @@ class Accounts:
         project = await self._store.accounts.project_named(project_name)
         if project is None:
             raise NotFoundError("project", project_name)
-        chosen = _checked(password)
+        chosen = chosen_password(password)
         user = _user(name, project.project_id, at)
         await self._store.accounts.add_user(user, role, await self._passwords.hash(chosen))
         return chosen
@@ -126,14 +122,17 @@ class Accounts:
         return await self._store.accounts.members(project_id)
 
     async def set_password(self, name: str, password: str | None) -> str:
-        """Changes the password, random unless given, and takes back the user's tokens. InvalidError, NotFoundError."""
-        chosen = _checked(password)
+        """Changes the password, random unless given; takes back the user's tokens, disables the keys.
+
+        InvalidError, NotFoundError.
+        """
+        chosen = chosen_password(password)
         await self._store.accounts.set_password((await self._named(name)).user_id, await self._passwords.hash(chosen))
         return chosen
 
     async def delete_user(self, name: str) -> None:
-        """NotFoundError."""
-        await self._store.accounts.delete_user((await self._named(name)).user_id)
+        """NotFoundError; ConflictError for the last administrator of a project."""
+        await self._store.members.delete_user((await self._named(name)).user_id)
 
     async def log_in(
         self, name: str, password: str, at: datetime, *, project_id: str | None = None, project_name: str | None = None
@@ -162,15 +161,16 @@ class Accounts:
         raise NotFoundError("operator of project", project_id)
 
     async def _issue(self, access: Access, at: datetime) -> tuple[str, Token]:
+        text = secrets.token_urlsafe(TOKEN_BYTES)
         token = Token(
             user=access.user,
             project=access.project,
             role=access.role,
             groups=access.groups,
+            proof=token_proof(digest(text)),
             issued_at=at,
             expires_at=at + self._token_life,
         )
-        text = secrets.token_urlsafe(TOKEN_BYTES)
         await self._store.accounts.add_token(digest(text), token)
         return text, token
 
@@ -194,20 +194,12 @@ class Accounts:
 
 
 def _project(name: str, at: datetime) -> Project:
-    if not PROJECT_NAME.fullmatch(name):
-        raise InvalidError("name", "1 to 64 letters, digits, - and _, of which the first is a letter or digit")
+    check_project_name(name)
     return Project(project_id=secrets.token_hex(16), name=name, created_at=at, subscribed_at=None, quotas={})
 
 
 def _user(name: str, project_id: str, at: datetime, *, account_admin: bool = False) -> User:
-    if not NAME.fullmatch(name):
-        raise InvalidError("name", "1 to 64 letters, digits and ._@-")
+    check_user_name(name)
     return User(
         user_id=secrets.token_hex(16), name=name, project_id=project_id, created_at=at, account_admin=account_admin
     )
-
-
-def _checked(password: str | None) -> str:
-    if password is not None and not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
-        raise InvalidError("password", f"{PASSWORD_MIN} to {PASSWORD_MAX} characters")
-    return password or generate()

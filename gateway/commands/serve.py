@@ -114,6 +114,9 @@ def services(app: App) -> api.services.Gateway:
     return api.services.Gateway(
         accounts=app.accounts,
         keys=app.keys,
+        users=app.users,
+        projects=app.projects,
+        groups=app.groups,
         credentials=app.credentials,
         push_keys=app.push_keys,
         devices=app.devices,

@@ -1,5 +1,6 @@
 """Projects, users and tokens in the database."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -11,9 +12,11 @@ from gateway.accounts.model import Access, Project, Role, Token, User
 from gateway.errors import ConflictError, NotFoundError
 from gateway.store.access_tables import group_users, groups, memberships
 from gateway.store.base import Database
+from gateway.store.members import TOKEN_ID_LETTERS, shut_out
 from gateway.store.tables import projects, tokens, users
 
 EXPIRED_AT_ONCE: Final = 1_000
+ASKED_AT_ONCE: Final = 500
 
 
 class AccountStore:
@@ -51,6 +54,21 @@ class AccountStore:
             return result.rowcount == 1
 
         return await self._database.writer.run(write)
+
+    async def delete_project(self, project_id: str) -> None:
+        """Takes a project away with its groups and roles; NotFoundError, ConflictError if anything else is in it."""
+
+        async def write(connection: AsyncConnection) -> None:
+            for table in (groups, tokens, memberships):
+                await connection.execute(sa.delete(table).where(table.c.project_id == project_id))
+            result = await connection.execute(sa.delete(projects).where(projects.c.project_id == project_id))
+            if result.rowcount == 0:
+                raise NotFoundError("project", project_id)
+
+        try:
+            await self._database.writer.run(write)
+        except sa.exc.IntegrityError as error:
+            raise ConflictError("the project is not empty: devices, streams, credentials or users are in it") from error
 
     async def set_quotas(self, project_id: str, quotas: dict[str, int]) -> None:
         """Replaces the project's own quotas; NotFoundError if there is none such."""
@@ -132,11 +150,15 @@ class AccountStore:
             query = query.where(_scope.c.project_id == project_id)
         if project_name is not None:
             query = query.where(_scope.c.name == project_name)
-        row = await self._database.first(query)
-        return None if row is None else Access(**await self._access(row))
+        for row, found in await self._with_groups(query.limit(1)):
+            return Access(**_access(row, found))
+        return None
 
-    async def members(self, project_id: str | None = None) -> Sequence[Access]:
-        """Who may do what in a project, or in all, in the order in which they were let in; the disabled too."""
+    async def members(self, project_id: str | None = None, *, name: str | None = None) -> Sequence[Access]:
+        """Who may do what in a project, or in all, in the order in which they were let in; the disabled too.
+
+        `name`: this user alone.
+        """
         query = (
             sa.select(*_ACCESS)
             .select_from(_entered)
@@ -146,23 +168,30 @@ class AccountStore:
         )
         if project_id is not None:
             query = query.where(_entered.c.project_id == project_id)
-        return [Access(**await self._access(row)) for row in await self._database.all(query)]
+        if name is not None:
+            query = query.where(_holder.c.name == name)
+        return [Access(**_access(row, found)) for row, found in await self._with_groups(query)]
 
-    async def _access(self, row: sa.Row[Any]) -> dict[str, Any]:
-        """The fields of an Access; groups are asked for only where the user is restricted to some."""
-        user, project = _user(row, "holder_"), _project(row, "scope_")
-        found = None
-        if row.entered_restricted:
-            query = (
-                sa.select(group_users.c.group_id)
+    async def _with_groups(self, query: sa.Select[Any]) -> Sequence[tuple[sa.Row[Any], frozenset[str] | None]]:
+        """Rows with what the user is restricted to; groups are asked for only if somebody is restricted at all."""
+        rows = await self._database.all(query)
+        restricted = sorted({row.holder_user_id for row in rows if row.entered_restricted})
+        given = defaultdict[tuple[str, str], set[str]](set)
+        for start in range(0, len(restricted), ASKED_AT_ONCE):
+            wanted = (
+                sa.select(group_users.c.user_id, groups.c.project_id, groups.c.group_id)
                 .join(groups, groups.c.group_id == group_users.c.group_id)
-                .where(group_users.c.user_id == user.user_id, groups.c.project_id == project.project_id)
+                .where(group_users.c.user_id.in_(restricted[start : start + ASKED_AT_ONCE]))
             )
-            found = frozenset(row.group_id for row in await self._database.all(query))
-        return {"user": user, "project": project, "role": Role(row.entered_role), "groups": found}
+            for one in await self._database.all(wanted):
+                given[one.user_id, one.project_id].add(one.group_id)
+        return [
+            (row, frozenset(given[row.holder_user_id, row.scope_project_id]) if row.entered_restricted else None)
+            for row in rows
+        ]
 
     async def set_password(self, user_id: str, password_hash: str) -> None:
-        """Changes the password and takes back every token of the user; NotFoundError."""
+        """Changes the password, takes back every token of the user and disables the keys; NotFoundError."""
 
         async def write(connection: AsyncConnection) -> None:
             result = await connection.execute(
@@ -170,17 +199,7 @@ class AccountStore:
             )
             if result.rowcount == 0:
                 raise NotFoundError("user", user_id)
-            await connection.execute(sa.delete(tokens).where(tokens.c.user_id == user_id))
-
-        await self._database.writer.run(write)
-
-    async def delete_user(self, user_id: str) -> None:
-        """Takes the user and all tokens away; NotFoundError."""
-
-        async def write(connection: AsyncConnection) -> None:
-            result = await connection.execute(sa.delete(users).where(users.c.user_id == user_id))
-            if result.rowcount == 0:
-                raise NotFoundError("user", user_id)
+            await shut_out(connection, user_id)
 
         await self._database.writer.run(write)
 
@@ -214,10 +233,10 @@ class AccountStore:
             )
             .where(tokens.c.digest == digest, _holder.c.enabled)
         )
-        row = await self._database.first(query)
-        if row is None:
-            return None
-        return Token(**await self._access(row), issued_at=row.issued_at, expires_at=row.expires_at)
+        for row, found in await self._with_groups(query.limit(1)):
+            proof = token_proof(digest)
+            return Token(**_access(row, found), proof=proof, issued_at=row.issued_at, expires_at=row.expires_at)
+        return None
 
     async def delete_token(self, digest: str) -> bool:
         """Takes a token back; False if there is none such."""
@@ -235,6 +254,11 @@ class AccountStore:
             await self._database.writer.run(write)
         except sa.exc.IntegrityError as error:
             raise ConflictError(f"{what} exists already") from error
+
+
+def token_proof(digest: str) -> str:
+    """How the audit log names a token."""
+    return f"token {digest[:TOKEN_ID_LETTERS]}"
 
 
 def _labelled(table: sa.FromClause) -> list[sa.Label[Any]]:
@@ -298,6 +322,12 @@ def _project(row: sa.Row[Any], prefix: str = "") -> Project:
         subscribed_at=found[f"{prefix}subscribed_at"],
         quotas=found[f"{prefix}quotas"],
     )
+
+
+def _access(row: sa.Row[Any], found: frozenset[str] | None) -> dict[str, Any]:
+    """The fields of an Access."""
+    role = Role(row.entered_role)
+    return {"user": _user(row, "holder_"), "project": _project(row, "scope_"), "role": role, "groups": found}
 
 
 def _user(row: sa.Row[Any], prefix: str = "") -> User:

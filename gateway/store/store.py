@@ -17,6 +17,8 @@ from gateway.store.credentials import CredentialStore
 from gateway.store.devices import DeviceStore
 from gateway.store.engine import open_engines
 from gateway.store.events import EventStore
+from gateway.store.groups import GroupStore
+from gateway.store.members import MemberStore
 from gateway.store.migrate import upgrade
 from gateway.store.packets import PacketStore
 from gateway.store.provisions import Provisions
@@ -38,6 +40,8 @@ class Store:
 
     def __init__(self, database: Database, provisions: Provisions) -> None:
         self.accounts = AccountStore(database)
+        self.members = MemberStore(database)
+        self.groups = GroupStore(database)
         self.access_keys = AccessKeyStore(database)
         self.credentials = CredentialStore(database, provisions.forget_credential)
         self.push_keys = PushKeyStore(database)

@@ -13,10 +13,13 @@ from gateway.access.errors import StrategyActiveError
 from gateway.access.rules import Settled
 from gateway.access.service import AccessStrategies
 from gateway.access.slices import AccessSlice
+from gateway.accounts.groups import Groups
 from gateway.accounts.keys import AccessKeys
 from gateway.accounts.passwords import Passwords
+from gateway.accounts.projects import Projects
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts, FirstStart
+from gateway.accounts.users import Users
 from gateway.credentials.push_keys import PushKeys
 from gateway.credentials.service import Credentials
 from gateway.devices.errors import NotInvitableError, NotInvitedError, RefreshingError
@@ -196,6 +199,9 @@ class World:
         self.gateway = Gateway(
             accounts=self.accounts,
             keys=AccessKeys(store, started_at=NOW),
+            users=Users(store, cheap),
+            projects=Projects(store, limits),
+            groups=Groups(store),
             credentials=Credentials(store, limits),
             push_keys=PushKeys(store, limits),
             devices=Devices(store, limits, domain=DOMAIN),
