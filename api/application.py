@@ -27,6 +27,7 @@ from api.operator.groups import GroupController
 from api.operator.keys import AccessKeyController
 from api.operator.me import MeController
 from api.operator.projects import ProjectController
+from api.operator.recordings import RecordingController
 from api.operator.users import UserController
 from api.services import Gateway
 from api.vis.common import page
@@ -74,6 +75,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
                 UserController,
                 GroupController,
                 ProjectController,
+                RecordingController,
             ],
             middleware=[Gate(gateway)],
         ),

@@ -54,6 +54,8 @@ from gateway.metrics import Gathered, Named
 from gateway.retention.buckets import ObjectStorage
 from gateway.retention.depot import Depot
 from gateway.retention.service import Retentions
+from gateway.retention.spool import SpoolLimits
+from gateway.retention.works import RetentionWorks
 from gateway.settings import Settings
 from gateway.statistics.packet_counter import PacketCounter
 from gateway.statistics.pruning import HistoryPruner
@@ -63,6 +65,7 @@ from gateway.store.secrets import SecretBox
 from gateway.streams.codings import Codings
 from gateway.streams.service import Streams
 from gateway.streams.sources import StreamSources
+from media._core import salvage
 from media.relay import Event, Relay
 from sip.endpoint import Endpoint
 from sip.flow import Address, Flow
@@ -99,6 +102,7 @@ class App:
     streams: Streams
     retentions: Retentions
     strategies: AccessStrategies
+    retention_works: RetentionWorks
     metrics: CollectorRegistry
     background: Background
 
@@ -122,12 +126,16 @@ class App:
             def handle_media(event: Event) -> None:
                 invitations.handle_media(event)
                 codings.handle_media(event)
+                works.recorder.handle_media(event)
 
+            works = _retention_works(settings, store, relay)
             relay.listen(handle_media)
             background = await stack.enter_async_context(Background())
             stack.push_async_callback(packets.close)
             await stack.enter_async_context(server.open(settings.sip.port))
             stack.push_async_callback(invitations.close)
+            works.start(background.spawn)
+            stack.push_async_callback(works.recorder.close)
             background.spawn(invitations.recover(), "recover calls")
             background.spawn(codings.run(), "codings of streams")
             background.spawn(server.watch(), "watch the device server")
@@ -152,8 +160,6 @@ class App:
             def deleted(device_id: DeviceId) -> None:
                 server.liveness.forget(device_id)
                 traces.stop(device_id)
-
-            depot = Depot(_object_storage(settings), settings.recordings_dir.absolute())
 
             async def applied(channel: Channel, settled: Settled, _today: Sequence[AccessSlice]) -> None:
                 invitations.hold(channel.device_id, channel.channel_id, settled.strategy.active)
@@ -189,9 +195,8 @@ class App:
                     address_life=timedelta(seconds=settings.media.address_life),
                     allow_private=settings.pull.allow_private,
                 ),
-                retentions=Retentions(
-                    store, depot.place, changed=lambda _: None, buckets=settings.retention.obs.buckets
-                ),
+                retentions=Retentions(store, works.depot.place, works.recorder, buckets=settings.retention.obs.buckets),
+                retention_works=works,
                 strategies=AccessStrategies(store, quotas, applied=applied),
                 metrics=CollectorRegistry(),
                 background=background,
@@ -230,6 +235,14 @@ class App:
                 "gateway_registrar", "What came of REGISTERs", "name", lambda: _figures(server.registrations.counters)
             ),
             Gathered("gateway_messages", "What came of MESSAGEs", "name", lambda: _figures(server.messages.counters)),
+            Named(self.retention_works.figures),
+            Gathered(
+                "gateway_retention",
+                "What was recorded, stored and deleted",
+                "name",
+                self.retention_works.counts,
+                counter=True,
+            ),
             Gathered("gateway_store", "What the store's writer counts", "name", lambda: _figures(self.store.writer)),
         ):
             self.metrics.register(collector)
@@ -260,6 +273,20 @@ def _relay(settings: Settings, secrets: SecretBox) -> Relay:
         gop_bytes_max=media.gop_bytes_max,
         hold_ms=round(rtp.hold * 1000),
         viewers_max=media.viewers_max,
+    )
+
+
+def _retention_works(settings: Settings, store: Store, relay: Relay) -> RetentionWorks:
+    retention = settings.retention
+    return RetentionWorks(
+        store,
+        relay,
+        Depot(_object_storage(settings), settings.recordings_dir.absolute()),
+        spool_root=settings.spool_dir.absolute(),
+        limits=SpoolLimits(retention.spool_bytes_max, retention.disk_free_min),
+        uploads=retention.uploads,
+        salvage=salvage,
+        clock=utc_now,
     )
 
 

@@ -71,6 +71,10 @@ class SliceList(msgspec.Struct, kw_only=True):
     entries: list[SliceBody]
 
 
+class CurrentSlice(msgspec.Struct, kw_only=True):
+    start_time: str
+
+
 class RetentionController(Controller):
     path = "/{project_id:str}/streams/{stream_name:str}/retention"
     tags = ("retention",)
@@ -90,6 +94,14 @@ class RetentionController(Controller):
             access.project, access.scope, stream_name, wish, gateway.clock(), format_=data.format
         )
         return Done()
+
+    @get("/current", summary="What is being recorded of a stream now", opt=SCOPED)
+    async def current(
+        self, project_id: FromPath[str], stream_name: FromPath[str], request: Authorised, gateway: Services
+    ) -> CurrentSlice:
+        """The slice that is being written is listed once it is finished."""
+        since = await gateway.retentions.being_written(request.auth.scope, stream_name)
+        return CurrentSlice(start_time=time(since))
 
     @get("/slices", summary="What was retained of a stream in an interval", opt=SCOPED)
     async def slices(

@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Final
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final, Protocol
 
 from gateway.accounts.model import Project
 from gateway.errors import InvalidError, NotFoundError
+from gateway.retention.cleaner import GONE_KEPT
 from gateway.retention.errors import (
     BucketDeniedError,
     BucketUnreachableError,
     H265Error,
     IntervalOrderError,
     IntervalTooLongError,
+    NotFlowingError,
     NotRetainedError,
 )
+from gateway.retention.gaps import Gap, gaps
 from gateway.retention.model import Retained, Retention, Slice, StoreType
 from gateway.retention.places import Place
 from gateway.retention.rules import Wish, settle
@@ -26,11 +30,38 @@ INTERVAL_MAX: Final = timedelta(days=7)
 LIST_MAX: Final = 100_000
 """Slices in one answer: a week of the shortest has a tenth of that."""
 
+YEARS: Final = (1970, 9998)
+"""Of days that may be asked for: all others lie beyond what a time can be."""
 PROBE_SECONDS: Final = 15
 """For a bucket to be written to before a stream is retained in it."""
 
 Places = Callable[[StoreType, str, str], Place]
 """Gives the place of a store type, a bucket and a project's id; NotAuthorisedError."""
+
+
+class RecorderView(Protocol):
+    """Who records (`gateway.retention.recorder.Recorder`)."""
+
+    def changed(self, retained: Retained) -> None:
+        """The retention of a stream is another now."""
+
+    def running_since(self, app: str, name: str) -> datetime | None:
+        """When the slice that is being written of a stream began; None if none is."""
+
+    def flows(self, app: str, name: str) -> bool:
+        """Whether anything flows of a stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class GapReport:
+    """A day of a stream, midnight to midnight in the retention's zone."""
+
+    begin: datetime
+    end: datetime
+    """Midnight, or now if that is earlier."""
+    gaps: Sequence[Gap]
+    complete: bool
+    """Slices of the day are still known; those that expired over a week ago are not."""
 
 
 class Retentions:
@@ -40,15 +71,15 @@ class Retentions:
         self,
         store: Store,
         places: Places,
+        recorder: RecorderView,
         *,
-        changed: Callable[[Retained], None],
         buckets: Mapping[str, Collection[str]] | None = None,
     ) -> None:
-        """`changed` is told of every change once it is durable. `buckets`: those that projects, by name, may use; a
+        """`recorder` is told of every change once it is durable. `buckets`: those that projects, by name, may use; a
         project that is not named may use all, and those named for others by nobody else."""
         self._store = store
         self._places = places
-        self._changed = changed
+        self._recorder = recorder
         self._buckets = buckets or {}
 
     async def set(
@@ -67,7 +98,7 @@ class Retentions:
             self._check_bucket(project, wanted.bucket)
         if wanted.state is StreamState.ACTIVE:
             await _probe(self._places(wanted.store_type, wanted.bucket, project.project_id), wanted.path)
-        self._changed(await self._store.retention.set(project.project_id, name, wish, at))
+        self._recorder.changed(await self._store.retention.set(project.project_id, name, wish, at))
 
     async def of_streams(self, stream_ids: Collection[str]) -> Mapping[str, Retention]:
         """Those of them that have a retention, by stream."""
@@ -83,9 +114,47 @@ class Retentions:
         if end - begin > INTERVAL_MAX:
             raise IntervalTooLongError(f"an interval has at most {INTERVAL_MAX.days} days")
         stream = await self._stream(scope, name)
-        if await self._store.retention.get(scope.project_id, name) is None:
-            raise NotRetainedError(f"stream {name} is not retained")
+        await self._retained(scope, name)
         return await self._store.retention.slices(stream.stream_id, begin, end, limit=LIST_MAX)
+
+    async def being_written(self, scope: Scope, name: str) -> datetime:
+        """When the slice that is being written began.
+
+        NotFoundError; NotRetainedError if the retention is not ACTIVE, NotFlowingError if nothing flows or nothing is
+        recorded of it.
+        """
+        stream = await self._stream(scope, name)
+        retained = await self._retained(scope, name)
+        if retained.retention.state is not StreamState.ACTIVE:
+            raise NotRetainedError(f"stream {name} is not retained")
+        since = self._recorder.running_since(stream.app, name)
+        if since is None or not self._recorder.flows(stream.app, name):
+            raise NotFlowingError(f"nothing of stream {name} is being recorded")
+        return since
+
+    async def gaps(self, scope: Scope, name: str, day: date, now: datetime) -> GapReport:
+        """When the stream should have been recorded on a day and was not; NotFoundError, NotRetainedError,
+        InvalidError for a day that never was."""
+        if not YEARS[0] <= day.year <= YEARS[1]:
+            raise InvalidError("day", f"in the years {YEARS[0]} to {YEARS[1]}")
+        stream = await self._stream(scope, name)
+        retention = (await self._retained(scope, name)).retention
+        midnight = datetime.combine(day, time(), retention.zone)
+        begin, end = midnight.astimezone(UTC), (midnight + timedelta(days=1)).astimezone(UTC)
+        until = max(begin, min(end, now))
+        known = retention.keep is None or end + retention.keep + GONE_KEPT > now
+        if not known or until == begin:
+            return GapReport(begin, until, (), complete=known)
+        slices = await self._store.retention.slices(stream.stream_id, begin, until, limit=LIST_MAX)
+        history = await self._store.retention.history(stream.stream_id, begin, until)
+        since = self._recorder.running_since(stream.app, name)
+        return GapReport(begin, until, gaps(history, slices, begin, until, running_since=since), complete=True)
+
+    async def _retained(self, scope: Scope, name: str) -> Retained:
+        found = await self._store.retention.get(scope.project_id, name)
+        if found is None:
+            raise NotRetainedError(f"stream {name} is not retained")
+        return found
 
     async def _stream(self, scope: Scope, name: str) -> StreamRecord:
         found = await self._store.streams.get(scope, name)

@@ -1,7 +1,7 @@
 """Retention in the database: settings of streams, recordings, slices and the history of recording."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
@@ -9,16 +9,27 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import ConflictError, NotFoundError
-from gateway.retention.model import Mark, MarkKind, Recording, Retained, Retention, Slice, SliceState, StoreType
+from gateway.retention.model import (
+    HourDirectory,
+    Mark,
+    MarkKind,
+    Recording,
+    Retained,
+    Retention,
+    Slice,
+    SliceState,
+    StoreType,
+)
 from gateway.retention.names import numbered_keys
 from gateway.retention.rules import Wish, settle
 from gateway.store.base import Database, one
 from gateway.store.retention_tables import recording_marks, recordings, retentions, slices
-from gateway.store.tables import projects, streams
+from gateway.store.tables import marks, projects, streams
 from gateway.streams.model import StreamState
 
 IDS_AT_ONCE: Final = 500
 """Bound parameters in one statement."""
+ALIVE_MARK: Final = "recording_alive"
 KEYS_AT_ONCE: Final = 16
 """Names tried at once for a slice whose own is taken."""
 _SLICE: Final = slices.c.keys()
@@ -93,9 +104,17 @@ class RetentionStore:
 
         return await self._database.writer.run(write)
 
-    async def begin(self, recording: Recording) -> None:
-        """Keeps where the slices of this recording belong; durable before its first file is."""
-        await self._database.writer.batch(_insert_recordings, [recording])
+    async def begin(self, new: Sequence[Recording]) -> None:
+        """Keeps where the slices of these recordings belong; durable before their first files are."""
+        await self._database.writer.batch(_insert_recordings, new)
+
+    async def end_all(self, at: datetime) -> None:
+        """Recordings that an earlier process left running ended `at`."""
+
+        async def write(connection: AsyncConnection) -> None:
+            await connection.execute(sa.update(recordings).where(recordings.c.ended_at.is_(None)).values(ended_at=at))
+
+        await self._database.writer.run(write)
 
     async def end(self, recording_id: str, at: datetime) -> None:
         """The recording takes no more slices."""
@@ -136,16 +155,16 @@ class RetentionStore:
             found |= {row.slice_id: SliceState(row.state) for row in await self._database.all(query)}
         return found
 
-    async def destinations(self) -> Sequence[str]:
-        """Where pending slices belong."""
-        query = sa.select(slices.c.destination).where(slices.c.state == SliceState.PENDING.value).distinct()
+    async def destinations(self, state: SliceState) -> Sequence[str]:
+        """Where slices in a state belong."""
+        query = sa.select(slices.c.destination).where(slices.c.state == state.value).distinct()
         return [row.destination for row in await self._database.all(query)]
 
-    async def pending(self, destination: str, limit: int) -> Sequence[Slice]:
-        """The oldest that wait for one destination."""
+    async def in_state(self, state: SliceState, destination: str, limit: int) -> Sequence[Slice]:
+        """The oldest slices in a state of one destination."""
         query = (
             sa.select(slices)
-            .where(slices.c.state == SliceState.PENDING.value, slices.c.destination == destination)
+            .where(slices.c.state == state.value, slices.c.destination == destination)
             .order_by(slices.c.start_at, slices.c.slice_id)
             .limit(limit)
         )
@@ -192,11 +211,89 @@ class RetentionStore:
         )
         return [_to_slice(row._mapping) for row in await self._database.all(query)]
 
-    async def mark(self, marks: Sequence[Mark]) -> None:
-        """Adds to the history."""
-        await self._database.writer.batch(_insert_marks, marks)
+    async def hour_directories(self, stream_ids: Sequence[str], before: datetime) -> Sequence[HourDirectory]:
+        """Directories of these streams in which a slice begins `before`, with all that is in them, by stream."""
+        kept = slices.c.state.in_([SliceState.PENDING.value, SliceState.UPLOADED.value])
+        unstored = sa.func.sum(sa.case((slices.c.state == SliceState.PENDING.value, 1), else_=0))
+        place = (slices.c.stream_id, slices.c.destination, slices.c.directory)
+        found: list[HourDirectory] = []
+        for part in _parts(stream_ids):
+            query = (
+                sa.select(*place, sa.func.max(slices.c.end_at), sa.func.count(), unstored)
+                .where(slices.c.stream_id.in_(part), kept, slices.c.start_at < before + timedelta(hours=1))
+                .group_by(*place)
+                .having(sa.func.min(slices.c.start_at) < before)
+                .order_by(*place)
+            )
+            rows: Sequence[Any] = await self._database.all(query)
+            found += [
+                HourDirectory(
+                    stream_id=row[0],
+                    destination=row[1],
+                    directory=row[2],
+                    newest_end_at=row[3],
+                    slices=int(row[4]),
+                    unstored=int(row[5]),
+                )
+                for row in rows
+            ]
+        return found
 
-    async def marks(self, stream_id: str, begin: datetime, end: datetime) -> Sequence[Mark]:
+    async def expire(self, found: Sequence[HourDirectory]) -> None:
+        """Marks what is stored in these directories: it is to be deleted."""
+
+        async def write(connection: AsyncConnection) -> None:
+            for place in found:
+                await connection.execute(
+                    sa.update(slices)
+                    .where(
+                        slices.c.stream_id == place.stream_id,
+                        slices.c.destination == place.destination,
+                        slices.c.directory == place.directory,
+                        slices.c.state == SliceState.UPLOADED.value,
+                    )
+                    .values(state=SliceState.EXPIRING.value)
+                )
+
+        if found:
+            await self._database.writer.run(write)
+
+    async def forget(self, *, slices_before: datetime, marks_before: datetime) -> None:
+        """Drops what is of no more use: expired slices, slices of streams that are gone (their files stay where they
+        are stored), recordings without slices, old history."""
+
+        async def write(connection: AsyncConnection) -> None:
+            gone = ~sa.exists().where(streams.c.stream_id == slices.c.stream_id)
+            expired = slices.c.state == SliceState.EXPIRED.value
+            settled = slices.c.state.in_([SliceState.UPLOADED.value, SliceState.MISSING.value])
+            await connection.execute(
+                sa.delete(slices).where(slices.c.end_at < slices_before, sa.or_(expired, sa.and_(settled, gone)))
+            )
+            empty = ~sa.exists().where(slices.c.recording_id == recordings.c.recording_id)
+            await connection.execute(sa.delete(recordings).where(recordings.c.ended_at < slices_before, empty))
+            await connection.execute(sa.delete(recording_marks).where(recording_marks.c.at < marks_before))
+
+        await self._database.writer.run(write)
+
+    async def alive(self) -> datetime | None:
+        """When recording was last known to run."""
+        text = await self._database.scalar(sa.select(marks.c.value).where(marks.c.name == ALIVE_MARK))
+        return None if text is None else datetime.fromisoformat(text)
+
+    async def set_alive(self, at: datetime) -> None:
+        """Recording runs."""
+
+        async def write(connection: AsyncConnection) -> None:
+            await connection.execute(sa.delete(marks).where(marks.c.name == ALIVE_MARK))
+            await connection.execute(sa.insert(marks).values(name=ALIVE_MARK, value=at.isoformat()))
+
+        await self._database.writer.run(write)
+
+    async def mark(self, new: Sequence[Mark]) -> None:
+        """Adds to the history."""
+        await self._database.writer.batch(_insert_marks, new)
+
+    async def history(self, stream_id: str, begin: datetime, end: datetime) -> Sequence[Mark]:
         """The history of a stream, and what holds for all, inside an interval; before it, the last mark of each
         kind."""
         of_it = recording_marks.c.stream_id.in_([stream_id, ""])

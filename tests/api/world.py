@@ -162,6 +162,23 @@ class Catalogue:
         await self._store.devices.set_catalogue(device.device_id, CatalogueStatus.QUERYING)
 
 
+class Recorder:
+    """Records what a test says."""
+
+    def __init__(self) -> None:
+        self.told: list[Retained] = []
+        self.since: dict[tuple[str, str], datetime] = {}
+
+    def changed(self, retained: Retained) -> None:
+        self.told.append(retained)
+
+    def running_since(self, app: str, name: str) -> datetime | None:
+        return self.since.get((app, name))
+
+    def flows(self, app: str, name: str) -> bool:
+        return (app, name) in self.since
+
+
 class Health:
     """Well, until a test says otherwise."""
 
@@ -188,7 +205,7 @@ class World:
         self.store = store
         self.now = NOW
         self.relay = Relay()
-        self.retained: list[Retained] = []
+        self.recorder = Recorder()
         self.calls = Calls(store, self)
         self.packets = PacketCounter(store, self.relay.streams, lambda: self.now)
         self.health = Health()
@@ -207,9 +224,7 @@ class World:
             devices=Devices(store, limits, domain=DOMAIN),
             statistics=Statistics(store, Rosters(store), self.packets),
             streams=Streams(store, self.relay, limits, StreamSources(store, self.relay)),
-            retentions=Retentions(
-                store, Depot(object_storage, local_root).place, changed=self.retained.append, buckets=buckets
-            ),
+            retentions=Retentions(store, Depot(object_storage, local_root).place, self.recorder, buckets=buckets),
             strategies=AccessStrategies(store, limits, applied=self.calls.strategy_applied),
             invitations=self.calls,
             catalogue=Catalogue(store),

@@ -8,7 +8,7 @@ import pytest
 
 from api.errors import STATUS
 from gateway.retention.buckets import ObjectStorage
-from gateway.retention.model import SliceState
+from gateway.retention.model import Mark, MarkKind, SliceState
 from gateway.streams.model import StreamState
 from tests import s3
 from tests.api.conftest import Client, Opener
@@ -84,7 +84,7 @@ async def test_the_documents_request(
     stream = await client.ok("GET", f"streams/{NAME}")
     assert (stream["retention"], stream["retention_state"]) == (told, "ACTIVE")
     assert (await client.ok("GET", "streams"))[0]["retention"] == told
-    assert [retained.retention.state for retained in world.retained] == [StreamState.ACTIVE]
+    assert [retained.retention.state for retained in world.recorder.told] == [StreamState.ACTIVE]
     assert await s3_server.objects(bucket) == {}, "the probe leaves nothing"
 
 
@@ -170,7 +170,7 @@ async def test_while_it_is_active_it_can_only_be_stopped(local: tuple[World, Cli
     await client.ok("PUT", URL, {"timezone": "GMT+8:00", "retention_in_hour": 48})
     found = await shown(client)
     assert (found["state"], found["retention_in_hour"], found["store_type"]) == ("STOPPED", 48, "LOCAL")
-    assert len(world.retained) == 3
+    assert len(world.recorder.told) == 3
 
 
 @pytest.mark.parametrize("path", ["../other", "a/../../b", "a\\b", "a\x00b", "x" * 256, "a/./b"])
@@ -267,7 +267,7 @@ async def test_slices_of_an_interval(local: tuple[World, Client]) -> None:
     await client.ok("PUT", URL, LOCAL)
     stream_id = (await client.ok("GET", f"streams/{NAME}"))["stream_id"]
     of = recording(stream_id=stream_id, name=NAME)
-    await world.store.retention.begin(of)
+    await world.store.retention.begin([of])
     for minute in range(3):
         await world.store.retention.add_slice(a_slice(of, NOW + timedelta(minutes=minute)))
     first = a_slice(of, NOW)
@@ -316,3 +316,63 @@ async def test_retention_goes_with_its_stream(local: tuple[World, Client]) -> No
     await world.lose(IPC, client.project_id)
     await client.ok("DELETE", f"devices/{IPC}")
     assert await world.store.retention.get(client.project_id, NAME) is None
+
+
+async def test_what_is_being_recorded_now(local: tuple[World, Client]) -> None:
+    world, client = local
+    url = f"{URL}/current"
+    await client.refused("VIS.0214", "GET", url)
+    await client.ok("PUT", URL, LOCAL)
+    await client.refused("VIS.0214", "GET", url)
+    await client.ok("PUT", URL, {"timezone": "GMT+8:00", "state": "ACTIVE"})
+    await client.refused("VIS.0211", "GET", url)
+    world.recorder.since["default", NAME] = NOW
+    assert await client.ok("GET", url) == {"start_time": "2026-03-01T08:00:00Z"}
+    await client.refused("VIS.0202", "GET", "streams/nobody/retention/current")
+
+
+async def test_gaps_of_a_day(local: tuple[World, Client]) -> None:
+    """In the retention's zone: 1 March of GMT+8 ends at 16:00 UTC."""
+    world, client = local
+    url = f"/gb/v1/streams/{NAME}/recordings/gaps"
+    assert (await client("GET", url, day="2026-03-01")).status_code == 400
+    await client.ok("PUT", URL, LOCAL | {"state": "ACTIVE"})
+    stream_id = (await client.ok("GET", f"streams/{NAME}"))["stream_id"]
+    of = recording(stream_id=stream_id, name=NAME)
+    await world.store.retention.begin([of])
+    await world.store.retention.add_slice(a_slice(of, NOW, seconds=3600))
+    await world.store.retention.add_slice(a_slice(of, NOW + timedelta(hours=2), seconds=3600, lost=3))
+    moments = [(MarkKind.EXPECTED, 0), (MarkKind.FLOWING, 0), (MarkKind.ABSENT, 60), (MarkKind.FLOWING, 120)]
+    await world.store.retention.mark(
+        [Mark(at=NOW + timedelta(minutes=minute), kind=kind, stream_id=stream_id) for kind, minute in moments]
+    )
+    world.now = NOW + timedelta(hours=3)
+    assert await client.ok("GET", url, day="2026-03-01") == {
+        "begin": "2026-02-28T16:00:00Z",
+        "end": "2026-03-01T11:00:00Z",
+        "missing_seconds": 3600.0,
+        "complete": True,
+        "gaps": [
+            {
+                "begin": "2026-03-01T09:00:00Z",
+                "end": "2026-03-01T10:00:00Z",
+                "cause": "STREAM_ABSENT",
+                "detail": "",
+                "frames": 0,
+            },
+            {
+                "begin": "2026-03-01T10:00:00Z",
+                "end": "2026-03-01T11:00:00Z",
+                "cause": "LOST_FRAMES",
+                "detail": "",
+                "frames": 3,
+            },
+        ],
+    }
+    world.now = NOW + timedelta(days=20)
+    client.token, _ = await world.accounts.log_in("admin", "Secret-1234", world.now)
+    assert not (await client.ok("GET", url, day="2026-03-01"))["complete"]
+    assert (await client.ok("GET", url, day="2026-04-01"))["gaps"] == []
+    for day in ("0001-01-01", "9999-12-31", "yesterday"):
+        assert (await client("GET", url, day=day)).status_code == 400
+    assert (await client("GET", "/gb/v1/streams/nobody/recordings/gaps", day="2026-03-01")).status_code == 404

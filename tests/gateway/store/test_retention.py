@@ -53,11 +53,11 @@ async def test_of_another_project_nothing_is_found(store: Store, stream: str) ->
 
 async def test_a_slice_is_kept_once(store: Store) -> None:
     of = recording()
-    await store.retention.begin(of)
+    await store.retention.begin([of])
     assert await store.retention.recordings([of.recording_id, "x"]) == {of.recording_id: of}
     assert await store.retention.add_slice(a_slice(of)) == a_slice(of)
     assert await store.retention.add_slice(a_slice(of)) is None
-    assert await store.retention.pending(of.destination, 10) == [a_slice(of)]
+    assert await store.retention.in_state(SliceState.PENDING, of.destination, 10) == [a_slice(of)]
     assert await store.retention.waiting() == (1, 1000, a_slice(of).start_at)
     await store.retention.end(of.recording_id, NOW)
     assert (await store.retention.recordings([of.recording_id]))[of.recording_id].ended_at == NOW
@@ -85,11 +85,11 @@ async def test_pending_slices_oldest_first_by_destination(store: Store) -> None:
     for minute in (3, 1, 2):
         await store.retention.add_slice(a_slice(one, NOW + timedelta(minutes=minute)))
     await store.retention.add_slice(a_slice(other, NOW))
-    assert sorted(await store.retention.destinations()) == ["OBS/obs-momo", "OBS/other"]
-    found = await store.retention.pending("OBS/obs-momo", 2)
+    assert sorted(await store.retention.destinations(SliceState.PENDING)) == ["OBS/obs-momo", "OBS/other"]
+    found = await store.retention.in_state(SliceState.PENDING, "OBS/obs-momo", 2)
     assert [one.start_at for one in found] == [NOW + timedelta(minutes=1), NOW + timedelta(minutes=2)]
     await store.retention.set_state([one.slice_id for one in found], SliceState.UPLOADED)
-    assert len(await store.retention.pending("OBS/obs-momo", 9)) == 1
+    assert len(await store.retention.in_state(SliceState.PENDING, "OBS/obs-momo", 9)) == 1
     states = await store.retention.known_slices([found[0].slice_id, "x"])
     assert states == {found[0].slice_id: SliceState.UPLOADED}
 
@@ -117,7 +117,7 @@ async def test_history_begins_with_what_held_before(store: Store) -> None:
     await store.retention.mark(
         [Mark(at=NOW + timedelta(minutes=at), kind=kind, stream_id=of) for at, kind, of in history]
     )
-    found = await store.retention.marks(stream, NOW + timedelta(minutes=5), NOW + timedelta(minutes=9))
+    found = await store.retention.history(stream, NOW + timedelta(minutes=5), NOW + timedelta(minutes=9))
     assert [(mark.at - NOW, mark.kind) for mark in found] == [
         (timedelta(minutes=0), kinds.UP),
         (timedelta(minutes=2), kinds.UNEXPECTED),

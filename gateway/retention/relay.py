@@ -1,0 +1,47 @@
+"""As much of the relay as recording needs (`media.relay.Relay`, `media._core`)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+
+class MediaEvent(Protocol):
+    """An event of the relay (`media._core.Event`)."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def receiver(self) -> int: ...
+    @property
+    def app(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def at_ms(self) -> int: ...
+    @property
+    def detail(self) -> Mapping[str, str]: ...
+
+
+class Flowing(Protocol):
+    """A stream of the relay (`media._core.Stream`)."""
+
+    @property
+    def app(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def receiver(self) -> int: ...
+    @property
+    def first_packet_ms(self) -> int | None: ...
+
+
+class RecordingRelay(Protocol):
+    """As much of the relay as records. Both calls raise CoreError."""
+
+    def record(self, receiver: int, *, directory: str, slice_ms: int, utc_offset_ms: int, tag: str) -> int:
+        """Starts a recording; its id in the relay."""
+
+    def stop_recording(self, recording: int) -> None:
+        """Ends it; its last slice follows."""
+
+    def streams(self) -> Sequence[Flowing]:
+        """A snapshot; waits, so it is asked for off the loop."""

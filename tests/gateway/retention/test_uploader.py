@@ -1,0 +1,200 @@
+"""From the spool to a bucket of a real S3 server, while the way there breaks and processes die."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import obstore
+import pytest
+
+from gateway.retention.depot import Depot
+from gateway.retention.model import Recording, Slice, SliceState, StoreType
+from gateway.retention.spool import Closed, Spool
+from gateway.retention.uploader import Uploader
+from gateway.store import SecretBox, Store
+from media._core import salvage
+from tests import s3
+from tests.gateway.retention.samples import NOW, recording
+
+
+class World:
+    """A spool and what works on it; a new one over the same files is what comes after a crash."""
+
+    def __init__(self, store: Store, root: Path, depot: Depot) -> None:
+        self.store = store
+        self.spool = Spool(root / "spool", store, salvage, self.ready)
+        self.uploader = Uploader(store, self.spool, depot.at, at_once=3, jitter=lambda: 0.0)
+
+    def ready(self, found: Slice) -> None:
+        self.uploader.add(found)
+
+    async def record(self, of: Recording, slices: int, size: int = 1000) -> list[Slice]:
+        """Finished files, as the core makes them, and their slices."""
+        if not await self.store.retention.recordings([of.recording_id]):
+            await self.store.retention.begin([of])
+        await self.spool.prepare([of.recording_id])
+        for number in range(slices):
+            await self.spool.take(of, self.write(of, number, size))
+        return list(await self.store.retention.slices(of.stream_id, NOW, NOW + timedelta(days=1), limit=1000))
+
+    def write(self, of: Recording, number: int, size: int = 1000) -> Closed:
+        start = round(of.started_at.timestamp() * 1000) + number * 60_000
+        file = self.spool.directory(of.recording_id) / f"{start}-{start + 60_000}.flv"
+        file.write_bytes(bytes([number]) * size)
+        return Closed(file=file.name, size_bytes=size, frames=1500, reason="cut")
+
+    def files(self) -> list[Path]:
+        return [path for path in self.spool.directory("").rglob("*") if path.is_file()]
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.uploader.run())
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not reached():  # noqa: ASYNC110  (what is waited for tells nobody)
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with Store.open(f"sqlite:///{tmp_path / 'g.db'}", secrets=SecretBox.load(tmp_path / "secret.key")) as store:
+        yield store
+
+
+@pytest.fixture
+def of(bucket: str) -> Recording:
+    return recording(bucket=bucket)
+
+
+async def test_slices_are_stored_and_leave_the_spool(
+    store: Store, tmp_path: Path, s3_server: s3.Server, of: Recording
+) -> None:
+    world = World(store, tmp_path, Depot(s3_server.storage(), tmp_path))
+    async with world.working():
+        slices = await world.record(of, 3)
+        await world.until(lambda: world.uploader.counters.stored == 3)
+        await world.until(lambda: not world.files())
+    assert await s3_server.objects(of.bucket) == {one.key: bytes([n]) * 1000 for n, one in enumerate(slices)}
+    assert set((await store.retention.known_slices([one.slice_id for one in slices])).values()) == {SliceState.UPLOADED}
+    await world.spool.tidy([])
+    assert not world.spool.directory(of.recording_id).exists()
+
+
+async def test_a_bucket_that_is_away_gets_everything_when_it_is_back(
+    store: Store, tmp_path: Path, s3_server: s3.Server, of: Recording, broken: tuple[int, s3.Faults]
+) -> None:
+    """It refuses, then is overloaded, then breaks connections; recording goes on meanwhile."""
+    port, faults = broken
+    world = World(store, tmp_path, Depot(s3_server.storage(port), tmp_path))
+    other = recording(recording_id="2" * 32, stream_id="stream-2", name="other", bucket=of.bucket)
+    async with world.working():
+        faults.away()
+        await world.record(of, 2)
+        await world.until(lambda: world.uploader.counters.failed >= 1)
+        faults.heal()
+        faults.answer = (503, s3.SLOW_DOWN)
+        before = world.uploader.counters.failed
+        await world.record(other, 2)
+        await world.until(lambda: world.uploader.counters.failed > before)
+        faults.heal()
+        faults.lose_answers = True
+        before = world.uploader.counters.failed
+        await world.until(lambda: world.uploader.counters.failed > before)
+        faults.heal()
+        await world.until(lambda: world.uploader.counters.stored == 4)
+    found = await s3_server.objects(of.bucket)
+    assert len(found) == 4, "and nothing twice, though answers were lost"
+    assert world.uploader.counters.renamed == 0
+    assert not world.files()
+
+
+async def test_after_a_crash_everything_is_stored_once(
+    store: Store, tmp_path: Path, s3_server: s3.Server, of: Recording
+) -> None:
+    """Crashes: before a row was written, before an upload, and after an upload that nobody noted."""
+    depot = Depot(s3_server.storage(), tmp_path)
+    dead = World(store, tmp_path, depot)
+    slices = await dead.record(of, 2)
+    dead.write(of, 2)
+    await depot.at(of.destination).put(slices[0], dead.spool.file(slices[0]))
+    world = World(store, tmp_path, depot)
+    async with world.working():
+        await world.spool.rescan(await world.spool.recordings(), salvage=True)
+        await world.until(lambda: world.uploader.counters.stored == 3)
+    assert sorted((await s3_server.objects(of.bucket)).values()) == [bytes([n]) * 1000 for n in range(3)]
+    assert not world.files()
+
+
+async def test_a_file_that_was_stored_but_not_deleted_goes_at_the_next_look(
+    store: Store, tmp_path: Path, of: Recording
+) -> None:
+    world = World(store, tmp_path, Depot(None, tmp_path))
+    slices = await world.record(of, 2)
+    await store.retention.set_state([slices[0].slice_id], SliceState.UPLOADED)
+    await world.spool.rescan([of.recording_id])
+    assert [path.name for path in world.files()] == [slices[1].file]
+
+
+async def test_something_else_with_the_same_name_stays(
+    store: Store, tmp_path: Path, s3_server: s3.Server, of: Recording
+) -> None:
+    world = World(store, tmp_path, Depot(s3_server.storage(), tmp_path))
+    [one] = await world.record(of, 1)
+    await obstore.put_async(s3_server.bucket(of.bucket), one.key, b"a stranger's")
+    async with world.working():
+        await world.until(lambda: world.uploader.counters.stored == 1)
+    second = one.key.replace(".flv", "_2.flv")
+    assert await s3_server.objects(of.bucket) == {one.key: b"a stranger's", second: bytes(1000)}
+    [kept] = await store.retention.slices(of.stream_id, NOW, NOW + timedelta(days=1), limit=10)
+    assert (kept.key, kept.state) == (second, SliceState.UPLOADED)
+
+
+async def test_a_file_that_is_gone_is_told_and_does_not_stop_the_rest(
+    store: Store, tmp_path: Path, s3_server: s3.Server, of: Recording
+) -> None:
+    world = World(store, tmp_path, Depot(s3_server.storage(), tmp_path))
+    slices = await world.record(of, 2)
+    world.spool.file(slices[0]).unlink()
+    async with world.working():
+        await world.until(lambda: world.uploader.counters.stored == 1)
+    states = await store.retention.known_slices([one.slice_id for one in slices])
+    assert [states[one.slice_id] for one in slices] == [SliceState.MISSING, SliceState.UPLOADED]
+
+
+async def test_local_slices_are_moved(store: Store, tmp_path: Path) -> None:
+    world = World(store, tmp_path, Depot(None, tmp_path / "kept"))
+    of = recording(store_type=StoreType.LOCAL, bucket="")
+    async with world.working():
+        [one] = await world.record(of, 1)
+        await world.until(lambda: not world.files())
+    assert (tmp_path / "kept" / of.project_id / one.key).read_bytes() == bytes(1000)
+
+
+async def test_a_bucket_without_keys_waits_for_them(store: Store, tmp_path: Path, of: Recording) -> None:
+    """The gateway was started without its access keys: nothing is lost, and other places are served."""
+    world = World(store, tmp_path, Depot(None, tmp_path / "kept"))
+    local = recording(recording_id="2" * 32, stream_id="stream-2", store_type=StoreType.LOCAL, bucket="")
+    async with world.working():
+        await world.record(of, 1)
+        await world.record(local, 1)
+        await world.until(lambda: world.uploader.counters.stored == 1)
+        await world.until(lambda: world.uploader.counters.failed >= 1)
+    assert len(world.files()) == 1
+    assert world.uploader.backlog.away() == [of.destination]
+
+
+async def test_the_spool_is_measured(store: Store, tmp_path: Path, of: Recording) -> None:
+    world = World(store, tmp_path, Depot(None, tmp_path))
+    assert (await world.spool.usage()).used_bytes == 0
+    await world.record(of, 3)
+    usage = await world.spool.usage()
+    assert usage.used_bytes == 3000
+    assert usage.free_bytes > 0
