@@ -21,9 +21,9 @@ pub(crate) struct Meters {
     /// Times that a file could not be made, written or finished.
     pub(crate) failures: AtomicU64,
     /// Bytes that wait for the disk now.
-    queued: AtomicU64,
+    pub(crate) queued: AtomicU64,
     /// The most that ever waited in one recording.
-    queue_max: AtomicU64,
+    pub(crate) queue_max: AtomicU64,
 }
 
 impl Meters {

@@ -148,19 +148,29 @@ impl Tap {
 
     /// Begins with the units since the last key frame; when they came is told from their times.
     pub(crate) fn begin<'a>(&self, turn: Turn<'_>, units: impl Iterator<Item = &'a AccessUnit>) {
+        self.put_cached(turn.now, turn.wall_ms, units);
+    }
+
+    pub(super) fn put_cached<'a>(
+        &self,
+        now: Instant,
+        wall_ms: u64,
+        units: impl Iterator<Item = &'a AccessUnit>,
+    ) {
         let units: Vec<_> = units.collect();
         let newest = units.iter().map(|unit| unit.dts).max();
         lock(&self.queue.waiting).earliest = units.iter().map(|unit| unit.dts).min();
         for unit in units {
             let age_ms = newest.map_or(0, |newest| (newest - unit.dts).as_millis().max(0).cast_unsigned());
-            let at = turn.now.checked_sub(Duration::from_millis(age_ms)).unwrap_or(turn.now);
-            self.push(unit, at, turn.wall_ms.saturating_sub(age_ms));
+            let at = now.checked_sub(Duration::from_millis(age_ms)).unwrap_or(now);
+            let wall_ms = wall_ms.saturating_sub(age_ms);
+            self.put(Arrived { unit: unit.clone(), at, wall_ms, lost_before: 0 });
         }
     }
 
     /// Takes the next unit; false if nobody wants it any more.
     pub(crate) fn handle_unit(&self, turn: Turn<'_>, unit: &AccessUnit) -> bool {
-        self.push(unit, turn.now, turn.wall_ms)
+        self.put(Arrived { unit: unit.clone(), at: turn.now, wall_ms: turn.wall_ms, lost_before: 0 })
     }
 
     /// Whether the recording is over.
@@ -168,8 +178,8 @@ impl Tap {
         lock(&self.queue.waiting).end.is_some()
     }
 
-    fn push(&self, unit: &AccessUnit, at: Instant, wall_ms: u64) -> bool {
-        let pushed = self.queue.push(Arrived { unit: unit.clone(), at, wall_ms, lost_before: 0 });
+    pub(super) fn put(&self, arrived: Arrived) -> bool {
+        let pushed = self.queue.push(arrived);
         if pushed == Pushed::Overflow {
             // Told from here, for the writer may hang in the very call that is too slow.
             self.teller.failed("the disk is too slow: frames are dropped up to a key frame".to_owned(), 1);

@@ -4,7 +4,7 @@
 //! ```text
 //! onMetaData { width …, duration, filesize, keyframes { filepositions [n], times [n] }, spacer "   …" }
 //! ```
-//! `spacer` is as long as makes the whole as long as it was reserved.
+//! As many spacers follow as make the whole as long as it was reserved: ffmpeg reads no text of more than 1,023 bytes.
 
 use memchr::memmem;
 
@@ -28,7 +28,9 @@ const POSITIONS: &[u8] = b"\0\x0Dfilepositions\x0A";
 const TIMES: &[u8] = b"\0\x05times\x0A";
 const OBJECT_END: &[u8] = &[0, 0, 9];
 const SPACER: &[u8] = b"\0\x06spacer\x02";
-/// `keyframes` and `spacer` without entries.
+/// Bytes of a spacer with its name.
+const SPACER_MAX: usize = 512;
+/// `keyframes` and an empty `spacer`, without entries.
 const INDEX_SIZE: usize =
     KEY_FRAMES.len() + POSITIONS.len() + 4 + TIMES.len() + 4 + OBJECT_END.len() + SPACER.len() + 2;
 
@@ -71,7 +73,7 @@ fn script_mut(head: &mut [u8]) -> Option<&mut [u8]> {
     head.get_mut(start..start + size)
 }
 
-/// `keyframes` and `spacer`, `room` bytes together; `None` if that cannot be. Entries that do not fit are left out.
+/// `keyframes` and spacers, `room` bytes together; `None` if that cannot be. Entries that do not fit are left out.
 fn index(summary: &Summary<'_>, room: usize) -> Option<Vec<u8>> {
     let capacity = room.checked_sub(INDEX_SIZE)? / ENTRY_SIZE;
     let entries = &summary.entries[..summary.entries.len().min(capacity)];
@@ -90,10 +92,15 @@ fn index(summary: &Summary<'_>, room: usize) -> Option<Vec<u8>> {
         put_number(&mut out, seconds(entry.at));
     }
     out.extend_from_slice(OBJECT_END);
-    out.extend_from_slice(SPACER);
-    let spaces = u16::try_from(room - out.len() - 2).ok()?;
-    out.extend_from_slice(&spaces.to_be_bytes());
-    out.resize(room, b' ');
+    let rest = room - out.len();
+    let count = rest.div_ceil(SPACER_MAX);
+    for number in 0..count {
+        let size = rest / count + usize::from(number < rest % count);
+        let spaces = size - SPACER.len() - 2;
+        out.extend_from_slice(SPACER);
+        out.extend_from_slice(&(spaces as u16).to_be_bytes());
+        out.resize(out.len() + spaces, b' ');
+    }
     Some(out)
 }
 
@@ -145,6 +152,22 @@ mod tests {
             patch(&mut after, &Summary { duration: Ticks(0), size: 0, entries: &[] });
             assert_eq!(after, before);
         }
+    }
+
+    #[test]
+    fn spacers_fill_any_room() {
+        let nothing = Summary { duration: Ticks(0), size: 0, entries: &[] };
+        for room in (INDEX_SIZE..3 * SPACER_MAX).chain([INDEX_SIZE + Index::CAPACITY_MAX * ENTRY_SIZE]) {
+            let index = index(&nothing, room).expect("there is room");
+            assert_eq!(index.len(), room);
+            let spacers: Vec<_> = memmem::find_iter(&index, SPACER).collect();
+            for (at, end) in spacers.iter().zip(spacers.iter().skip(1).chain([&room])) {
+                let behind = at + SPACER.len();
+                let spaces = usize::from(u16::from_be_bytes([index[behind], index[behind + 1]]));
+                assert_eq!((behind + 2 + spaces, spaces < 512), (*end, true));
+            }
+        }
+        assert!(index(&nothing, INDEX_SIZE - 1).is_none());
     }
 
     #[test]
