@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{self, IoSlice},
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, OnceLock, atomic::AtomicBool},
+    sync::{Arc, Condvar, Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock,
-    config::Transport,
+    config::{PlayRights, Transport},
     feeds::Feeds,
     table::{Entry, lock},
 };
@@ -98,7 +98,7 @@ pub(crate) fn entry() -> Entry {
         shared: false,
         port: 0,
         shard: 0,
-        private: AtomicBool::new(false),
+        rights: PlayRights::default().into(),
         opened_ms: 0,
         feeds: Feeds::default(),
     }

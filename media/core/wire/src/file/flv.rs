@@ -163,8 +163,8 @@ mod tests {
             let spacers: Vec<_> = memmem::find_iter(&index, SPACER).collect();
             for (at, end) in spacers.iter().zip(spacers.iter().skip(1).chain([&room])) {
                 let behind = at + SPACER.len();
-                let spaces = usize::from(u16::from_be_bytes([index[behind], index[behind + 1]]));
-                assert_eq!((behind + 2 + spaces, spaces < 512), (*end, true));
+                let length = usize::from(u16::from_be_bytes([index[behind], index[behind + 1]]));
+                assert_eq!((behind + 2 + length, length < 512), (*end, true));
             }
         }
         assert!(index(&nothing, INDEX_SIZE - 1).is_none());
