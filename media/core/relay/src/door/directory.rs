@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 use wire::{
     flv::FlvOptions,
     hls::{Container, Window},
+    rtmp::PlayerReader,
 };
 
 /// Who may play a stream.
@@ -79,12 +80,14 @@ pub enum Answer {
 }
 
 /// How the bytes of a live stream go down a viewer's socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 pub enum Framing {
     /// As they are, until either side closes.
     Plain,
     /// One binary WebSocket message a chunk; what the client sends goes through [`wire::websocket::ClientReader`].
     WebSocket,
+    /// RTMP's messages instead of FLV; what the player says goes on where its `play` ended.
+    Rtmp(Box<PlayerReader>),
 }
 
 /// A viewer of a live stream whose request was answered: nothing but the stream follows on its socket.

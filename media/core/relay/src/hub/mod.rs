@@ -13,16 +13,16 @@ use std::{
 };
 
 use wire::{
-    flv::{FlvOptions, H265},
+    flv::H265,
     hls::{Container, Segmenter, SegmenterOptions},
     media::{AccessUnit, Kind, Ticks, Tracks},
 };
 
 use self::{
     gop::GopCache,
-    outlet::{Outlet, Step},
+    outlet::{Form, Outlet, Step},
     rates::{Pictures, Rate},
-    viewer::{Gone, Viewer},
+    viewer::{Gone, Protocol, Viewer},
 };
 use crate::{
     door::{self, Framing},
@@ -40,6 +40,9 @@ const VIEWER_BITS: u32 = 28;
 
 /// Length of HLS segments, if key frames allow.
 const SEGMENT: Ticks = Ticks::from_millis(2000);
+
+/// Forms of live output: each of FLV and RTMP with either form of H.265, with and without sound.
+const FORMS: usize = 8;
 
 /// A segmenter and where its segments go.
 struct Segments {
@@ -59,7 +62,7 @@ impl Segments {
 pub(crate) struct Hub {
     bytes_max: usize,
     cache: GopCache,
-    outlets: [Option<Box<Outlet>>; 4],
+    outlets: [Option<Box<Outlet>>; FORMS],
     segmenters: [Option<Segments>; 2],
     recordings: Vec<record::Tap>,
     feeds_sent: u64,
@@ -77,7 +80,7 @@ impl Hub {
         Self {
             bytes_max,
             cache: GopCache::new(bytes_max),
-            outlets: [const { None }; 4],
+            outlets: [const { None }; FORMS],
             segmenters: [const { None }; 2],
             recordings: Vec::new(),
             feeds_sent: 0,
@@ -131,11 +134,12 @@ impl Hub {
 
     /// Takes a viewer in; the number that its readiness is to be told with, unless it is gone already.
     pub(crate) fn attach(&mut self, turn: Turn<'_>, wanted: door::Viewer) -> Option<u32> {
-        let number = outlet_number(wanted.options);
+        let form = Form { rtmp: matches!(wanted.framing, Framing::Rtmp(_)), options: wanted.options };
+        let number = outlet_number(form);
         let settled = self.settled(turn.now);
         let outlet = self.outlets[number]
-            .get_or_insert_with(|| Box::new(Outlet::new(wanted.options, self.bytes_max, &self.cache)));
-        let viewer = Viewer::new(turn.now, wanted.socket, wanted.seat, wanted.framing == Framing::WebSocket);
+            .get_or_insert_with(|| Box::new(Outlet::new(form, self.bytes_max, &self.cache)));
+        let viewer = Viewer::new(turn.now, wanted.socket, wanted.seat, wanted.framing);
         let (key, step) = outlet.add(turn.now, viewer, settled);
         turn.metrics.viewers.add(1);
         let gone = !step.gone.is_empty();
@@ -196,20 +200,19 @@ impl Hub {
 
     /// Closes every viewer, and ends every recording.
     pub(crate) fn close(&mut self, metrics: &Metrics) {
-        let (plain, websocket) = self.viewers();
-        metrics.viewers.sub(u64::from(plain + websocket));
+        let viewers = self.outlets.iter().flatten().map(|outlet| outlet.viewers.len() as u64).sum();
+        metrics.viewers.sub(viewers);
         for outlet in self.outlets.iter_mut().flatten() {
             outlet.viewers.iter_mut().for_each(|(_, viewer)| viewer.take_leave());
         }
-        self.outlets = [const { None }; 4];
+        self.outlets = [const { None }; FORMS];
         self.recordings.clear();
     }
 
-    /// Viewers by framing: plain, WebSocket.
-    pub(crate) fn viewers(&self) -> (u32, u32) {
+    /// How many viewers come by `protocol`.
+    pub(crate) fn viewers(&self, protocol: Protocol) -> u32 {
         let viewers = self.outlets.iter().flatten().flat_map(|outlet| outlet.viewers.iter());
-        let (websocket, plain): (Vec<_>, Vec<_>) = viewers.partition(|(_, viewer)| viewer.is_websocket());
-        (plain.len() as u32, websocket.len() as u32)
+        viewers.filter(|(_, viewer)| viewer.protocol() == protocol).count() as u32
     }
 
     /// Whether somebody watches or records.
@@ -248,6 +251,6 @@ impl Hub {
     }
 }
 
-fn outlet_number(options: FlvOptions) -> usize {
-    usize::from(options.h265 == H265::Codec12) << 1 | usize::from(options.audio)
+fn outlet_number(Form { rtmp, options }: Form) -> usize {
+    usize::from(rtmp) << 2 | usize::from(options.h265 == H265::Codec12) << 1 | usize::from(options.audio)
 }

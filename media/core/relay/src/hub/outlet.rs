@@ -3,10 +3,13 @@
 
 use std::{sync::Arc, time::Instant};
 
+use bytes::Bytes;
 use slab::Slab;
 use wire::{
+    chunk::Chunk,
     flv::{FlvMuxer, FlvOptions},
     media::AccessUnit,
+    rtmp::RtmpMuxer,
 };
 
 use super::{
@@ -35,17 +38,54 @@ impl Step {
     }
 }
 
+/// What a viewer wants; viewers of one form share its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Form {
+    /// Messages of RTMP instead of FLV.
+    pub(crate) rtmp: bool,
+    pub(crate) options: FlvOptions,
+}
+
+enum Muxer {
+    Flv(FlvMuxer),
+    Rtmp(RtmpMuxer),
+}
+
+impl Muxer {
+    fn new(form: Form) -> Self {
+        if form.rtmp {
+            Self::Rtmp(RtmpMuxer::new(form.options))
+        } else {
+            Self::Flv(FlvMuxer::new(form.options))
+        }
+    }
+
+    /// What a viewer gets first that begins with `entry`.
+    fn head(&self, entry: &Entry) -> Bytes {
+        match self {
+            Self::Flv(muxer) => muxer.head(&entry.tracks),
+            Self::Rtmp(muxer) => muxer.head(&entry.tracks, entry.dts),
+        }
+    }
+
+    fn write(&mut self, unit: &AccessUnit) -> Option<Chunk> {
+        match self {
+            Self::Flv(muxer) => muxer.write(unit),
+            Self::Rtmp(muxer) => muxer.write(unit),
+        }
+    }
+}
+
 pub(crate) struct Outlet {
-    muxer: FlvMuxer,
+    muxer: Muxer,
     ring: Ring,
     pub(crate) viewers: Slab<Viewer>,
 }
 
 impl Outlet {
     /// Makes the muxer and feeds it what the cache holds, so that the first viewer begins at once.
-    pub(crate) fn new(options: FlvOptions, bytes_max: usize, cache: &GopCache) -> Self {
-        let mut outlet =
-            Self { muxer: FlvMuxer::new(options), ring: Ring::new(bytes_max), viewers: Slab::new() };
+    pub(crate) fn new(form: Form, bytes_max: usize, cache: &GopCache) -> Self {
+        let mut outlet = Self { muxer: Muxer::new(form), ring: Ring::new(bytes_max), viewers: Slab::new() };
         cache.units().for_each(|unit| outlet.mux(unit));
         outlet
     }
@@ -110,12 +150,12 @@ impl Outlet {
     }
 
     /// Starts a viewer at the last beginning. Sound alone is believed only once it is `settled` that no video comes.
-    fn begin(muxer: &FlvMuxer, ring: &Ring, viewer: &mut Viewer, now: Instant, settled: bool) {
+    fn begin(muxer: &Muxer, ring: &Ring, viewer: &mut Viewer, now: Instant, settled: bool) {
         let Some(number) = ring.beginning() else { return };
         if let Some(entry) = ring.get(number)
             && (settled || entry.tracks.video.is_some())
         {
-            viewer.begin(now, number, muxer.head(&entry.tracks), Arc::clone(&entry.tracks));
+            viewer.begin(now, number, muxer.head(entry), Arc::clone(&entry.tracks));
         }
     }
 }
@@ -132,7 +172,10 @@ mod tests {
     use wire::media::{Kind, Ticks, Tracks, VideoCodec, VideoTrack};
 
     use super::*;
-    use crate::{clock, door::Seat};
+    use crate::{
+        clock,
+        door::{Framing, Seat},
+    };
 
     const GOP: u8 = 10;
 
@@ -176,7 +219,7 @@ mod tests {
     }
 
     fn outlet() -> Outlet {
-        Outlet::new(FlvOptions::default(), 4 << 20, &GopCache::new(4 << 20))
+        Outlet::new(Form::default(), 4 << 20, &GopCache::new(4 << 20))
     }
 
     /// The numbers of the pictures in an FLV stream, and whether each is a key frame.
@@ -194,8 +237,8 @@ mod tests {
         pictures
     }
 
-    fn viewer(now: Instant, socket: TcpStream, websocket: bool) -> Viewer {
-        Viewer::new(now, socket, Seat::new(&Arc::default()), websocket)
+    fn viewer(now: Instant, socket: TcpStream, framing: Framing) -> Viewer {
+        Viewer::new(now, socket, Seat::new(&Arc::default()), framing)
     }
 
     #[test]
@@ -204,7 +247,7 @@ mod tests {
         let (mut outlet, tracks, start) = (outlet(), tracks(), clock::now());
         let mut skips = 0;
         outlet.handle_unit(start, &picture(&tracks, 0, 50_000), true);
-        let (key, _) = outlet.add(start, viewer(start, server, false), true);
+        let (key, _) = outlet.add(start, viewer(start, server, Framing::Plain), true);
         for number in 1..250 {
             let now = start + Duration::from_millis(40) * u32::from(number);
             let step = outlet.handle_unit(now, &picture(&tracks, number, 50_000), true);
@@ -237,7 +280,7 @@ mod tests {
     fn a_viewer_that_takes_nothing_is_closed() {
         let (server, _client) = pair();
         let (mut outlet, tracks, start) = (outlet(), tracks(), clock::now());
-        outlet.add(start, viewer(start, server, false), true);
+        outlet.add(start, viewer(start, server, Framing::Plain), true);
         for number in 0..100 {
             outlet.handle_unit(start, &picture(&tracks, number, 100_000), true);
         }
@@ -249,7 +292,7 @@ mod tests {
     fn a_viewer_of_nothing_is_closed_later() {
         let (server, _client) = pair();
         let (mut outlet, start) = (outlet(), clock::now());
-        outlet.add(start, viewer(start, server, false), true);
+        outlet.add(start, viewer(start, server, Framing::Plain), true);
         assert!(outlet.check(start + Duration::from_secs(29)).gone.is_empty());
         assert_eq!(outlet.check(start + Duration::from_secs(30)).gone, [(0, Gone::Stalled)]);
     }
@@ -259,7 +302,7 @@ mod tests {
         let (server, mut client) = pair();
         let (mut outlet, tracks, start) = (outlet(), tracks(), clock::now());
         outlet.handle_unit(start, &picture(&tracks, 0, 1000), true);
-        let (key, _) = outlet.add(start, viewer(start, server, true), true);
+        let (key, _) = outlet.add(start, viewer(start, server, Framing::WebSocket), true);
         let mut head = [0; 4];
         client.read_exact(&mut head).unwrap();
         assert_eq!((head[0], head[1]), (0x82, 126));
@@ -285,7 +328,7 @@ mod tests {
         let (server, mut client) = pair();
         let (mut outlet, old, start) = (outlet(), tracks(), clock::now());
         outlet.handle_unit(start, &picture(&old, 0, 200_000), true);
-        let (key, _) = outlet.add(start, viewer(start, server, false), true);
+        let (key, _) = outlet.add(start, viewer(start, server, Framing::Plain), true);
         let mut other = (*old).clone();
         other.video.as_mut().unwrap().width = 640;
         let new = Arc::new(other);

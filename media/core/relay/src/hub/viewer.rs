@@ -16,11 +16,12 @@ use rustix::{
 use wire::{
     chunk::Chunk,
     media::{Ticks, Tracks},
+    rtmp::{PlayerEvent, PlayerReader, farewell},
     websocket::{ClientEvent, ClientReader, FrameHeader, Opcode, control_frame},
 };
 
 use super::ring::{Entry, Ring};
-use crate::door::Seat;
+use crate::door::{self, Seat};
 
 /// Not a byte taken for so long, though some wait: the viewer is closed.
 const STALL: Duration = Duration::from_secs(10);
@@ -48,6 +49,25 @@ pub(crate) enum Gone {
 enum Framing {
     Plain,
     WebSocket(Box<ClientReader>),
+    Rtmp(Box<PlayerReader>),
+}
+
+impl From<door::Framing> for Framing {
+    fn from(framing: door::Framing) -> Self {
+        match framing {
+            door::Framing::Plain => Self::Plain,
+            door::Framing::WebSocket => Self::WebSocket(Box::default()),
+            door::Framing::Rtmp(reader) => Self::Rtmp(reader),
+        }
+    }
+}
+
+/// What viewers are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    HttpFlv,
+    WsFlv,
+    Rtmp,
 }
 
 /// A chunk that was begun; it is held here so that the ring may forget it.
@@ -70,7 +90,7 @@ pub(crate) struct Viewer {
     /// The socket is full: wait until it is writable.
     blocked: bool,
     progress: Instant,
-    /// An answer to the client (WebSocket control frame) that waits for a gap between chunks.
+    /// An answer to the client (WebSocket control frame, RTMP message) that waits for a gap between chunks.
     answer: Option<Bytes>,
     closing: bool,
 }
@@ -83,12 +103,11 @@ pub(crate) struct Written {
 }
 
 impl Viewer {
-    pub(crate) fn new(now: Instant, socket: TcpStream, seat: Seat, websocket: bool) -> Self {
-        let framing = if websocket { Framing::WebSocket(Box::default()) } else { Framing::Plain };
+    pub(crate) fn new(now: Instant, socket: TcpStream, seat: Seat, framing: door::Framing) -> Self {
         Self {
             socket,
             _seat: seat,
-            framing,
+            framing: framing.into(),
             begun: None,
             next: None,
             tracks: None,
@@ -103,7 +122,15 @@ impl Viewer {
         &self.socket
     }
 
-    pub(crate) fn is_websocket(&self) -> bool {
+    pub(crate) fn protocol(&self) -> Protocol {
+        match self.framing {
+            Framing::Plain => Protocol::HttpFlv,
+            Framing::WebSocket(_) => Protocol::WsFlv,
+            Framing::Rtmp(_) => Protocol::Rtmp,
+        }
+    }
+
+    fn is_websocket(&self) -> bool {
         matches!(self.framing, Framing::WebSocket(_))
     }
 
@@ -147,14 +174,19 @@ impl Viewer {
         Ok(total)
     }
 
-    /// Tells a WebSocket client that the stream is over (RFC 6455 §7.4.1: going away), if its socket is between two
-    /// messages and has room. A plain client sees the end of the connection.
+    /// Tells a client that the stream is over (RFC 6455 §7.4.1: going away), if its socket is between two messages and
+    /// has room. A plain client sees the end of the connection.
     pub(crate) fn take_leave(&mut self) {
-        if self.is_websocket() && self.begun.is_none() && self.answer.is_none() && !self.closing {
-            let frame = control_frame(Opcode::Close, &1001_u16.to_be_bytes());
-            // Whoever cannot be told finds the connection closed.
-            let _ = self.send(&[IoSlice::new(&frame)], self.progress);
+        if self.begun.is_some() || self.answer.is_some() || self.closing {
+            return;
         }
+        let last = match self.framing {
+            Framing::Plain => return,
+            Framing::WebSocket(_) => control_frame(Opcode::Close, &1001_u16.to_be_bytes()),
+            Framing::Rtmp(_) => farewell(),
+        };
+        // Whoever cannot be told finds the connection closed.
+        let _ = self.send(&[IoSlice::new(&last)], self.progress);
     }
 
     /// The socket takes bytes again.
@@ -172,13 +204,18 @@ impl Viewer {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(_) => return Err(Gone::Left),
             };
-            if let Framing::WebSocket(reader) = &mut self.framing
-                && !self.closing
-            {
-                match reader.handle(&scratch[..size]) {
+            match &mut self.framing {
+                Framing::WebSocket(reader) if !self.closing => match reader.handle(&scratch[..size]) {
                     Ok(events) => events.into_iter().for_each(|event| self.handle_client(event)),
                     Err(_) => self.say(Opcode::Close, &1002_u16.to_be_bytes()),
-                }
+                },
+                Framing::Rtmp(reader) => match reader.handle(&scratch[..size]) {
+                    Ok(None) => {}
+                    // As with pings: an older answer that did not go out yet is replaced.
+                    Ok(Some(PlayerEvent::Answer(bytes))) => self.answer = Some(bytes.into()),
+                    Ok(Some(PlayerEvent::Leave)) | Err(_) => return Err(Gone::Left),
+                },
+                Framing::Plain | Framing::WebSocket(_) => {}
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wire::media::{AudioCodec, Tracks, VideoCodec};
 
 use super::{Source, Stream};
-use crate::{shard::turn::Turn, stats::StreamStats};
+use crate::{hub::viewer::Protocol, shard::turn::Turn, stats::StreamStats};
 
 impl Stream {
     /// A snapshot, with what `source` knows.
@@ -57,8 +57,12 @@ impl Stream {
     }
 
     fn viewers(&self) -> BTreeMap<&'static str, u32> {
-        let (plain, websocket) = self.hub.viewers();
-        BTreeMap::from([("http-flv", plain), ("ws-flv", websocket), ("hls", self.entry.feeds.players())])
+        BTreeMap::from([
+            ("http-flv", self.hub.viewers(Protocol::HttpFlv)),
+            ("ws-flv", self.hub.viewers(Protocol::WsFlv)),
+            ("rtmp", self.hub.viewers(Protocol::Rtmp)),
+            ("hls", self.entry.feeds.players()),
+        ])
     }
 
     fn all_faults(&self) -> BTreeMap<&'static str, u64> {
