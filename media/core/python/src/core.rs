@@ -6,7 +6,7 @@ use std::{
 };
 
 use pyo3::{exceptions::PyValueError, prelude::*};
-use relay::{Config, OpenReceiver, PlayRights, RecordOrder, Transport};
+use relay::{Config, OpenReceiver, PlayRights, RecordOrder, Transport, feed::OpenFeed};
 
 use crate::{error, event::Event, stream::Stream, tap::Tap};
 
@@ -72,6 +72,31 @@ impl Core {
 
     fn listen_http(&self, py: Python<'_>, host: &str, port: u16, upstream: &str) -> PyResult<u16> {
         py.detach(|| self.0.listen_http(host, port, upstream)).map_err(error)
+    }
+
+    fn listen_rtmp(&self, py: Python<'_>, host: &str, port: u16) -> PyResult<u16> {
+        py.detach(|| self.0.listen_rtmp(host, port)).map_err(error)
+    }
+
+    #[pyo3(signature = (ticket, app, name, *, private = true, generation = 0, viewers_max = 0))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn accept_publish(
+        &self,
+        py: Python<'_>,
+        ticket: u64,
+        app: String,
+        name: String,
+        private: bool,
+        generation: u64,
+        viewers_max: u32,
+    ) -> PyResult<u64> {
+        let rights = PlayRights { private, generation, viewers_max };
+        let wanted = OpenFeed { app, name, transport: Transport::Rtmp, payload: "flv", rights };
+        py.detach(|| self.0.accept_publish(ticket, &wanted)).map_err(error)
+    }
+
+    fn refuse_publish(&self, py: Python<'_>, ticket: u64, reason: &str) {
+        py.detach(|| self.0.refuse_publish(ticket, reason));
     }
 
     fn event_fd(&self) -> i32 {

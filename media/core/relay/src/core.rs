@@ -1,8 +1,10 @@
 //! The relay as a whole: its shards, ports and streams, and everything that can be asked of it.
 
+mod serving;
+
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, SocketAddr},
     os::fd::RawFd,
     sync::{
         Arc, Mutex, RwLock,
@@ -13,33 +15,30 @@ use std::{
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::Runtime;
 
 use crate::{
     clock,
     config::{Config, OpenReceiver, Transport},
-    desk::{Admission, Desk},
-    door::{Directory, Door, DoorOptions, sign},
+    desk::Admission,
+    door::{Door, sign},
     error::Error,
     events::{Event, EventQueue},
-    feed::{Feeder, OpenFeed},
     feeds::Feeds,
     ingest::{Expected, Sockets},
     ports::PortPool,
     record::{Order, Recorder},
+    rtmp::{Listener, Publishers},
     shard::{
         Shard, Surroundings,
         inbox::{Command, Open, Origin},
         shared::Shared,
     },
+    sockets,
     stats::StreamStats,
     table::{Entry, Lease, Table, lock},
     tap::{Tap, TapQueue},
 };
-
-/// Bytes of receive buffer asked for; the kernel gives what `net.core.rmem_max` allows.
-const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
 /// A shard that does not answer for so long is overloaded.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -65,6 +64,8 @@ pub struct Core {
     shards: RwLock<Vec<Shard>>,
     doors: Mutex<Vec<Door>>,
     admission: Arc<Admission>,
+    listeners: Mutex<Vec<Listener>>,
+    publishers: Arc<Publishers>,
     runtime: Mutex<Option<Runtime>>,
     recorder: Recorder,
     closed: AtomicBool,
@@ -90,6 +91,8 @@ impl Core {
             shards: RwLock::default(),
             doors: Mutex::default(),
             admission: Arc::default(),
+            listeners: Mutex::default(),
+            publishers: Arc::default(),
             runtime: Mutex::default(),
             closed: AtomicBool::new(false),
             config: Arc::new(config),
@@ -111,6 +114,7 @@ impl Core {
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         lock(&self.doors).clear();
+        lock(&self.listeners).clear();
         if let Some(runtime) = lock(&self.runtime).take() {
             runtime.shutdown_timeout(Duration::from_secs(1));
         }
@@ -120,23 +124,6 @@ impl Core {
             let _ = shard.thread.join();
         }
         self.recorder.close();
-    }
-
-    /// Opens the front door and returns its port: media from here, everything else from the HTTP/1.1 server on the Unix
-    /// socket `upstream`.
-    pub fn listen_http(&self, host: &str, port: u16, upstream: &str) -> Result<u16, Error> {
-        self.check_open()?;
-        let options = DoorOptions {
-            host: host.to_owned(),
-            port,
-            upstream: upstream.into(),
-            play_key: self.config.play_key.clone(),
-        };
-        let door = Door::open(options, self.directory())
-            .map_err(Error::io(format!("cannot open the HTTP port {port} on {host}")))?;
-        let port = door.address().port();
-        lock(&self.doors).push(door);
-        Ok(port)
     }
 
     /// The query that lets its bearer play a stream until `expires` (UNIX seconds), as long as its generation lasts.
@@ -192,45 +179,6 @@ impl Core {
         let origin = Origin::Packets { sockets, lease, expected, hold: wanted.hold };
         self.send(shard, Command::Open(Box::new(Open { entry, origin })))?;
         Ok(opened)
-    }
-
-    /// Opens a stream that the returned feeder feeds; it must be used on [`Core::runtime`].
-    pub fn open_feed(&self, wanted: &OpenFeed) -> Result<Feeder, Error> {
-        self.check_open()?;
-        check_name(&wanted.app)?;
-        check_name(&wanted.name)?;
-        let entry = self.table.insert((&wanted.app, &wanted.name), None, |place| {
-            Ok(Entry {
-                id: place.id,
-                app: wanted.app.as_str().into(),
-                name: wanted.name.as_str().into(),
-                transport: wanted.transport,
-                shared: false,
-                port: 0,
-                shard: place.shard,
-                rights: wanted.rights.into(),
-                opened_ms: clock::wall_ms(),
-                feeds: Feeds::default(),
-            })
-        })?;
-        let inbox = self.read_shards().get(entry.shard).map(|shard| Arc::clone(&shard.inbox));
-        let inbox = inbox.ok_or(Error::Closed)?;
-        let (feeder, intake) = Feeder::new(entry.id, Arc::clone(&inbox), self.config.bandwidth_max_bps);
-        let origin = Origin::Feed { payload: wanted.payload, intake };
-        inbox.push(Command::Open(Box::new(Open { entry, origin })));
-        Ok(feeder)
-    }
-
-    /// Runs the tasks that feed streams; started with the first of them.
-    pub fn runtime(&self) -> Result<Handle, Error> {
-        self.check_open()?;
-        let mut runtime = lock(&self.runtime);
-        if runtime.is_none() {
-            let built =
-                Builder::new_multi_thread().worker_threads(2).thread_name("relay-feed").enable_all().build();
-            *runtime = Some(built.map_err(Error::io("cannot start the threads that feed streams"))?);
-        }
-        runtime.as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Closed)
     }
 
     /// Lets an active receiver connect.
@@ -292,13 +240,6 @@ impl Core {
     /// Answers a `play` event: whether the bearer of the token may play. What is not asked any more is ignored.
     pub fn answer_play(&self, ticket: u64, allowed: bool) {
         self.admission.questions.answer(clock::now(), ticket, allowed);
-    }
-
-    /// The streams as a front door sees them.
-    pub fn directory(&self) -> Arc<dyn Directory> {
-        let inboxes = self.read_shards().iter().map(|shard| Arc::clone(&shard.inbox)).collect();
-        let (table, events) = (Arc::clone(&self.table), Arc::clone(&self.events));
-        Arc::new(Desk { table, inboxes, events, admission: Arc::clone(&self.admission) })
     }
 
     /// Snapshots of all streams.
@@ -381,6 +322,11 @@ impl Core {
         ] {
             totals.insert(name, counter.load(Ordering::Relaxed) as f64);
         }
+        for listener in lock(&self.listeners).iter() {
+            for (name, count) in listener.counters.named() {
+                *totals.entry(name).or_default() += count as f64;
+            }
+        }
         totals.insert("relay_ports_free", lock(&self.ports).free() as f64);
         totals
     }
@@ -413,8 +359,8 @@ impl Core {
             return Ok(None);
         }
         let what = |kind: &str| Error::io(format!("cannot open the shared RTP port {port} ({kind})"));
-        let socket = udp(self.config.rtp_host, port).map_err(what("UDP"))?;
-        let listener = tcp(self.config.rtp_host, port, 1024).map_err(what("TCP"))?;
+        let socket = sockets::udp(self.config.rtp_host, port).map_err(what("UDP"))?;
+        let listener = sockets::tcp(self.config.rtp_host, port, 1024).map_err(what("TCP"))?;
         Ok(Some(Shared::new(socket, listener)))
     }
 
@@ -430,7 +376,7 @@ impl Core {
         // A port that somebody else holds rests like a used one and is tried again later.
         for _ in 0..PORT_TRIES {
             let lease = Lease::new(&self.ports).ok_or(Error::NoFreePort(min, max))?;
-            match sockets(self.config.rtp_host, lease.port, wanted.transport) {
+            match sockets::dedicated(self.config.rtp_host, lease.port, wanted.transport) {
                 Ok(sockets) => return Ok((lease.port, sockets, Some(lease))),
                 Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(Error::Io(format!("cannot open port {}", lease.port), error)),
@@ -466,52 +412,9 @@ fn busy() -> Error {
 }
 
 /// Names stand in paths, signatures and logs.
-fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     if name.is_empty() || name.len() > 256 || name.contains('/') || name.chars().any(char::is_control) {
         return Err(Error::Invalid(format!("{name:?} cannot name a stream")));
     }
     Ok(())
-}
-
-/// The sockets of one dedicated port. A passive TCP receiver hears UDP too: some devices answer a TCP offer with UDP.
-fn sockets(host: IpAddr, port: u16, transport: Transport) -> std::io::Result<Sockets> {
-    let listener = match transport {
-        Transport::TcpPassive => Some(tcp(host, port, 4)?),
-        _ => None,
-    };
-    Ok(Sockets { rtp: Some(udp(host, port)?), rtcp: Some(udp(host, port + 1)?), listener })
-}
-
-fn udp(host: IpAddr, port: u16) -> std::io::Result<UdpSocket> {
-    let (socket, address) = socket(host, port, Type::DGRAM, Protocol::UDP)?;
-    // Less is no reason to fail.
-    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    socket.bind(&address.into())?;
-    Ok(socket.into())
-}
-
-fn tcp(host: IpAddr, port: u16, backlog: i32) -> std::io::Result<TcpListener> {
-    let (socket, address) = socket(host, port, Type::STREAM, Protocol::TCP)?;
-    // The last stream's closed connections must not hold the port.
-    socket.set_reuse_address(true)?;
-    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER / 4);
-    socket.bind(&address.into())?;
-    socket.listen(backlog)?;
-    Ok(socket.into())
-}
-
-/// A non-blocking socket; `::` hears IPv4 too, and where there is no IPv6 it means every IPv4 address.
-fn socket(host: IpAddr, port: u16, kind: Type, protocol: Protocol) -> std::io::Result<(Socket, SocketAddr)> {
-    let mut address = SocketAddr::new(host, port);
-    let mut socket = Socket::new(Domain::for_address(address), kind, Some(protocol));
-    if socket.is_err() && host.is_ipv6() && host.is_unspecified() {
-        address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
-        socket = Socket::new(Domain::IPV4, kind, Some(protocol));
-    }
-    let socket = socket?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!host.is_unspecified())?;
-    }
-    socket.set_nonblocking(true)?;
-    Ok((socket, address))
 }

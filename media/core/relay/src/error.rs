@@ -20,6 +20,9 @@ pub enum Error {
     /// The configuration has no shared port.
     #[error("there is no shared RTP port: set rtp_shared_port")]
     NoSharedPort,
+    /// Nobody waits with this ticket.
+    #[error("no publisher waits with ticket {0}: it is gone, or was answered")]
+    NoPublisher(u64),
     /// A value that cannot be used.
     #[error("{0}")]
     Invalid(String),

@@ -41,6 +41,8 @@ pub enum Kind {
     NoViewers,
     /// Packets or connections of a stranger were dropped.
     Rejected,
+    /// Somebody wants to publish, and waits for the answer.
+    Publish,
     /// A published stream is over: its last event.
     Ended,
     /// A recording finished a file.
@@ -71,6 +73,7 @@ impl Kind {
             Self::Disconnected => "disconnected",
             Self::NoViewers => "no_viewers",
             Self::Rejected => "rejected",
+            Self::Publish => "publish",
             Self::Ended => "ended",
             Self::Slice => "slice",
             Self::RecordFailed => "record_failed",

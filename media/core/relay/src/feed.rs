@@ -5,9 +5,11 @@
 //! the stream; closing the stream from outside fails the next `send` and completes `closed`.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     net::SocketAddr,
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -158,6 +160,16 @@ impl Feeder {
             // Nothing is ever sent: it changes by ending.
             let _ = alive.changed().await;
         }
+    }
+
+    /// Does `work`, unless the stream is closed from outside before it is done.
+    pub async fn unless_closed<T>(&self, work: impl Future<Output = T>) -> Result<T, Closed> {
+        let (mut work, mut closed) = (pin!(work), pin!(self.closed()));
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => closed.as_mut().poll(cx).map(|()| Err(Closed)),
+        })
+        .await
     }
 
     /// Ends the stream: events `disconnected`, if a connection stood, and `ended`.

@@ -117,7 +117,8 @@ impl Drop for Door {
     }
 }
 
-fn listen(host: &str, port: u16) -> io::Result<StdListener> {
+/// A listening socket on a name or address; `::` hears both families.
+pub(crate) fn listen(host: &str, port: u16) -> io::Result<StdListener> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
     for address in (host, port).to_socket_addrs()? {
         match bind(address) {
@@ -162,7 +163,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, counters: Arc<Counte
 }
 
 /// Options that help but must not fail a connection.
-fn prepare(stream: &TcpStream) {
+pub(crate) fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
 }

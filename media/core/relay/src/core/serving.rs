@@ -1,0 +1,118 @@
+//! The ports that the relay serves, who publishes, and streams that are fed.
+
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Handle};
+
+use super::{Core, check_name};
+use crate::{
+    clock,
+    desk::Desk,
+    door::{Directory, Door, DoorOptions},
+    error::Error,
+    feed::{Feeder, OpenFeed},
+    feeds::Feeds,
+    rtmp::{self, Decision, Listener},
+    shard::inbox::{Command, Open, Origin},
+    table::{Entry, lock},
+};
+
+impl Core {
+    /// Opens the front door and returns its port: media from here, everything else from the HTTP/1.1 server on the Unix
+    /// socket `upstream`.
+    pub fn listen_http(&self, host: &str, port: u16, upstream: &str) -> Result<u16, Error> {
+        self.check_open()?;
+        let options = DoorOptions {
+            host: host.to_owned(),
+            port,
+            upstream: upstream.into(),
+            play_key: self.config.play_key.clone(),
+        };
+        let door = Door::open(options, self.directory())
+            .map_err(Error::io(format!("cannot open the HTTP port {port} on {host}")))?;
+        let port = door.address().port();
+        lock(&self.doors).push(door);
+        Ok(port)
+    }
+
+    /// Opens an RTMP port and returns its number. Publishers are asked about with event `publish`.
+    pub fn listen_rtmp(&self, host: &str, port: u16) -> Result<u16, Error> {
+        let shared = rtmp::Shared {
+            directory: self.directory(),
+            play_key: self.config.play_key.clone(),
+            events: Arc::clone(&self.events),
+            publishers: Arc::clone(&self.publishers),
+        };
+        let listener = Listener::open(&self.runtime()?, host, port, shared)
+            .map_err(Error::io(format!("cannot open the RTMP port {port} on {host}")))?;
+        let port = listener.port();
+        lock(&self.listeners).push(listener);
+        Ok(port)
+    }
+
+    /// Lets the publisher with this ticket publish the stream that is `wanted`; returns its id. If that cannot be opened,
+    /// the publisher waits on.
+    pub fn accept_publish(&self, ticket: u64, wanted: &OpenFeed) -> Result<u64, Error> {
+        if !self.publishers.is_waiting(ticket) {
+            return Err(Error::NoPublisher(ticket));
+        }
+        let feeder = self.open_feed(wanted)?;
+        let receiver = feeder.id();
+        if self.publishers.answer(ticket, Decision::Accepted(feeder)) {
+            Ok(receiver)
+        } else {
+            Err(Error::NoPublisher(ticket))
+        }
+    }
+
+    /// Sends the publisher with this ticket away; one that is gone is ignored.
+    pub fn refuse_publish(&self, ticket: u64, reason: &str) {
+        self.publishers.answer(ticket, Decision::Refused(reason.to_owned()));
+    }
+
+    /// Opens a stream that the returned feeder feeds; it must be used on [`Core::runtime`].
+    pub fn open_feed(&self, wanted: &OpenFeed) -> Result<Feeder, Error> {
+        self.check_open()?;
+        check_name(&wanted.app)?;
+        check_name(&wanted.name)?;
+        let entry = self.table.insert((&wanted.app, &wanted.name), None, |place| {
+            Ok(Entry {
+                id: place.id,
+                app: wanted.app.as_str().into(),
+                name: wanted.name.as_str().into(),
+                transport: wanted.transport,
+                shared: false,
+                port: 0,
+                shard: place.shard,
+                rights: wanted.rights.into(),
+                opened_ms: clock::wall_ms(),
+                feeds: Feeds::default(),
+            })
+        })?;
+        let inbox = self.read_shards().get(entry.shard).map(|shard| Arc::clone(&shard.inbox));
+        let inbox = inbox.ok_or(Error::Closed)?;
+        let (feeder, intake) = Feeder::new(entry.id, Arc::clone(&inbox), self.config.bandwidth_max_bps);
+        let origin = Origin::Feed { payload: wanted.payload, intake };
+        inbox.push(Command::Open(Box::new(Open { entry, origin })));
+        Ok(feeder)
+    }
+
+    /// Runs the tasks that feed streams; started with the first of them.
+    pub fn runtime(&self) -> Result<Handle, Error> {
+        self.check_open()?;
+        let mut runtime = lock(&self.runtime);
+        if runtime.is_none() {
+            let built =
+                Builder::new_multi_thread().worker_threads(2).thread_name("relay-feed").enable_all().build();
+            *runtime = Some(built.map_err(Error::io("cannot start the threads that feed streams"))?);
+        }
+        runtime.as_ref().map(|runtime| runtime.handle().clone()).ok_or(Error::Closed)
+    }
+
+    /// The streams as a front door sees them.
+    pub fn directory(&self) -> Arc<dyn Directory> {
+        let inboxes = self.read_shards().iter().map(|shard| Arc::clone(&shard.inbox)).collect();
+        let (table, events) = (Arc::clone(&self.table), Arc::clone(&self.events));
+        Arc::new(Desk { table, inboxes, events, admission: Arc::clone(&self.admission) })
+    }
+}
