@@ -127,9 +127,13 @@ class App:
                 invitations.handle_media(event)
                 codings.handle_media(event)
                 works.recorder.handle_media(event)
+                if event.kind == "publish":
+                    relay.refuse_publish(int(event.detail["ticket"]), "this gateway takes no pushed streams")
 
             works = _retention_works(settings, store, relay)
             relay.listen(handle_media)
+            if settings.rtmp.port:
+                relay.listen_rtmp(settings.rtmp.host, settings.rtmp.port)
             background = await stack.enter_async_context(Background())
             stack.push_async_callback(packets.close)
             await stack.enter_async_context(server.open(settings.sip.port))
@@ -194,6 +198,7 @@ class App:
                     StreamSources(store, relay),
                     address_life=timedelta(seconds=settings.media.address_life),
                     allow_private=settings.pull.allow_private,
+                    rtmp_port=settings.rtmp.port,
                 ),
                 retentions=Retentions(store, works.depot.place, works.recorder, buckets=settings.retention.obs.buckets),
                 retention_works=works,

@@ -175,6 +175,14 @@ class Rtp(_Section):
         return self
 
 
+class Rtmp(_Section):
+    """Where encoders push streams by RTMP, and players play them."""
+
+    host: str = "0.0.0.0"
+    port: Port = 1935
+    """0: no RTMP."""
+
+
 class Pull(_Section):
     """Streams that are pulled by HTTP-FLV."""
 
@@ -295,6 +303,7 @@ class Settings(BaseSettings):
     sip: Sip = Sip()
     http: Http = Http()
     rtp: Rtp = Rtp()
+    rtmp: Rtmp = Rtmp()
     pull: Pull = Pull()
     media: Media = Media()
     database: Database = Database()

@@ -51,6 +51,27 @@ class Core:
         """Opens the front door and returns its port. Media routes are served here; every other request goes to the
         HTTP/1.1 server on the Unix socket `upstream`, with X-Forwarded-For and X-Forwarded-Proto set by us."""
 
+    def listen_rtmp(self, host: str, port: int) -> int:
+        """Opens an RTMP port for publishers and players and returns it. Each publisher raises `publish` and waits 10 s
+        for `accept_publish` or `refuse_publish`; players have the same rights as by HTTP, with the query behind the
+        stream's name."""
+
+    def accept_publish(
+        self,
+        ticket: int,
+        app: str,
+        name: str,
+        *,
+        private: bool = True,
+        generation: int = 0,
+        viewers_max: int = 0,
+    ) -> int:
+        """Lets the publisher that holds `ticket` publish the stream `app`/`name`, whatever it asked for, and returns
+        the stream's receiver id. CoreError if it is gone, or the stream has a source: then it waits on."""
+
+    def refuse_publish(self, ticket: int, reason: str) -> None:
+        """Sends the publisher away with the reason (NetStream.Publish.Denied); an unknown ticket is ignored."""
+
     def event_fd(self) -> int:
         """A descriptor that is readable while events wait; it stays ours, do not close it."""
 
@@ -166,8 +187,9 @@ class Event:
     most) · `slice` (a recording finished a file: recording, tag, path, start_ms, end_ms, duration_ms, frames,
     key_frames, bytes, video, reason, lost; see docs/media.md) · `record_failed` (recording, tag, reason, lost; it goes
     on if it can) · `play` (ticket, app, name, peer, protocol, token; a private stream was asked for with a token:
-    answer with `answer_play`) · `ended` (reason; a fed stream is over, its last event) · `failed` (reason; our own
-    fault: the stream is closed) · `overflow` (lost).
+    answer with `answer_play`) · `publish` (receiver 0; ticket, app, name, query, peer, protocol: somebody waits to be
+    let in or sent away) · `ended` (reason; a fed stream is over, its last event) · `failed` (reason; our own fault:
+    the stream is closed) · `overflow` (lost).
     """
 
     @property
@@ -263,7 +285,7 @@ class Stream:
     def rate_audio_bps(self) -> int: ...
     @property
     def viewers(self) -> dict[str, int]:
-        """Viewers by protocol: http-flv, ws-flv, hls."""
+        """Viewers by protocol: http-flv, ws-flv, rtmp, hls."""
     @property
     def faults(self) -> dict[str, int]:
         """Deviations counted by name (see docs/media.md): pes_truncated, psm_contradicts, resync …"""

@@ -97,6 +97,29 @@ class Relay:
         """Opens the front door and returns its port (`Core.listen_http`)."""
         return self.core.listen_http(host, port, upstream)
 
+    def listen_rtmp(self, host: str, port: int) -> int:
+        """Opens an RTMP port and returns it (`Core.listen_rtmp`)."""
+        return self.core.listen_rtmp(host, port)
+
+    def accept_publish(
+        self,
+        ticket: int,
+        app: str,
+        name: str,
+        *,
+        private: bool = True,
+        generation: int = 0,
+        viewers_max: int = 0,
+    ) -> int:
+        """Lets a publisher begin and returns the stream's receiver id (`Core.accept_publish`)."""
+        return self.core.accept_publish(
+            ticket, app, name, private=private, generation=generation, viewers_max=viewers_max
+        )
+
+    def refuse_publish(self, ticket: int, reason: str) -> None:
+        """Sends a publisher away (`Core.refuse_publish`)."""
+        self.core.refuse_publish(ticket, reason)
+
     def open_receiver(
         self,
         app: str,

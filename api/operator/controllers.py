@@ -32,6 +32,7 @@ class Play(msgspec.Struct, kw_only=True):
     ws_flv: str
     hls: str
     hls_fmp4: str
+    rtmp: str | None
 
 
 class ChannelView(msgspec.Struct, kw_only=True):
@@ -165,7 +166,7 @@ def _channel(
 
 def _play(gateway: Gateway, app: str, base: str, channel: Channel) -> Play:
     found = gateway.streams.channel_addresses(app, channel, base, gateway.clock())
-    return Play(http_flv=found.http_flv, ws_flv=found.ws_flv, hls=found.hls, hls_fmp4=found.hls_fmp4)
+    return Play(http_flv=found.http_flv, ws_flv=found.ws_flv, hls=found.hls, hls_fmp4=found.hls_fmp4, rtmp=found.rtmp)
 
 
 def _figures(live: LiveStream) -> StreamFigures:

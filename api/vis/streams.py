@@ -114,6 +114,7 @@ class Addresses(msgspec.Struct, kw_only=True):
     ws_flv: str
     hls: str
     hls_fmp4: str
+    rtmp: str | None
 
 
 class Endpoint(msgspec.Struct, kw_only=True):
@@ -217,7 +218,11 @@ class StreamController(Controller):
             push_flow_protocol=stream.record.access_type.value,
             push_flow_address=gateway.sip.host,
             addresses=Addresses(
-                http_flv=addresses.http_flv, ws_flv=addresses.ws_flv, hls=addresses.hls, hls_fmp4=addresses.hls_fmp4
+                http_flv=addresses.http_flv,
+                ws_flv=addresses.ws_flv,
+                hls=addresses.hls,
+                hls_fmp4=addresses.hls_fmp4,
+                rtmp=addresses.rtmp,
             ),
         )
         if stream.encode_type != "H265":

@@ -147,6 +147,8 @@ def announce(app: App, http_port: int) -> None:
     console.print(f"  SIP ID       {settings.sip.id}")
     console.print(f"  SIP domain   {settings.sip.domain}")
     console.print(f"  page, APIs   http://{sip.host}:{http_port}/")
+    if settings.rtmp.port:
+        console.print(f"  RTMP         rtmp://{sip.host}:{settings.rtmp.port}/")
     first = app.first_start
     if first is not None:
         console.print(f"  project      {first.project.name}  {first.project.project_id}")

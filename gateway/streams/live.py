@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 
 class LiveStream(Protocol):
@@ -98,18 +98,22 @@ class RelayView(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PlayAddresses:
-    """One stream in every format that is served."""
+    """One stream in every format that is served; `rtmp` is None where RTMP is switched off."""
 
     http_flv: str
     ws_flv: str
     hls: str
     hls_fmp4: str
+    rtmp: str | None
 
 
 def play_addresses(
-    app: str, name: str, base_url: str, *, relay: RelayView, expires: int, private: bool
+    app: str, name: str, base_url: str, *, relay: RelayView, expires: int, private: bool, rtmp_port: int = 0
 ) -> PlayAddresses:
-    """Addresses under `base_url` (scheme and host); private ones are signed, good until `expires` (UNIX seconds)."""
+    """Addresses under `base_url` (scheme and host); private ones are signed, good until `expires` (UNIX seconds).
+
+    RTMP has a port of its own on the same host; 0 means that there is none.
+    """
     path = f"/{quote(app, safe='')}/{quote(name, safe='')}"
     query = f"?{relay.sign(app, name, expires)}" if private else ""
     return PlayAddresses(
@@ -117,4 +121,10 @@ def play_addresses(
         ws_flv=f"ws{base_url.removeprefix('http')}{path}.live.flv{query}",
         hls=f"{base_url}{path}/hls.m3u8{query}",
         hls_fmp4=f"{base_url}{path}/hls.fmp4.m3u8{query}",
+        rtmp=f"rtmp://{_host(base_url)}:{rtmp_port}{path}{query}" if rtmp_port else None,
     )
+
+
+def _host(base_url: str) -> str:
+    host = urlsplit(base_url).hostname or ""
+    return f"[{host}]" if ":" in host else host

@@ -64,14 +64,17 @@ class Streams:
         *,
         address_life: timedelta = timedelta(hours=24),
         allow_private: bool = False,
+        rtmp_port: int = 0,
     ) -> None:
-        """`allow_private`: streams may be pulled from addresses of private networks."""
+        """`allow_private`: streams may be pulled from addresses of private networks. `rtmp_port`: where they play by
+        RTMP; 0: nowhere."""
         self._store = store
         self._relay = relay
         self._quotas = quotas
         self._sources = sources
         self._address_life = address_life
         self._allow_private = allow_private
+        self._rtmp_port = rtmp_port
         self._deleting: set[str] = set()
 
     # -- made by hand -----------------------------------------------------------------------------------------------
@@ -167,7 +170,15 @@ class Streams:
 
     def _addresses(self, app: str, name: str, base_url: str, at: datetime, *, private: bool) -> PlayAddresses:
         expires = int((at + self._address_life).timestamp())
-        return play_addresses(app, name, base_url, relay=self._relay, expires=expires, private=private)
+        return play_addresses(
+            app,
+            name,
+            base_url,
+            relay=self._relay,
+            expires=expires,
+            private=private,
+            rtmp_port=self._rtmp_port,
+        )
 
     async def live(self, app: str, names: Collection[str]) -> Mapping[str, LiveStream]:
         """What flows of these streams of one project now, by name."""

@@ -223,7 +223,7 @@ class World:
             push_keys=PushKeys(store, limits),
             devices=Devices(store, limits, domain=DOMAIN),
             statistics=Statistics(store, Rosters(store), self.packets),
-            streams=Streams(store, self.relay, limits, StreamSources(store, self.relay)),
+            streams=Streams(store, self.relay, limits, StreamSources(store, self.relay), rtmp_port=1935),
             retentions=Retentions(store, Depot(object_storage, local_root).place, self.recorder, buckets=buckets),
             strategies=AccessStrategies(store, limits, applied=self.calls.strategy_applied),
             invitations=self.calls,

@@ -60,6 +60,7 @@ class RunningGateway:
     settings: Mapping[str, str] = field(default_factory=dict)
     sip_port: int = 0
     http_port: int = 0
+    rtmp_port: int = 0
     rtp_port: int = 0
     process: subprocess.Popen[bytes] | None = None
     client: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=20.0))
@@ -68,7 +69,7 @@ class RunningGateway:
     async def start(self) -> Self:
         """Returns when it is ready and we are logged in."""
         if not self.sip_port:
-            self.sip_port, self.http_port = free_ports(2)
+            self.sip_port, self.http_port, self.rtmp_port = free_ports(3)
             self.rtp_port = 20_000 + (os.getpid() * 64 + self.http_port) % 10_000
         environment = {
             **os.environ,
@@ -79,6 +80,8 @@ class RunningGateway:
             "GATEWAY_SIP__ID": SERVER_ID,
             "GATEWAY_HTTP__HOST": "127.0.0.1",
             "GATEWAY_HTTP__PORT": str(self.http_port),
+            "GATEWAY_RTMP__HOST": "127.0.0.1",
+            "GATEWAY_RTMP__PORT": str(self.rtmp_port),
             "GATEWAY_RTP__HOST": "127.0.0.1",
             "GATEWAY_RTP__PORT_MIN": str(self.rtp_port),
             "GATEWAY_RTP__PORT_MAX": str(self.rtp_port + 499),

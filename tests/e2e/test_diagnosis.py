@@ -84,6 +84,8 @@ def command(gateway: RunningGateway, *words: str) -> subprocess.CompletedProcess
         "GATEWAY_DATA_DIR": str(gateway.data_dir),
         "GATEWAY_HTTP__HOST": "127.0.0.1",
         "GATEWAY_HTTP__PORT": str(gateway.http_port),
+        "GATEWAY_RTMP__HOST": "127.0.0.1",
+        "GATEWAY_RTMP__PORT": str(gateway.rtmp_port),
         "COLUMNS": "200",
     }
     return subprocess.run(

@@ -17,6 +17,7 @@ export interface PlayAddresses {
   ws_flv: string;
   hls: string;
   hls_fmp4: string;
+  rtmp: string | null;
 }
 
 export interface Channel {

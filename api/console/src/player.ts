@@ -19,9 +19,12 @@ function addressList(play: PlayAddresses): HTMLElement {
       ["WS-FLV", play.ws_flv],
       ["HLS (TS)", play.hls],
       ["HLS (fMP4)", play.hls_fmp4],
+      ["RTMP", play.rtmp],
     ] as const
-  ).map(([label, address]) =>
-    element("div", { class: "address" }, element("span", {}, label), element("code", {}, address)),
+  ).flatMap(([label, address]) =>
+    address === null
+      ? []
+      : [element("div", { class: "address" }, element("span", {}, label), element("code", {}, address))],
   );
   return element("div", { class: "addresses" }, ...rows);
 }

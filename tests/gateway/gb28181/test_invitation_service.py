@@ -91,6 +91,7 @@ def settings(tmp_path: Path) -> Settings:
             "rtp.host=127.0.0.1",
             f"rtp.port_min={rtp}",
             f"rtp.port_max={rtp + 199}",
+            "rtmp.port=0",
             "media.threads=1",
             "rtp.silence=2",
         ]

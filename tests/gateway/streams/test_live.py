@@ -27,6 +27,16 @@ def test_private_addresses_are_signed() -> None:
     assert addresses.ws_flv == f"ws://192.0.2.1:8080/default/channel_1_2.live.flv{query}"
     assert addresses.hls == f"http://192.0.2.1:8080/default/channel_1_2/hls.m3u8{query}"
     assert addresses.hls_fmp4 == f"http://192.0.2.1:8080/default/channel_1_2/hls.fmp4.m3u8{query}"
+    assert addresses.rtmp is None
+
+
+def test_rtmp_has_a_port_of_its_own() -> None:
+    for base, host in (
+        ("https://video.example.org", "video.example.org"),
+        ("http://[2001:db8::1]:8080", "[2001:db8::1]"),
+    ):
+        addresses = play_addresses("a", "b c", base, relay=Signer(), expires=1, private=True, rtmp_port=1935)
+        assert addresses.rtmp == f"rtmp://{host}:1935/a/b%20c?expires=1&sign=a.b c"
 
 
 def test_public_addresses_are_bare() -> None:
