@@ -7,7 +7,7 @@ it by `gateway.commands.serve`, the one place above the API.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -123,17 +123,8 @@ class App:
             server.notices.listen(invitations.handle_notice)
             codings = Codings(store, utc_now)
 
-            def handle_media(event: Event) -> None:
-                invitations.handle_media(event)
-                codings.handle_media(event)
-                works.recorder.handle_media(event)
-                if event.kind == "publish":
-                    relay.refuse_publish(int(event.detail["ticket"]), "this gateway takes no pushed streams")
-
             works = _retention_works(settings, store, relay)
-            relay.listen(handle_media)
-            if settings.rtmp.port:
-                relay.listen_rtmp(settings.rtmp.host, settings.rtmp.port)
+            _listen(settings, relay, invitations.handle_media, codings.handle_media, works.recorder.handle_media)
             background = await stack.enter_async_context(Background())
             stack.push_async_callback(packets.close)
             await stack.enter_async_context(server.open(settings.sip.port))
@@ -293,6 +284,20 @@ def _retention_works(settings: Settings, store: Store, relay: Relay) -> Retentio
         salvage=salvage,
         clock=utc_now,
     )
+
+
+def _listen(settings: Settings, relay: Relay, *hearers: Callable[[Event], None]) -> None:
+    """Opens the relay's RTMP port, and gives its events to all that hear them."""
+
+    def handle_media(event: Event) -> None:
+        for hear in hearers:
+            hear(event)
+        if event.kind == "publish":
+            relay.refuse_publish(int(event.detail["ticket"]), "this gateway takes no pushed streams")
+
+    relay.listen(handle_media)
+    if settings.rtmp.port:
+        relay.listen_rtmp(settings.rtmp.host, settings.rtmp.port)
 
 
 def _object_storage(settings: Settings) -> ObjectStorage | None:
