@@ -21,6 +21,7 @@ from api.auth.gate import Gate
 from api.auth.keystone import KeystoneController
 from api.errors import handle
 from api.health import HealthController
+from api.operator.access import AccessController
 from api.operator.controllers import OperatorController
 from api.operator.diagnosis import DiagnosisController
 from api.operator.groups import GroupController
@@ -69,6 +70,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
             path="/gb/v1",
             route_handlers=[
                 OperatorController,
+                AccessController,
                 DiagnosisController,
                 AccessKeyController,
                 MeController,

@@ -5,21 +5,20 @@ it by `gateway.commands.serve`, the one place above the API.
 """
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
-from gateway.access.rules import Settled
+from gateway.access.day_plans import DayPlans
+from gateway.access.runner import AccessRunner
 from gateway.access.service import AccessStrategies
-from gateway.access.slices import AccessSlice
 from gateway.accounts.groups import Groups
 from gateway.accounts.keys import AccessKeys
 from gateway.accounts.passwords import Passwords
@@ -31,15 +30,14 @@ from gateway.background import Background
 from gateway.clock import utc_now
 from gateway.credentials.push_keys import PushKeys
 from gateway.credentials.service import Credentials
-from gateway.devices.errors import NotInvitedError
-from gateway.devices.model import Channel, DeviceId
+from gateway.devices.model import DeviceId
 from gateway.devices.presence import Patience
 from gateway.devices.rosters import Rosters
 from gateway.devices.service import Devices
 from gateway.diagnosis.facts import Addresses
 from gateway.diagnosis.service import Diagnoses
 from gateway.diagnosis.taps import Taps
-from gateway.errors import NotFoundError, UnavailableError
+from gateway.errors import UnavailableError
 from gateway.gb28181.active_call import Surroundings
 from gateway.gb28181.addresses import Advertised, advertise, is_near, read_rules
 from gateway.gb28181.call import Limits
@@ -103,13 +101,17 @@ class App:
     retentions: Retentions
     strategies: AccessStrategies
     retention_works: RetentionWorks
+    runner: AccessRunner
     metrics: CollectorRegistry
     background: Background
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings) -> AsyncIterator["App"]:
-        """Starts everything but HTTP. GatewayError or OSError if something cannot be had (database, port)."""
+    async def open(cls, settings: Settings, *, calendar: Callable[[], datetime] = utc_now) -> AsyncIterator["App"]:
+        """Starts everything but HTTP. `calendar` is what access strategies go by.
+
+        GatewayError or OSError if something cannot be had (database, port).
+        """
         settings.data_dir.mkdir(0o700, parents=True, exist_ok=True)
         secrets = SecretBox.load(settings.key_file)
         async with AsyncExitStack() as stack:
@@ -131,6 +133,11 @@ class App:
             stack.push_async_callback(invitations.close)
             works.start(background.spawn)
             stack.push_async_callback(works.recorder.close)
+            quotas = Quotas(settings.accounts.quotas)
+            runner = await stack.enter_async_context(
+                _access(settings, store, invitations, quotas, calendar=calendar, background=background)
+            )
+            server.notices.listen(runner.handle_notice)
             background.spawn(invitations.recover(), "recover calls")
             background.spawn(codings.run(), "codings of streams")
             background.spawn(server.watch(), "watch the device server")
@@ -139,7 +146,6 @@ class App:
             background.spawn(packets.run(), "packet sums")
             pruner = HistoryPruner(store, utc_now, days=settings.statistics.history_days)
             background.spawn(pruner.run(), "prune the history")
-            quotas = Quotas(settings.accounts.quotas)
             passwords = Passwords()
             accounts = Accounts(
                 store,
@@ -155,12 +161,6 @@ class App:
             def deleted(device_id: DeviceId) -> None:
                 server.liveness.forget(device_id)
                 traces.stop(device_id)
-
-            async def applied(channel: Channel, settled: Settled, _today: Sequence[AccessSlice]) -> None:
-                invitations.hold(channel.device_id, channel.channel_id, settled.strategy.active)
-                with contextlib.suppress(NotInvitedError, NotFoundError):
-                    if settled.redrawn:  # a call made by hand, or for a slice that is void
-                        await invitations.cancel(channel, by_strategy=True)
 
             app = cls(
                 settings=settings,
@@ -193,7 +193,8 @@ class App:
                 ),
                 retentions=Retentions(store, works.depot.place, works.recorder, buckets=settings.retention.obs.buckets),
                 retention_works=works,
-                strategies=AccessStrategies(store, quotas, applied=applied),
+                runner=runner,
+                strategies=AccessStrategies(store, quotas, applied=runner.apply, look=runner.look),
                 metrics=CollectorRegistry(),
                 background=background,
             )
@@ -226,6 +227,8 @@ class App:
             Gathered(
                 "gateway_calls_failed", "Failed calls by cause", "cause", lambda: invitations.failures, counter=True
             ),
+            Gathered("gateway_access_slices", "Slices of access strategies", "state", lambda: self.runner.counts),
+            Gathered("gateway_access", "What the access runner did", "name", lambda: self.runner.figures, counter=True),
             Gathered("gateway_sip", "What the SIP endpoint counts", "name", lambda: self.endpoint.counters),
             Gathered(
                 "gateway_registrar", "What came of REGISTERs", "name", lambda: _figures(server.registrations.counters)
@@ -371,6 +374,31 @@ def _invitations(
         count=packets,
         snapshot=relay.stream,
     )
+
+
+@asynccontextmanager
+async def _access(
+    settings: Settings,
+    store: Store,
+    invitations: Invitations,
+    quotas: Quotas,
+    *,
+    calendar: Callable[[], datetime],
+    background: Background,
+) -> AsyncIterator[AccessRunner]:
+    rate = settings.access.starts_per_second
+    runner = AccessRunner(store=store, calls=invitations, quotas=quotas, clock=calendar, rate=rate)
+    plans = DayPlans(
+        store, calendar, planned=runner.reload, released=runner.release, kept_days=settings.access.kept_days
+    )
+    invitations.watch(runner.handle_event)
+    await runner.start()
+    background.spawn(runner.run(), "access strategies")
+    background.spawn(plans.run(), "plans of days")
+    try:
+        yield runner
+    finally:
+        await runner.close()
 
 
 def _diagnoses(settings: Settings, server: DeviceServer, endpoint: Endpoint, invitations: Invitations) -> Diagnoses:

@@ -205,6 +205,15 @@ class Media(_Section):
     """Who may watch one stream at once, in whatever form; 0: any number."""
 
 
+class Access(_Section):
+    """Channels that are invited by their access strategies."""
+
+    starts_per_second: Annotated[float, Field(gt=0, le=10_000)] = 200.0
+    """Invitations of slices that begin at the same time, and as many that end."""
+    kept_days: Annotated[int, Field(ge=1, le=3_650)] = 31
+    """Days whose slices can be looked up."""
+
+
 class Database(_Section):
     """Empty URL: SQLite in the data directory."""
 
@@ -309,6 +318,7 @@ class Settings(BaseSettings):
     database: Database = Database()
     admin: Admin = Admin()
     accounts: Accounts = Accounts()
+    access: Access = Access()
     retention: Retention = Retention()
     statistics: Statistics = Statistics()
     log: Log = Log()

@@ -24,8 +24,8 @@ Applied = Callable[[Channel, Settled, Sequence[AccessSlice]], Awaitable[None]]
 class AccessStrategies:
     """Every call is for one project; what belongs to another is not found (the caller found the channel).
 
-    `applied` is awaited after each change with today's new slices; `live(slice_id)` tells how a slice stands that is
-    running, which is written behind.
+    `applied` is awaited after each change with today's new slices; `look` gives a slice as it stands now, ahead of what
+    is written.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class AccessStrategies:
         quotas: Quotas,
         *,
         applied: Applied,
-        live: Callable[[int], AccessSlice | None] = lambda _slice_id: None,
+        look: Callable[[AccessSlice], AccessSlice] = lambda record: record,
     ) -> None:
         self._store = store
         self._quotas = quotas
         self._applied = applied
-        self._live = live
+        self._look = look
 
     async def change(self, project: Project, channel: Channel, change: StrategyChange, at: datetime) -> None:
         """Sets or changes the channel's strategy, and today's plan with it.
@@ -63,4 +63,4 @@ class AccessStrategies:
     async def slices(self, scope: Scope, wanted: SliceFilter, *, offset: int, limit: int) -> Listing[AccessSlice]:
         """Slices of the scope in the order in which they begin, as they stand now."""
         listing = await self._store.slices.list(scope, wanted, offset=offset, limit=limit)
-        return Listing(listing.total, [self._live(found.slice_id) or found for found in listing.entries])
+        return Listing(listing.total, [self._look(found) for found in listing.entries])

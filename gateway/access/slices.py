@@ -1,6 +1,6 @@
 """One slice of a day's plan: its machine and what became of it. No socket, no clock."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from datetime import time as time_of_day
 from enum import Enum, StrEnum, auto
@@ -114,3 +114,12 @@ class AccessSlice:
     def ends_at(self) -> datetime:
         """When it ends."""
         return moment_of(self.day, self.span.end)
+
+
+def recovered(record: AccessSlice, alive: datetime | None) -> AccessSlice:
+    """A slice as a crash left it: its video is known to have flowed until `alive`, when that was written last."""
+    if record.flowing_since is None:
+        return record
+    until = max(record.flowing_since, min(alive or record.flowing_since, record.ends_at))
+    seconds = (until - record.flowing_since).total_seconds()
+    return replace(record, flowing_since=None, video_until=until, received=record.received + seconds)

@@ -193,6 +193,11 @@ class Invitations:
         if line is not None:
             line.held = held
 
+    def known(self, device_id: DeviceId, channel_id: ChannelId) -> Channel | None:
+        """A channel with its settings as they were known last."""
+        line = self._lines.get((device_id, channel_id))
+        return None if line is None else line.channel
+
     @property
     def held(self) -> Sequence[Channel]:
         """Channels whose access strategy alone decides, as known last."""

@@ -98,6 +98,16 @@ class ChannelStore:
                 found[DeviceId(row.device_id)].append(_channel(row))
         return found
 
+    async def several(self, keys: Collection[tuple[DeviceId, ChannelId]]) -> Sequence[Channel]:
+        """Those of the channels that exist."""
+        found: list[Channel] = []
+        wanted = list(keys)
+        for start in range(0, len(wanted), ASKED_AT_ONCE):
+            part = wanted[start : start + ASKED_AT_ONCE]
+            query = _query.where(sa.tuple_(channels.c.device_id, channels.c.channel_id).in_(part))
+            found += [_channel(row) for row in await self._database.all(query)]
+        return found
+
     async def page(
         self, scope: Scope, *, offset: int, limit: int, device_id: DeviceId | None = None
     ) -> Listing[tuple[Channel, DeviceState]]:

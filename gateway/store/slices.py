@@ -8,7 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.access.model import Span
+from gateway.access.model import Span, StrategyState
 from gateway.access.slices import AccessSlice, SliceState, moment_of
 from gateway.devices.model import ChannelId, DeviceId
 from gateway.paging import Listing
@@ -24,6 +24,9 @@ ALIVE: Final = "access_alive"
 slice_query: Final = sa.select(slices, strategies.c.device_id, strategies.c.channel_id).join(
     strategies, strategies.c.strategy_id == slices.c.strategy_id
 )
+
+_VALID: Final = sa.and_(strategies.c.state == StrategyState.ACTIVE.value, strategies.c.revision == slices.c.revision)
+"""The slice belongs to the plan that counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,21 +47,25 @@ class SliceStore:
 
     async def due(self, until: datetime) -> Sequence[AccessSlice]:
         """Planned ones that begin by then, earliest first."""
-        query = slice_query.where(slices.c.state == SliceState.PLANNED.value, slices.c.starts_at <= until)
+        query = slice_query.where(slices.c.state == SliceState.PLANNED.value, slices.c.starts_at <= until, _VALID)
         rows = await self._database.all(query.order_by(slices.c.starts_at, slices.c.slice_id))
         return [slice_value(row) for row in rows]
 
-    async def unfinished(self, day: date, at: datetime) -> Sequence[AccessSlice]:
-        """Those that were begun and not ended before a restart: RUNNING ones, and FAILED ones of `day` not yet over."""
+    async def unfinished(self, day: date, at: datetime) -> Sequence[tuple[AccessSlice, bool]]:
+        """Those that were begun and not ended before a restart: RUNNING ones, and FAILED ones of `day` not yet over.
+
+        With each, whether its strategy still wants it.
+        """
         running = slices.c.state == SliceState.RUNNING.value
         failed = sa.and_(
             slices.c.state == SliceState.FAILED.value,
             slices.c.starts_at >= moment_of(day, 0),
             slices.c.starts_at <= at,
         )
-        rows = await self._database.all(slice_query.where(sa.or_(running, failed)).order_by(slices.c.slice_id))
-        found = map(slice_value, rows)
-        return [value for value in found if value.state is SliceState.RUNNING or value.ends_at > at]
+        query = slice_query.add_columns(_VALID.label("valid")).where(sa.or_(running, failed))
+        rows = await self._database.all(query.order_by(slices.c.slice_id))
+        found = [(slice_value(row), bool(row.valid)) for row in rows]
+        return [(value, valid) for value, valid in found if value.state is SliceState.RUNNING or value.ends_at > at]
 
     async def save(self, changed: Sequence[AccessSlice]) -> None:
         """Keeps how they stand; those that were deleted meanwhile are ignored."""

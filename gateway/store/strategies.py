@@ -23,6 +23,7 @@ QUOTAS: Final[Mapping[RandomStrategy, str]] = {
     RandomStrategy.CONSECUTIVE: "consecutive_access_time",
 }
 """The quota of minutes that each kind draws on."""
+CHANGED: Final = "the strategy was changed"
 BEGAN_BEFORE: Final = "began before the strategy was changed"
 ACTIVE: Final = StrategyState.ACTIVE.value
 ONCE: Final = Periodicity.ONCE.value
@@ -163,14 +164,10 @@ async def _check_quota(
 async def _replace_plan(
     connection: AsyncConnection, strategy_id: int, project_id: str, settled: Settled, at: datetime
 ) -> Sequence[AccessSlice]:
-    """Slices that began are left to the runner, which knows how they stand."""
-    await connection.execute(
-        sa.delete(slices).where(
-            slices.c.strategy_id == strategy_id,
-            slices.c.state == SliceState.PLANNED.value,
-            slices.c.starts_at > at,
-        )
-    )
+    """Slices that began are left to the runner, which knows how they stand and is told next."""
+    void = sa.and_(slices.c.strategy_id == strategy_id, slices.c.state == SliceState.PLANNED.value)
+    await connection.execute(sa.delete(slices).where(void, slices.c.starts_at > at))
+    await connection.execute(sa.update(slices).where(void).values(state=SliceState.SKIPPED.value, reason=CHANGED))
     revision, today = settled.strategy.revision, day_of(at)
     rows = _rows(strategy_id, project_id, revision, today, settled.today)
     for row, span in zip(rows, settled.today, strict=True):

@@ -173,8 +173,14 @@ async def test_slices_are_found_when_due_and_after_a_restart(store: Store, chann
     await store.slices.save(changed)
     assert list(await of_day(store, TODAY)) == [replace(found, reason="ab") for found in changed]
     inside, past = moment_of(TODAY, 610), moment_of(TODAY, 620)
-    assert [found.state for found in await store.slices.unfinished(TODAY, inside)] == list(states[:2])
-    assert [found.state for found in await store.slices.unfinished(TODAY, past)] == [SliceState.RUNNING]
+    assert [(found.state, valid) for found, valid in await store.slices.unfinished(TODAY, inside)] == [
+        (SliceState.RUNNING, True),
+        (SliceState.FAILED, True),
+    ]
+    await put(store, channels[0], StrategyChange(state=StrategyState.STOPPED), inside)
+    assert [(found.state, valid) for found, valid in await store.slices.unfinished(TODAY, past)] == [
+        (SliceState.RUNNING, False)
+    ]
     assert [found.state for found in await store.slices.due(past)] == [SliceState.PLANNED]
 
 
@@ -223,3 +229,21 @@ async def test_the_time_seen_last_is_kept(store: Store) -> None:
 def test_slices_know_their_moments() -> None:
     assert moment_of(TODAY, 1440) == moment_of(TODAY + timedelta(days=1), 0)
     assert Span(600, 640).length == 40
+
+
+async def test_a_change_between_a_start_and_its_being_taken_up_makes_the_slice_void(
+    store: Store, channels: Sequence[ChannelId]
+) -> None:
+    await put(store, channels[0], replace(CHANGE, start=600, end=620, total=20))
+    await put(store, channels[0], StrategyChange(start=700, end=720), moment_of(TODAY, 605))
+    assert [(found.span.start, found.state) for found in await of_day(store, TODAY)] == [
+        (600, SliceState.SKIPPED),
+        (700, SliceState.PLANNED),
+    ]
+    assert [found.span.start for found in await store.slices.due(moment_of(TODAY, 1000))] == [700]
+
+
+async def test_several_channels_are_read_at_once(store: Store, channels: Sequence[ChannelId]) -> None:
+    keys = [(NVR, channels[3]), (NVR, ChannelId("nobody")), (DeviceId("nobody"), channels[4]), (NVR, channels[5])]
+    assert {found.channel_id for found in await store.channels.several(keys)} == {channels[3], channels[5]}
+    assert await store.channels.several([]) == []
