@@ -141,11 +141,6 @@ class App:
             background.spawn(invitations.recover(), "recover calls")
             background.spawn(codings.run(), "codings of streams")
             background.spawn(server.watch(), "watch the device server")
-            rosters = Rosters(store)
-            background.spawn(rosters.run(), "rosters of devices")
-            background.spawn(packets.run(), "packet sums")
-            pruner = HistoryPruner(store, utc_now, days=settings.statistics.history_days)
-            background.spawn(pruner.run(), "prune the history")
             passwords = Passwords()
             accounts = Accounts(
                 store,
@@ -181,7 +176,7 @@ class App:
                 credentials=Credentials(store, quotas),
                 push_keys=PushKeys(store, quotas),
                 devices=Devices(store, quotas, domain=settings.sip.id[:10], deleted=deleted),
-                statistics=Statistics(store, rosters, packets),
+                statistics=_statistics(settings, store, packets, background),
                 streams=Streams(
                     store,
                     relay,
@@ -399,6 +394,15 @@ async def _access(
         yield runner
     finally:
         await runner.close()
+
+
+def _statistics(settings: Settings, store: Store, packets: PacketCounter, background: Background) -> Statistics:
+    rosters = Rosters(store)
+    pruner = HistoryPruner(store, utc_now, days=settings.statistics.history_days)
+    background.spawn(rosters.run(), "rosters of devices")
+    background.spawn(packets.run(), "packet sums")
+    background.spawn(pruner.run(), "prune the history")
+    return Statistics(store, rosters, packets)
 
 
 def _diagnoses(settings: Settings, server: DeviceServer, endpoint: Endpoint, invitations: Invitations) -> Diagnoses:

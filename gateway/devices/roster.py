@@ -70,8 +70,9 @@ class Roster:
         new, rows = _columns(latest), self.find(np.array([one.device_id for one in latest], "S"))
         known = rows >= 0
         for name, column in self._columns.items():
+            if name in ORDERS and (column[rows[known]] != new[name][known]).any():
+                self._forget_order(name)
             column[rows[known]] = new[name][known]
-        self._forget_order("updated_at")
         if not known.all():
             self._columns = {
                 name: np.concatenate([column, new[name][~known]]) for name, column in self._columns.items()

@@ -65,7 +65,10 @@ class Liveness:
         async for stored, registration in self._store.devices.load_registrations():
             device = _adopted(self._directory, now, wall, stored, registration)
             if not device.presence.registered:
-                self._write_end(device, stored.state, StateCause.REGISTRATION_EXPIRED, "while the gateway was down")
+                ended = min(registration.expires_at, wall)
+                self._write_end(
+                    device, stored.state, StateCause.REGISTRATION_EXPIRED, "while the gateway was down", at=ended
+                )
                 continue
             if registration.transport == "UDP":
                 local = Address(registration.local_host, udp_port or registration.local_port)
@@ -161,11 +164,18 @@ class Liveness:
             self._alarm.arm(self._directory.deadlines.next_timeout())
 
     def event(
-        self, device: RegisteredDevice, before: DeviceState, after: DeviceState, cause: StateCause, detail: str = ""
+        self,
+        device: RegisteredDevice,
+        before: DeviceState,
+        after: DeviceState,
+        cause: StateCause,
+        detail: str = "",
+        *,
+        at: datetime | None = None,
     ) -> StateEvent:
-        """A line of a device's history, now."""
+        """A line of a device's history, now unless it was before."""
         return StateEvent(
-            at=self._clock(),
+            at=at or self._clock(),
             project_id=device.project_id,
             device_id=device.device_id,
             channel_id=None,
@@ -216,10 +226,18 @@ class Liveness:
             self._directory.move(device, None)
         self._write_end(device, before, cause, detail)
 
-    def _write_end(self, device: RegisteredDevice, before: DeviceState, cause: StateCause, detail: str) -> None:
+    def _write_end(
+        self,
+        device: RegisteredDevice,
+        before: DeviceState,
+        cause: StateCause,
+        detail: str,
+        *,
+        at: datetime | None = None,
+    ) -> None:
         """An end of a registration that changes no state is no event, but its row goes."""
         events = self._notices.publish(DeviceOffline(device.device_id, cause)) if before is DeviceState.ONLINE else []
-        event = self.event(device, before, DeviceState.OFFLINE, cause, detail)
+        event = self.event(device, before, DeviceState.OFFLINE, cause, detail, at=at)
         self._states.put(device.device_id, event, events, ends_registration=not device.presence.registered)
 
     async def _restore_codes(self) -> None:

@@ -87,11 +87,20 @@ class StateWriter:
                 self._queues.pop(device_id, None)
 
     async def run(self) -> None:
-        """Writes until it is cancelled; what waits then is written by `flush`."""
+        """Writes until it is cancelled; what waits then is written by `flush`.
+
+        What is being written then is waited for: it is in the database's hands, and must not be written again.
+        """
         while True:
             await self._ready.wait()
             self._ready.clear()
-            if not await self._write_waiting():
+            writing = asyncio.create_task(self._write_waiting())
+            try:
+                done = await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await asyncio.wait([writing])
+                raise
+            if not done:
                 await asyncio.sleep(RETRY_SECONDS)
                 self._ready.set()
 

@@ -5,10 +5,9 @@ from itertools import islice
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from gateway.devices.model import ChannelId, DeviceId
-from gateway.devices.roster import Roster, Wanted, cut
+from gateway.devices.roster import Roster, Rows, Wanted, cut
 from gateway.paging import Listing, Page
 from gateway.statistics.model import Sums
 
@@ -23,20 +22,31 @@ class PacketList:
         self._keys: list[tuple[str, str]] = []
         self._devices = np.empty(0, ID)
         self._channels = np.empty(0, ID)
-        self._places: npt.NDArray[np.intp] = np.empty(0, np.intp)
+        self._places: Rows = np.empty(0, np.intp)
         """Of each channel among all of them."""
+        self._rows: Rows = np.empty(0, np.intp)
+        self._roster: Roster | None = None
+        self._state = (0, 0)
 
     def select(self, roster: Roster, wanted: Wanted, page: Page | None) -> Listing[tuple[DeviceId, ChannelId, Sums]]:
         """The channels on a page, or all by age of their device; InvalidError if it may not be sorted so."""
         self._follow()
         ranks = roster.ranks("created_at" if page is None else page.order_by)
-        rows = roster.find(self._devices)
+        rows = self._rows_of(roster)
         shown = np.flatnonzero(rows >= 0)
         shown = shown[roster.mask(wanted)[rows[shown]]]
         order = ranks[rows[shown]] * len(self._keys) + self._places[shown]
         listed = cut(shown[np.argsort(order)], page)
         entries = [self._entry(number) for number in listed.tolist()]
         return Listing(len(shown), entries)
+
+    def _rows_of(self, roster: Roster) -> Rows:
+        """The roster's row of each channel's device; looked up anew only when channels or devices came or went."""
+        state = (roster.members, len(self._keys))
+        if self._roster is not roster or self._state != state:
+            self._roster, self._state = roster, state
+            self._rows = roster.find(self._devices)
+        return self._rows
 
     def _entry(self, number: int) -> tuple[DeviceId, ChannelId, Sums]:
         key = self._keys[number]

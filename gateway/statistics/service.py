@@ -1,5 +1,6 @@
 """The lists of operation statistics (VIS API §4.5): each says what it holds; rosters and packet sums hold it."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -34,8 +35,9 @@ class Statistics:
         among = await self._store.devices.ids_in(scope)
         roster = await self._rosters.of(scope.project_id)
         listing = roster.select(replace(wanted(which, asked, at), among=among), page)
-        devices = await self._store.devices.of_ids(listing.entries)
-        channels = await self._store.channels.of_devices(listing.entries)
+        devices, channels = await asyncio.gather(
+            self._store.devices.of_ids(listing.entries), self._store.channels.of_devices(listing.entries)
+        )
         return Listing(listing.total, devices), channels
 
     async def packet_rates(self, scope: Scope, asked: DeviceFilter, page: Page | None) -> Listing[PacketRate]:

@@ -207,6 +207,7 @@ class World:
         self.relay = Relay()
         self.recorder = Recorder()
         self.calls = Calls(store, self)
+        self.rosters = Rosters(store)
         self.packets = PacketCounter(store, self.relay.streams, lambda: self.now)
         self.health = Health()
         self.refusals = Refusals(lambda: self.now)
@@ -222,7 +223,7 @@ class World:
             credentials=Credentials(store, limits),
             push_keys=PushKeys(store, limits),
             devices=Devices(store, limits, domain=DOMAIN),
-            statistics=Statistics(store, Rosters(store), self.packets),
+            statistics=Statistics(store, self.rosters, self.packets),
             streams=Streams(store, self.relay, limits, StreamSources(store, self.relay), rtmp_port=1935),
             retentions=Retentions(store, Depot(object_storage, local_root).place, self.recorder, buckets=buckets),
             strategies=AccessStrategies(store, limits, applied=self.calls.strategy_applied),

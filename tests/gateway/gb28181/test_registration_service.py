@@ -220,6 +220,8 @@ async def test_a_registration_that_ended_while_we_were_down_is_ended(start: Star
         async with running.device() as device:
             assert await device.keepalive() == 403
     assert (await states(provisioned))[-1] == ("ONLINE", "OFFLINE", "REGISTRATION_EXPIRED")
+    (_, ended), (_, began), *_ = await provisioned.events.history(NVR)
+    assert (ended.at - began.at).total_seconds() == pytest.approx(1.0, abs=0.05), "that is when it ended"
 
 
 async def test_many_devices_register_at_once(running: Running, provisioned: Store) -> None:

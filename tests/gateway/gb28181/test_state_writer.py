@@ -48,6 +48,19 @@ async def test_changes_are_written_in_order(provisioned: Store) -> None:
     assert writer._queues == {}
 
 
+@pytest.mark.parametrize("steps", range(6))
+async def test_what_is_being_written_at_the_end_is_written_once(provisioned: Store, steps: int) -> None:
+    writer = StateWriter(provisioned)
+    task = asyncio.create_task(writer.run())
+    writer.put(NVR, event(1))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    await writer.flush()
+    assert await details(provisioned) == ["1"]
+
+
 async def test_a_write_in_front_waits_for_what_was_before_and_holds_up_what_is_after(provisioned: Store) -> None:
     writer = StateWriter(provisioned)
     writer.put(NVR, event(1))
