@@ -19,9 +19,11 @@ from prometheus_client import Counter, Histogram
 
 from api.auth.gate import Gate
 from api.auth.keystone import KeystoneController
+from api.auth.recorder import READING, Recorder
 from api.errors import handle
 from api.health import HealthController
 from api.operator.access import AccessController
+from api.operator.audit import AuditController
 from api.operator.controllers import OperatorController
 from api.operator.diagnosis import DiagnosisController
 from api.operator.groups import GroupController
@@ -78,6 +80,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
                 GroupController,
                 ProjectController,
                 RecordingController,
+                AuditController,
             ],
             middleware=[Gate(gateway)],
         ),
@@ -86,6 +89,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
         handlers.append(create_static_files_router(path="/", directories=[console], html_mode=True))
     return Application(
         handlers,
+        gateway=gateway,
         figures=Figures(gateway),
         dependencies={"gateway": Provide(lambda: gateway, sync_to_thread=False)},
         exception_handlers={Exception: handle},
@@ -115,10 +119,14 @@ class Figures:
 
 
 class Application(Litestar):
-    """Gives every request an id (X-request-id, also in the log) and counts it, whatever it meets."""
+    """Gives every request an id (X-request-id, also in the log) and counts it, whatever it meets.
 
-    def __init__(self, *given: Any, figures: Figures, **named: Any) -> None:
+    Requests that change something go through the audit log.
+    """
+
+    def __init__(self, *given: Any, gateway: Gateway, figures: Figures, **named: Any) -> None:
         super().__init__(*given, **named)
+        self._gateway = gateway
         self._figures = figures
         self._host = socket.gethostname()
 
@@ -137,7 +145,11 @@ class Application(Litestar):
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            await super().__call__(scope, receive, answer)
+            if scope["method"] in READING:
+                await super().__call__(scope, receive, answer)
+            else:
+                recorder = Recorder(self._gateway, scope, receive, answer, request_id)
+                await super().__call__(scope, recorder.receive, recorder.send)
         family = FAMILIES.get(scope["path"].split("/", 2)[1], "other")
         method = scope["method"] if scope["method"] in {"GET", "POST", "PUT", "DELETE", "HEAD"} else "other"
         self._figures.requests.labels(family, method, status).inc()

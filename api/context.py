@@ -29,6 +29,11 @@ Services = NamedDependency[SkipValidation[Gateway]]
 """The gateway, given by `api.application`."""
 
 
+def address(scope: Any) -> str:
+    """Where a request comes from, as the front door saw it: nobody else gets to our socket. Empty if it is not told."""
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"), "")
+
+
 def base_url(request: Request[Any, Any, Any], gateway: Gateway) -> str:
     """Scheme and host under which the client reaches us; the front door says whether it came by TLS."""
     if gateway.public_url:

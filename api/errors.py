@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
+import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
@@ -17,6 +18,7 @@ import gateway.credentials.errors as credentials
 import gateway.devices.errors as devices
 import gateway.retention.errors as retention
 import gateway.streams.errors as streams
+from gateway.accounts.errors import TooManyAttemptsError
 from gateway.errors import ConflictError, GatewayError, InvalidError, NotFoundError, QuotaError, UnavailableError
 
 log = structlog.get_logger(__name__)
@@ -83,6 +85,7 @@ STATUS: Final[Mapping[str, int]] = {
 CODES: Final[Mapping[type[GatewayError], str]] = {
     accounts.TokenError: "VIS.0001",
     accounts.LoginError: "VIS.0001",
+    accounts.TooManyAttemptsError: "VIS.0001",
     accounts.PasswordError: "VIS.0106",
     accounts.ForbiddenError: "VIS.0006",
     accounts.NotSubscribedError: "VIS.0004",
@@ -155,6 +158,9 @@ class CancellationFailedError(GatewayError):
     """The channel's call could not be ended."""
 
 
+OTHERWISE: Final[Mapping[type[GatewayError], int]] = {NoTokenError: 401, TooManyAttemptsError: 429}
+"""Where the document has no code with the status that HTTP has for it."""
+
 OURS: Final[Mapping[type[GatewayError], str]] = {
     ProjectIdError: "VIS.0002",
     InvitationFailedError: "VIS.0305",
@@ -170,20 +176,34 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         log.error("request failed", path=path, exc_info=error)
     elif status >= 500:
         log.warning("request refused", path=path, status=status, code=code, error=str(error))
+    if not path.startswith("/v1/"):
+        status = _plain_status(error, status)
+    request.scope["refusal"] = code  # type: ignore[typeddict-unknown-key]  # for the audit log
+    media_type, content = _body(path, status, code, message)
+    headers = {"Retry-After": str(max(1, round(error.wait)))} if isinstance(error, TooManyAttemptsError) else {}
+    return Response(content, status_code=status, media_type=media_type, headers=headers)
+
+
+def body_of(path: str, status: int, code: str, message: str) -> tuple[bytes, bytes]:
+    """Media type and body of a refusal, where there is nothing but the server to give them to."""
+    media_type, content = _body(path, status, code, message)
+    return media_type.encode(), msgspec.json.encode(content)
+
+
+def _body(path: str, status: int, code: str, message: str) -> tuple[str, dict[str, Any]]:
     if path.startswith("/v1/"):
-        return Response({"error_code": code, "error_msg": message}, status_code=status)
-    status = _plain_status(error, status)
+        return "application/json", {"error_code": code, "error_msg": message}
     if path.startswith("/v3/"):
-        return Response(_keystone(status, code, message), status_code=status)
-    problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": message}
-    return Response(problem, status_code=status, media_type="application/problem+json")
+        return "application/json", _keystone(status, code, message)
+    title = HTTPStatus(status).phrase
+    return "application/problem+json", {"type": "about:blank", "title": title, "status": status, "detail": message}
 
 
 def _judge(error: Exception) -> tuple[int, str, str]:
     """The status that VIS gives, the code and the text."""
     if isinstance(error, GatewayError):
         code = _code(error)
-        status = 401 if isinstance(error, NoTokenError) else STATUS[code]
+        status = next((status for kind, status in OTHERWISE.items() if isinstance(error, kind)), STATUS[code])
         return status, code, "the service is overloaded or down; try again" if status == 503 else str(error)
     if _is_bad_request(error):
         return STATUS["VIS.0005"], "VIS.0005", _explain(error)

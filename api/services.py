@@ -13,6 +13,7 @@ from gateway.accounts.keys import AccessKeys
 from gateway.accounts.projects import Projects
 from gateway.accounts.service import Accounts
 from gateway.accounts.users import Users
+from gateway.audit.service import Audit
 from gateway.credentials.push_keys import PushKeys
 from gateway.credentials.service import Credentials
 from gateway.devices.model import Channel, ChannelId, Device, DeviceId, StateEvent
@@ -92,6 +93,7 @@ class Gateway:
     users: Users
     projects: Projects
     groups: Groups
+    audit: Audit
     credentials: Credentials
     push_keys: PushKeys
     devices: Devices

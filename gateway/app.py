@@ -26,6 +26,7 @@ from gateway.accounts.projects import Projects
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts, FirstStart
 from gateway.accounts.users import Users
+from gateway.audit.service import Audit
 from gateway.background import Background
 from gateway.clock import utc_now
 from gateway.credentials.push_keys import PushKeys
@@ -93,6 +94,7 @@ class App:
     users: Users
     projects: Projects
     groups: Groups
+    audit: Audit
     credentials: Credentials
     push_keys: PushKeys
     devices: Devices
@@ -149,6 +151,8 @@ class App:
                 subscription_required=settings.accounts.subscription_required,
                 passwords=passwords,
             )
+            audit = Audit(store, utc_now, days=settings.accounts.audit_days)
+            background.spawn(audit.run(), "prune the audit log")
             keys = AccessKeys(store, started_at=utc_now())
             await keys.load(utc_now())
             traces = SipTraces(endpoint, lambda device_id: _address_of(server, device_id), utc_now)
@@ -170,9 +174,10 @@ class App:
                 taps=Taps(relay),
                 accounts=accounts,
                 keys=keys,
-                users=Users(store, passwords),
+                users=Users(store, passwords, accounts.logins),
                 projects=Projects(store, quotas),
                 groups=Groups(store),
+                audit=audit,
                 credentials=Credentials(store, quotas),
                 push_keys=PushKeys(store, quotas),
                 devices=Devices(store, quotas, domain=settings.sip.id[:10], deleted=deleted),
@@ -206,6 +211,9 @@ class App:
             database = str(error) or "no answer"
         return {"database": database}
 
+    def _held_up(self) -> Mapping[str, float]:
+        return {"backoff": self.accounts.logins.limits.refused, "busy": self.accounts.logins.busy}
+
     @property
     def sip_address(self) -> Address:
         """Where devices should register, as far as this machine knows."""
@@ -237,6 +245,7 @@ class App:
                 self.retention_works.counts,
                 counter=True,
             ),
+            Gathered("gateway_logins_held_up", "Log-ins that had to wait", "name", self._held_up, counter=True),
             Gathered("gateway_store", "What the store's writer counts", "name", lambda: _figures(self.store.writer)),
         ):
             self.metrics.register(collector)

@@ -278,6 +278,8 @@ class Accounts(_Section):
     """How long a token is good."""
     subscription_required: bool = False
     """Whether a project must subscribe (POST /v1/{project_id}/subscription) before it is served."""
+    audit_days: Annotated[int, Field(ge=0)] = 365
+    """How long the audit log is kept; 0: for ever."""
     quotas: Annotated[dict[str, Annotated[int, Field(ge=0)]], BeforeValidator(_complete)] = DEFAULT_QUOTAS
     """What a project may have unless it was given more."""
 

@@ -8,6 +8,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from api.auth.recorder import READING
 from api.auth.signature import Bodies, again, digest, received
 from api.errors import NoTokenError, ProjectIdError
 from api.services import Gateway
@@ -15,7 +16,6 @@ from gateway.accounts.errors import ForbiddenError
 from gateway.accounts.model import Access, Role
 from gateway.accounts.signing import is_signed
 
-READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 PROJECT_ID: Final = re.compile(r"[0-9a-f]{32}")
 TOKEN_MAX: Final = 4096
 
@@ -50,14 +50,14 @@ class Gate(ASGIMiddleware):
         access: Access
         if token:
             access = await self._gateway.accounts.verify(token[:TOKEN_MAX], self._gateway.clock())
-            if project_id not in {None, access.project.project_id}:
-                raise ForbiddenError("the token is for another project")
         elif is_signed(authorization):
             access, receive = await self._signed(scope, receive, project_id)
         else:
             raise NoTokenError("the request carries no X-Auth-Token and is not signed")
+        scope["auth"], scope["user"] = access, access.user  # whatever is refused now, the audit log knows who asked
+        if project_id not in {None, access.project.project_id}:
+            raise ForbiddenError("the token is for another project")
         self._check(scope, access)
-        scope["auth"], scope["user"] = access, access.user
         await next_app(scope, receive, send)
 
     async def _signed(self, scope: Scope, receive: Receive, project_id: str | None) -> tuple[Access, Receive]:

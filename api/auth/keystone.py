@@ -1,12 +1,14 @@
 """Tokens and projects, as clients of Keystone v3 expect them."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
-from litestar import Controller, Response, delete, get, post
+from litestar import Controller, Request, Response, delete, get, post
+from litestar.datastructures import State
 from litestar.params import JSONBody
 
-from api.context import OWN, Authorised, Services
+from api.context import OWN, Authorised, Services, address
 from gateway.accounts.model import Project, Token
 from gateway.errors import InvalidError
 
@@ -110,7 +112,9 @@ class KeystoneController(Controller):
     tags = ("authentication",)
 
     @post("/auth/tokens", status_code=201, summary="Log in with name and password", opt={"without_token": True})
-    async def log_in(self, data: JSONBody[TokenRequest], gateway: Services) -> Response[TokenAnswer]:
+    async def log_in(
+        self, data: JSONBody[TokenRequest], request: Request[Any, Any, State], gateway: Services
+    ) -> Response[TokenAnswer]:
         identity, scope = data.auth.identity, data.auth.scope or data.scope
         if "password" not in identity.methods:
             raise InvalidError("auth.identity.methods", "only password is known")
@@ -121,6 +125,7 @@ class KeystoneController(Controller):
             gateway.clock(),
             project_id=project.id if project else None,
             project_name=project.name if project else None,
+            address=address(request.scope),
         )
         return Response(TokenAnswer(token=_token(token)), headers={"X-Subject-Token": text})
 

@@ -4,7 +4,7 @@ import msgspec
 from litestar import Controller, delete, get, put
 from litestar.params import FromPath, JSONBody
 
-from api.context import OWN, Authorised, Services
+from api.context import OWN, Authorised, Services, address
 from api.operator.users import TokenList, token_list
 
 
@@ -52,7 +52,7 @@ class MeController(Controller):
 
     @put("/password", status_code=204, summary="Change my password; all my tokens end, my access keys are disabled")
     async def change_password(self, data: JSONBody[PasswordChange], request: Authorised, gateway: Services) -> None:
-        await gateway.users.change_own_password(request.user, data.password, data.new_password)
+        await gateway.users.change_own_password(request.user, data.password, data.new_password, address(request.scope))
 
     @get("/tokens", summary="My tokens that are good")
     async def tokens(self, request: Authorised, gateway: Services) -> TokenList:

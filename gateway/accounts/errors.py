@@ -7,6 +7,14 @@ class LoginError(GatewayError):
     """Name or password is wrong; which of the two is not told."""
 
 
+class TooManyAttemptsError(GatewayError):
+    """Log-ins of this user, or from this address, failed too often; another may be tried after `wait` seconds."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(f"too many log-ins failed: try again in {max(1, round(wait))} s")
+        self.wait = wait
+
+
 class TokenError(GatewayError):
     """The token is unknown, expired or taken back."""
 

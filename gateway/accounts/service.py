@@ -1,5 +1,6 @@
 """Users, projects and tokens: who may come in."""
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from gateway.accounts.errors import AlreadySubscribedError, ForbiddenError, LoginError, NotSubscribedError, TokenError
+from gateway.accounts.logins import Logins
 from gateway.accounts.model import Access, Project, Role, Token, User
 from gateway.accounts.passwords import Passwords, generate
 from gateway.accounts.quotas import Quotas
@@ -42,10 +44,12 @@ class Accounts:
         token_life: timedelta = timedelta(hours=24),
         subscription_required: bool = False,
         passwords: Passwords | None = None,
+        logins: Logins | None = None,
     ) -> None:
         self.quotas = quotas
         self._store = store
         self._passwords = passwords or Passwords()
+        self.logins = logins or Logins(store, self._passwords, lambda: asyncio.get_running_loop().time())
         self._token_life = token_life
         self._subscription_required = subscription_required
 
@@ -105,9 +109,7 @@ class Accounts:
 
     async def add_user(self, name: str, project_name: str, role: Role, password: str | None, at: datetime) -> str:
         """Makes a user and returns the password, random unless given. InvalidError, NotFoundError, ConflictError."""
-        project = await self._store.accounts.project_named(project_name)
-        if project is None:
-            raise NotFoundError("project", project_name)
+        project = await self._project_named(project_name)
         chosen = chosen_password(password)
         user = _user(name, project.project_id, at)
         await self._store.accounts.add_user(user, role, await self._passwords.hash(chosen))
@@ -130,23 +132,61 @@ class Accounts:
         await self._store.accounts.set_password((await self._named(name)).user_id, await self._passwords.hash(chosen))
         return chosen
 
+    async def set_role(self, name: str, project_name: str, role: Role, at: datetime) -> None:
+        """Gives the user a role in the whole of a project. NotFoundError, ConflictError for the last administrator."""
+        user, project = await self._named(name), await self._project_named(project_name)
+        await self._store.members.put(user.user_id, project.project_id, role, None, at)
+
+    async def shut_out(self, name: str, project_name: str) -> None:
+        """Takes away the user's role in a project. NotFoundError, ConflictError for the last administrator."""
+        user, project = await self._named(name), await self._project_named(project_name)
+        await self._store.members.remove(user.user_id, project.project_id)
+
+    async def set_enabled(self, name: str, enabled: bool) -> None:
+        """Disabled, tokens are taken back and keys disabled. NotFoundError, ConflictError."""
+        await self._store.members.set_enabled((await self._named(name)).user_id, enabled)
+
+    async def set_account_admin(self, name: str, account_admin: bool) -> None:
+        """NotFoundError, ConflictError for the last one."""
+        await self._store.members.set_account_admin((await self._named(name)).user_id, account_admin)
+
+    async def revoke_all(self, name: str) -> int:
+        """Takes back all tokens of a user; returns how many. NotFoundError."""
+        return await self._store.members.delete_tokens((await self._named(name)).user_id)
+
+    async def delete_project(self, name: str) -> None:
+        """NotFoundError, ConflictError unless it is empty."""
+        await self._store.accounts.delete_project((await self._project_named(name)).project_id)
+
     async def delete_user(self, name: str) -> None:
         """NotFoundError; ConflictError for the last administrator of a project."""
         await self._store.members.delete_user((await self._named(name)).user_id)
 
     async def log_in(
-        self, name: str, password: str, at: datetime, *, project_id: str | None = None, project_name: str | None = None
+        self,
+        name: str,
+        password: str,
+        at: datetime,
+        *,
+        project_id: str | None = None,
+        project_name: str | None = None,
+        address: str = "",
     ) -> tuple[str, Token]:
         """A new token for the project of this id or name, which the user must have a role in; else for the user's own.
 
-        LoginError for a wrong name or password, ForbiddenError for a project that the user may not enter.
+        Written into the audit log, whatever comes of it, but for those that are held up. LoginError for a wrong name or
+        password, TooManyAttemptsError, ForbiddenError for a project that the user may not enter.
         """
-        found = await self._store.accounts.user_named(name)
-        if not await self._passwords.verify(password, found[1] if found else None) or found is None:
-            raise LoginError("the user name or the password is wrong")
-        access = await self._store.accounts.access(found[0].user_id, project_id=project_id, project_name=project_name)
+        try:
+            user = await self.logins.check(name, password, address)
+        except LoginError:
+            await self.logins.tell(at, name, address, user=None, project_id=None, error="VIS.0001")
+            raise
+        access = await self._store.accounts.access(user.user_id, project_id=project_id, project_name=project_name)
         if access is None:
+            await self.logins.tell(at, name, address, user=user, project_id=user.project_id, error="VIS.0006")
             raise ForbiddenError("the user may not enter this project")
+        await self.logins.tell(at, name, address, user=user, project_id=access.project.project_id)
         return await self._issue(access, at)
 
     async def lend(self, project_id: str, at: datetime) -> str:
@@ -185,6 +225,12 @@ class Accounts:
         """Takes a token back; TokenError if it is unknown."""
         if not await self._store.accounts.delete_token(digest(text)):
             raise TokenError("the token is unknown, expired or taken back")
+
+    async def _project_named(self, name: str) -> Project:
+        project = await self._store.accounts.project_named(name)
+        if project is None:
+            raise NotFoundError("project", name)
+        return project
 
     async def _named(self, name: str) -> User:
         found = await self._store.accounts.user_named(name)

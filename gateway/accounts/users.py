@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
-from gateway.accounts.errors import ForbiddenError, PasswordError
+from gateway.accounts.errors import ForbiddenError, LoginError, PasswordError
+from gateway.accounts.logins import Logins
 from gateway.accounts.model import Access, Role, TokenNote, User
 from gateway.accounts.passwords import Passwords
 from gateway.accounts.rules import check_user_name, chosen_password
@@ -24,9 +25,10 @@ GROUPS_MAX: Final = 100
 class Users:
     """`by` is the administrator who asks, in the project that is meant."""
 
-    def __init__(self, store: Store, passwords: Passwords) -> None:
+    def __init__(self, store: Store, passwords: Passwords, logins: Logins) -> None:
         self._store = store
         self._passwords = passwords
+        self._logins = logins
 
     async def list(self, by: Access) -> Sequence[Access]:
         """Who may do what in the project."""
@@ -122,12 +124,16 @@ class Users:
         if not await self._store.members.delete_tokens(user.user_id, token_id):
             raise NotFoundError("token", token_id)
 
-    async def change_own_password(self, user: User, password: str, new_password: str) -> None:
-        """InvalidError, PasswordError if `password` is not the present one; all tokens end, this one too."""
+    async def change_own_password(self, user: User, password: str, new_password: str, address: str) -> None:
+        """All tokens end, the one of the request too.
+
+        InvalidError, PasswordError if `password` is not the present one, TooManyAttemptsError as at log-in.
+        """
         chosen = chosen_password(new_password)
-        found = await self._store.accounts.user_named(user.name)
-        if found is None or not await self._passwords.verify(password, found[1]):
-            raise PasswordError("the present password is another")
+        try:
+            await self._logins.check(user.name, password, address)
+        except LoginError as error:
+            raise PasswordError("the present password is another") from error
         await self._store.accounts.set_password(user.user_id, await self._passwords.hash(chosen))
 
     async def _let_in(self, by: Access, name: str) -> User:

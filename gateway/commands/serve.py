@@ -117,6 +117,7 @@ def services(app: App) -> api.services.Gateway:
         users=app.users,
         projects=app.projects,
         groups=app.groups,
+        audit=app.audit,
         credentials=app.credentials,
         push_keys=app.push_keys,
         devices=app.devices,

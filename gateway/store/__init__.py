@@ -1,6 +1,7 @@
 """What must survive: tables, migrations and the stores over them. The only SQL of the product."""
 
 from gateway.devices.model import DeviceFilter
+from gateway.store.audit import AuditFilter
 from gateway.store.channels import ChannelUpdate
 from gateway.store.credentials import CredentialFilter
 from gateway.store.devices import DeviceInfo, NewDevices
@@ -11,6 +12,7 @@ from gateway.store.store import Store
 from gateway.store.streams import StreamFilter, StreamQuotas
 
 __all__ = [
+    "AuditFilter",
     "ChannelUpdate",
     "CredentialFilter",
     "DeviceFilter",

@@ -32,13 +32,14 @@ class MemberStore:
 
         async def write(connection: AsyncConnection) -> None:
             await lock_project(connection, project_id)
+            before = await _administrators(connection, [project_id])
             mine = (memberships.c.user_id == user_id, memberships.c.project_id == project_id)
             values = {"role": role.value, "restricted": groups is not None}
             if (await connection.execute(sa.update(memberships).where(*mine).values(values))).rowcount == 0:
                 key = {"user_id": user_id, "project_id": project_id, "created_at": at}
                 await connection.execute(sa.insert(memberships).values(**key, **values))
             await _put_groups(connection, user_id, project_id, groups or frozenset())
-            await _check_administrators(connection, project_id)
+            await _check_administrators(connection, before)
 
         await self._database.writer.run(write)
 
@@ -50,13 +51,14 @@ class MemberStore:
 
         async def write(connection: AsyncConnection) -> None:
             await lock_project(connection, project_id)
+            before = await _administrators(connection, [project_id])
             mine = (memberships.c.user_id == user_id, memberships.c.project_id == project_id)
             if (await connection.execute(sa.delete(memberships).where(*mine))).rowcount == 0:
                 raise NotFoundError("user", user_id)
             await _put_groups(connection, user_id, project_id, frozenset())
             there = (tokens.c.user_id == user_id, tokens.c.project_id == project_id)
             await connection.execute(sa.delete(tokens).where(*there))
-            await _check_administrators(connection, project_id)
+            await _check_administrators(connection, before)
 
         await self._database.writer.run(write)
 
@@ -71,10 +73,12 @@ class MemberStore:
         """Lets the user in or not; disabled, tokens are taken back and keys disabled. NotFoundError, ConflictError."""
 
         async def write(connection: AsyncConnection) -> None:
+            before = await _administrators(connection, await _entered(connection, user_id))
             await _update(connection, user_id, {"enabled": enabled})
             if not enabled:
                 await shut_out(connection, user_id)
-                await _check_all(connection, user_id)
+                await _check_administrators(connection, before)
+                await _check_account_admins(connection)
 
         await self._database.writer.run(write)
 
@@ -91,13 +95,11 @@ class MemberStore:
         """Takes the user with roles, tokens and keys away. NotFoundError, ConflictError if no administrator is left."""
 
         async def write(connection: AsyncConnection) -> None:
-            entered = sa.select(memberships.c.project_id).where(memberships.c.user_id == user_id)
-            project_ids = (await connection.scalars(entered)).all()
+            before = await _administrators(connection, await _entered(connection, user_id))
             result = await connection.execute(sa.delete(users).where(users.c.user_id == user_id))
             if result.rowcount == 0:
                 raise NotFoundError("user", user_id)
-            for project_id in project_ids:
-                await _check_administrators(connection, project_id)
+            await _check_administrators(connection, before)
             await _check_account_admins(connection)
 
         await self._database.writer.run(write)
@@ -152,19 +154,27 @@ async def _put_groups(connection: AsyncConnection, user_id: str, project_id: str
         )
 
 
-async def _check_all(connection: AsyncConnection, user_id: str) -> None:
-    entered = sa.select(memberships.c.project_id).where(memberships.c.user_id == user_id)
-    for project_id in (await connection.scalars(entered)).all():
-        await _check_administrators(connection, project_id)
-    await _check_account_admins(connection)
+async def _entered(connection: AsyncConnection, user_id: str) -> Sequence[str]:
+    query = sa.select(memberships.c.project_id).where(memberships.c.user_id == user_id)
+    return (await connection.scalars(query)).all()
 
 
-async def _check_administrators(connection: AsyncConnection, project_id: str) -> None:
-    members = sa.select(sa.func.count()).select_from(memberships).where(memberships.c.project_id == project_id)
-    administrators = members.join_from(memberships, users, users.c.user_id == memberships.c.user_id).where(
-        memberships.c.role == Role.ADMINISTRATOR.value, users.c.enabled
+async def _administrators(connection: AsyncConnection, project_ids: Sequence[str]) -> set[str]:
+    """Which of these projects have an administrator who may come in."""
+    query = (
+        sa.select(memberships.c.project_id)
+        .join(users, users.c.user_id == memberships.c.user_id)
+        .where(memberships.c.role == Role.ADMINISTRATOR.value, users.c.enabled)
+        .where(memberships.c.project_id.in_(project_ids))
     )
-    if await connection.scalar(members) and not await connection.scalar(administrators):
+    return set((await connection.scalars(query)).all())
+
+
+async def _check_administrators(connection: AsyncConnection, before: set[str]) -> None:
+    """A project that had one, and still has members, must have one."""
+    without = before - await _administrators(connection, sorted(before))
+    members = sa.select(sa.func.count()).select_from(memberships).where(memberships.c.project_id.in_(without))
+    if without and await connection.scalar(members):
         raise ConflictError("the project's last administrator must stay one")
 
 

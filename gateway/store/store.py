@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.errors import UnavailableError
 from gateway.store.access_keys import AccessKeyStore
 from gateway.store.accounts import AccountStore
+from gateway.store.audit import AuditStore
 from gateway.store.base import Database
 from gateway.store.calls import CallStore
 from gateway.store.channels import ChannelStore
@@ -40,6 +41,7 @@ class Store:
 
     def __init__(self, database: Database, provisions: Provisions) -> None:
         self.accounts = AccountStore(database)
+        self.audit = AuditStore(database)
         self.members = MemberStore(database)
         self.groups = GroupStore(database)
         self.access_keys = AccessKeyStore(database)

@@ -20,6 +20,7 @@ from gateway.accounts.projects import Projects
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts, FirstStart
 from gateway.accounts.users import Users
+from gateway.audit.service import Audit
 from gateway.credentials.push_keys import PushKeys
 from gateway.credentials.service import Credentials
 from gateway.devices.errors import NotInvitableError, NotInvitedError, RefreshingError
@@ -217,9 +218,10 @@ class World:
         self.gateway = Gateway(
             accounts=self.accounts,
             keys=AccessKeys(store, started_at=NOW),
-            users=Users(store, cheap),
+            users=Users(store, cheap, self.accounts.logins),
             projects=Projects(store, limits),
             groups=Groups(store),
+            audit=Audit(store, lambda: self.now, days=365),
             credentials=Credentials(store, limits),
             push_keys=PushKeys(store, limits),
             devices=Devices(store, limits, domain=DOMAIN),

@@ -7,6 +7,7 @@ from alembic.autogenerate.api import AutogenContext
 
 from gateway.store import (  # noqa: F401 - their tables are in the metadata
     access_tables,
+    audit_tables,
     packet_tables,
     retention_tables,
     strategy_tables,

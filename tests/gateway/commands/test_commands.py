@@ -93,6 +93,21 @@ def test_users_and_projects() -> None:
     password = run("user", "add", "li", "--project-name", "north", "--role", "viewer").split(": ")[1].strip()
     assert "viewer" in run("user", "list")
     assert run("user", "password", "li").split(": ")[1].strip() != password
+    run("project", "add", "south")
+    run("user", "add", "zhao", "--project-name", "south", "--role", "administrator")
+    run("user", "account-admin", "zhao")
+    run("user", "role", "li", "operator", "--project-name", "south")
+    assert run("user", "list").count("li ") == 2
+    run("user", "disable", "zhao", code=1)
+    run("user", "account-admin", "zhao", "--off", code=1)
+    assert "account administrator" in run("user", "list")
+    assert "0 tokens" in run("user", "revoke", "li")
+    run("user", "shut-out", "li", "--project-name", "south")
+    assert "not empty" in run("project", "delete", "south", code=1)
+    run("project", "add", "empty")
+    run("project", "delete", "empty")
+    assert "empty" not in run("project", "list")
+    run("user", "role", "li", "operator", "--project-name", "north")
     run("user", "delete", "li")
     assert "li " not in run("user", "list")
 

@@ -1,0 +1,1 @@
+"""Who changed what: every change through the API or the command line, and every log-in."""
