@@ -69,8 +69,13 @@ pub(crate) fn close(files: &dyn Files, meters: &Meters, mut job: Job) {
         (Ok(_), _) => {}
         (Err(error), work) => {
             count(&meters.failures, 1);
-            let lost = if let Work::Publish { facts, .. } = work { facts.lost } else { 0 };
-            // What is on the disk stays there, to be salvaged.
+            let Work::Publish { facts, .. } = work else { return };
+            let mut lost = facts.lost;
+            // What is on the disk stays there, to be salvaged; but its directory may be gone.
+            if !files.exists(&job.part) {
+                count(&meters.lost, facts.frames);
+                lost += facts.frames;
+            }
             job.teller.failed(format!("cannot finish {}: {error}", job.part.display()), lost);
         }
     }

@@ -1,6 +1,6 @@
 //! One file while it is written: units in, large writes out.
 //!
-//! What a unit's muxing gave waits as references until there is enough of it, or a second went by; then it is written
+//! What a unit's muxing gave waits as references until there is enough of it, or most of a second went by; then it is written
 //! with one call. After each such write the file on the disk is whole up to its last frame.
 
 use std::{
@@ -28,8 +28,8 @@ use super::{
 /// A file is written at the latest when so much waits.
 const FLUSH_BYTES: usize = 512 * 1024;
 
-/// A file is written at the latest after so long: what a killed process loses.
-const FLUSH_AFTER: Duration = Duration::from_secs(1);
+/// A file is written at the latest after so long; with the writer's turns, a killed process loses about a second.
+const FLUSH_AFTER: Duration = Duration::from_millis(750);
 
 /// Without a frame for so long, a file whose time is over is finished.
 const IDLE: Duration = Duration::from_secs(30);

@@ -2,7 +2,6 @@
 //! §8.16.3) over the fragments that begin with a key frame, in a place that is `free` until the end.
 
 use bytes::{BufMut, BytesMut};
-use memchr::memmem;
 
 use super::{Index, Summary, put_at};
 use crate::{
@@ -11,6 +10,8 @@ use crate::{
 };
 
 const BOX_HEADER_SIZE: usize = 8;
+/// `mehd` of version 1.
+const MEHD_SIZE: usize = 20;
 /// A `sidx` of version 1 without references.
 const SIDX_SIZE: usize = 40;
 const REFERENCE_SIZE: usize = 12;
@@ -26,31 +27,42 @@ pub(super) fn head(tracks: &Tracks, capacity: usize) -> Vec<u8> {
     out.into()
 }
 
-/// Writes the summary into `head`, whose last box is the reserved `free`.
+/// Writes the summary into `head`, whose end behind `moov` is reserved.
 pub(super) fn patch(head: &mut [u8], summary: &Summary<'_>) {
-    // `mvex` is the last box of `moov`.
-    if let Some(at) = memmem::rfind(head, b"mehd") {
-        put_at(head, at + 8, &summary.duration.as_millis().to_be_bytes());
+    let Some(moov) = boxes(head, 0, head.len()).filter(|found| found.name == *b"moov").last() else { return };
+    let within = |outer: &Found, name: &[u8; 4]| {
+        boxes(head, outer.start + BOX_HEADER_SIZE, outer.end).find(|found| found.name == *name)
+    };
+    let length = within(&moov, b"mvex").and_then(|mvex| within(&mvex, b"mehd"));
+    // Once patched, the index stands there already, and `free` behind it.
+    let is_reserved = |found: Found| matches!(&found.name, b"free" | b"sidx");
+    let reserved = boxes(head, moov.end, head.len()).all(is_reserved).then_some(moov.end);
+    if let Some(mehd) = length.filter(|mehd| mehd.end - mehd.start == MEHD_SIZE) {
+        put_at(head, mehd.end - 8, &summary.duration.as_millis().to_be_bytes());
     }
-    let Some(reserved) = reserved(head) else { return };
-    if let Some(index) = index(summary, head.len() as u64, head.len() - reserved) {
+    if let Some(reserved) = reserved
+        && let Some(index) = index(summary, head.len() as u64, head.len() - reserved)
+    {
         put_at(head, reserved, &index);
     }
 }
 
-/// Where the reserved box begins.
-fn reserved(head: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        let header: &[u8; BOX_HEADER_SIZE] = head.get(at..)?.first_chunk()?;
-        let size = u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
-        let end = at.checked_add(size.max(BOX_HEADER_SIZE))?;
-        // A file that was patched before has its index there already.
-        if header[4..] == *b"sidx" || (header[4..] == *b"free" && end == head.len()) {
-            return Some(at);
-        }
-        at = end;
-    }
+struct Found {
+    name: [u8; 4],
+    start: usize,
+    end: usize,
+}
+
+/// The boxes that stand whole between two offsets.
+fn boxes(data: &[u8], mut start: usize, end: usize) -> impl Iterator<Item = Found> {
+    std::iter::from_fn(move || {
+        let header: &[u8; BOX_HEADER_SIZE] = data.get(start..end)?.first_chunk()?;
+        let [s3, s2, s1, s0, name @ ..] = *header;
+        let size = u32::from_be_bytes([s3, s2, s1, s0]) as usize;
+        let found = Found { name, start, end: start.checked_add(size)? };
+        start = found.end;
+        (size >= BOX_HEADER_SIZE && found.end <= end).then_some(found)
+    })
 }
 
 /// `sidx`, and `free` for the rest of `room`; `None` if there is nothing to refer to, or it cannot be said in `sidx`.
@@ -85,6 +97,8 @@ fn index(summary: &Summary<'_>, begin: u64, room: usize) -> Option<BytesMut> {
 
 #[cfg(test)]
 mod tests {
+    use memchr::memmem;
+
     use super::*;
     use crate::{file::Entry, media::VideoCodec, testing};
 
