@@ -66,7 +66,8 @@ impl Fmp4Scan {
                 let end = offset.checked_add(size).filter(|end| *end <= self.size)?;
                 match &name {
                     b"moof" if self.has_moov => {
-                        let size = usize::try_from(size).ok().filter(|size| *size <= MOOF_MAX)?;
+                        let possible = BOX_HEADER_SIZE + 1..=MOOF_MAX;
+                        let size = usize::try_from(size).ok().filter(|size| possible.contains(size))?;
                         Some(Step::Moof(offset, size))
                     }
                     b"ftyp" | b"moov" | b"free" | b"sidx" => {

@@ -179,6 +179,14 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn an_empty_moof_is_none() {
+        let (data, ends, _) = file(VideoCodec::H265);
+        let end = ends[3].0;
+        let found = scan(Form::Fmp4, &[&data[..end], b"\0\0\0\x08moof", &data[end..]].concat());
+        assert_eq!(found.expect("frames").size, end as u64);
+    }
+
+    #[test]
     fn nonsense_is_no_file() {
         for form in [Form::Flv, Form::Fmp4] {
             for data in [&[][..], b"FLV", &[0; 100], &[0xFF; 100], b"FLV\x01\x05\0\0\0\x09\0\0\0\0\x09"] {
