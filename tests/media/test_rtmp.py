@@ -1,0 +1,402 @@
+"""RTMP with foreign programs at both ends: FFmpeg and PyAV publish and play, and nothing is lost or changed between."""
+
+import asyncio
+import hashlib
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from media._core import CoreError, Event, Stream
+from media.relay import Relay
+from tests.media.rtmp_client import HANDSHAKE, Client
+
+HOST = "127.0.0.1"
+FAR = 4_000_000_000
+
+
+@dataclass
+class House:
+    """A relay with both ports open, and somebody who decides about publishers."""
+
+    relay: Relay
+    rtmp: int
+    http: int
+    events: list[Event] = field(default_factory=list)
+    decide: Callable[["House", Event], object] = field(default=lambda house, event: house.accept(event))
+
+    def handle(self, event: Event) -> None:
+        self.events.append(event)
+        if event.kind == "publish":
+            self.decide(self, event)
+
+    def accept(self, event: Event, *, private: bool = False) -> int:
+        detail = event.detail
+        return self.relay.accept_publish(int(detail["ticket"]), detail["app"], detail["name"], private=private)
+
+    def url(self, name: str, query: str = "") -> str:
+        return f"rtmp://{HOST}:{self.rtmp}/live/{name}{query}"
+
+    def flv(self, name: str) -> str:
+        return f"http://{HOST}:{self.http}/live/{name}.live.flv"
+
+    async def event(self, kind: str) -> Event:
+        """The first of its kind; it is taken out."""
+        async with asyncio.timeout(15):
+            while True:
+                for event in self.events:
+                    if event.kind == kind:
+                        self.events.remove(event)
+                        return event
+                await asyncio.sleep(0.01)
+
+    def stream(self, name: str) -> Stream:
+        stream = self.relay.stream("live", name)
+        assert stream is not None
+        return stream
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    async with Relay(play_key=b"key", rtp_host=HOST, rtp_port_min=23000, rtp_port_max=23099, threads=1) as relay:
+        rtmp, http = relay.listen_rtmp(HOST, 0), relay.listen_http(HOST, 0, "/nonexistent")
+        house = House(relay, rtmp, http)
+        relay.listen(house.handle)
+        yield house
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Three seconds with one key frame and pictures out of order, by their coding."""
+    folder = tmp_path_factory.mktemp("clips")
+    made = {}
+    for codec, options in (("libx264", []), ("libx265", ["-x265-params", "log-level=none:keyint=250"])):
+        made[codec] = folder / f"{codec}.mp4"
+        run(
+            "-f", "lavfi", "-i", "testsrc=s=320x192:r=25:d=3", "-f", "lavfi", "-i", "sine=r=44100:d=3", "-c:v", codec,
+            *options, "-g", "250", "-bf", "2", "-pix_fmt", "yuv420p", "-c:a", "aac", str(made[codec]),
+        )  # fmt: skip
+    return made
+
+
+def run(*arguments: str) -> None:
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *arguments], check=True, timeout=120)
+
+
+async def ffmpeg(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec("ffmpeg", "-v", "error", *arguments, stderr=asyncio.subprocess.PIPE)
+
+
+async def push(house: House, clip: Path, name: str, *options: str) -> asyncio.subprocess.Process:
+    """FFmpeg publishes in real time."""
+    return await ffmpeg("-re", "-i", str(clip), *(options or ("-c", "copy")), "-f", "flv", house.url(name))
+
+
+@dataclass
+class Played:
+    """What a demuxer and decoder made of it; times are milliseconds from the first, in order of decoding."""
+
+    codecs: dict[str, str] = field(default_factory=dict)
+    pictures: list[str] = field(default_factory=list)
+    sound: list[str] = field(default_factory=list)
+    times: dict[str, list[int]] = field(default_factory=dict)
+
+
+def play(source: str) -> Played:
+    """Reads a file or address to its end."""
+    played = Played()
+    with av.open(source, timeout=20) as container:
+        try:
+            for packet in container.demux():
+                if packet.dts is None or packet.pts is None or packet.time_base is None:
+                    continue
+                kind = packet.stream.type
+                played.times.setdefault(kind, []).append(round(packet.pts * packet.time_base * 1000))
+                if isinstance(packet.stream, av.VideoStream):
+                    played.pictures += [digest(frame) for frame in packet.stream.decode(packet)]
+                else:
+                    played.sound.append(md5(bytes(packet)))
+        except av.FFmpegError:
+            pass  # a live stream may end anywhere
+        for stream in (*container.streams.video, *container.streams.audio):
+            played.codecs[stream.type] = stream.codec_context.name
+        for video in container.streams.video:
+            played.pictures += [digest(frame) for frame in video.decode(None)]
+    for kind, times in played.times.items():
+        played.times[kind] = [moment - times[0] for moment in times]
+    return played
+
+
+def digest(frame: av.VideoFrame) -> str:
+    return md5(frame.to_ndarray().tobytes())
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def same_times(one: list[int], other: list[int]) -> bool:
+    return len(one) == len(other) and all(abs(a - b) <= 2 for a, b in zip(one, other, strict=True))
+
+
+async def both(house: House, name: str) -> tuple[Played, Played]:
+    """What an RTMP player and an HTTP-FLV viewer got, who joined after the first key frame."""
+    await house.event("first_key_frame")
+    by_rtmp, by_http = await asyncio.gather(
+        asyncio.to_thread(play, house.url(name)), asyncio.to_thread(play, house.flv(name))
+    )
+    return by_rtmp, by_http
+
+
+async def test_what_ffmpeg_publishes_is_played_unchanged(house: House, clips: dict[str, Path]) -> None:
+    publisher = await push(house, clips["libx264"], "cam")
+    asked = await house.event("publish")
+    assert (asked.receiver, asked.app, asked.name, asked.detail["protocol"]) == (0, "live", "cam", "rtmp")
+    sent = play(str(clips["libx264"]))
+    for played in await both(house, "cam"):
+        assert played.codecs == {"video": "h264", "audio": "aac"}
+        assert played.pictures == sent.pictures
+        assert same_times(played.times["video"], sent.times["video"])
+        assert played.sound[-100:] == sent.sound[-100:]
+    assert await publisher.wait() == 0
+    kinds = [event.kind for event in house.events]
+    assert [kind for kind in kinds if kind in {"connected", "tracks", "first_packet"}] == [
+        "connected", "first_packet", "tracks",
+    ]  # fmt: skip
+    assert (await house.event("disconnected")).detail["peer"].startswith(HOST)
+    ended = await house.event("ended")
+    assert house.relay.stream("live", "cam") is None
+    assert ended.receiver != 0
+
+
+@pytest.mark.parametrize(("coding", "wanted"), [("pcm_alaw", "PCMA"), ("pcm_mulaw", "PCMU")])
+async def test_g711_beside_video(house: House, clips: dict[str, Path], coding: str, wanted: str) -> None:
+    options = ("-c:v", "copy", "-c:a", coding, "-ar", "8000", "-ac", "1")
+    publisher = await push(house, clips["libx264"], "cam", *options)
+    await house.event("first_key_frame")
+    stream = house.stream("cam")
+    assert (stream.transport, stream.payload, stream.video_codec, stream.audio_codec) == ("rtmp", "flv", "H264", wanted)
+    assert (stream.sample_rate, stream.port, stream.lost) == (8000, 0, 0)
+    played = await asyncio.to_thread(play, house.url("cam"))
+    assert played.codecs == {"video": "h264", "audio": coding}
+    assert played.pictures == play(str(clips["libx264"])).pictures
+    await publisher.wait()
+
+
+async def test_sound_alone(house: House, clips: dict[str, Path]) -> None:
+    publisher = await push(house, clips["libx264"], "radio", "-vn", "-c:a", "copy")
+    await house.event("tracks")
+    played = await asyncio.to_thread(play, house.url("radio"))
+    assert played.codecs == {"audio": "aac"}
+    assert len(played.sound) > 30
+    await publisher.wait()
+
+
+REMUX = """
+import sys, time
+import av
+with av.open(sys.argv[1]) as given, av.open(sys.argv[2], "w", format="flv") as out:
+    streams = {stream.index: out.add_stream_from_template(stream) for stream in given.streams}
+    for packet in given.demux():
+        if packet.dts is not None:
+            packet.stream = streams[packet.stream.index]
+            out.mux(packet)
+            time.sleep(0.01)
+"""
+"""Publishes a file as a recent FFmpeg does it: H.265 in the enhanced form. A process of its own, for it holds the
+interpreter while it waits for the answer."""
+
+
+async def test_h265_goes_through_in_the_enhanced_form(house: House, clips: dict[str, Path]) -> None:
+    source = str(clips["libx265"])
+    publisher = await asyncio.create_subprocess_exec(sys.executable, "-c", REMUX, source, house.url("cam"))
+    sent = play(source)
+    for played in await both(house, "cam"):
+        assert played.codecs == {"video": "hevc", "audio": "aac"}
+        assert played.pictures == sent.pictures
+        assert same_times(played.times["video"], sent.times["video"])
+    assert await publisher.wait() == 0
+
+
+async def test_hls_of_a_published_stream(house: House, clips: dict[str, Path]) -> None:
+    publisher = await push(
+        house, clips["libx264"], "cam", "-c:v", "libx264", "-g", "12", "-pix_fmt", "yuv420p", "-c:a", "copy"
+    )
+    await house.event("first_key_frame")
+
+    def probe() -> dict[str, str]:
+        with av.open(f"http://{HOST}:{house.http}/live/cam/hls.m3u8", timeout=15) as container:
+            return {stream.type: stream.codec_context.name for stream in container.streams}
+
+    assert await asyncio.to_thread(probe) == {"video": "h264", "audio": "aac"}
+    assert house.stream("cam").viewers["hls"] == 1
+    await publisher.wait()
+
+
+async def test_the_query_of_an_encoder_reaches_who_decides(house: House) -> None:
+    queries = []
+
+    def refuse(house: House, event: Event) -> None:
+        queries.append((event.detail["app"], event.detail["name"], event.detail["query"]))
+        house.relay.refuse_publish(int(event.detail["ticket"]), "the token has expired")
+
+    house.decide = refuse
+    for app, name in (
+        ("live", "cam?Expires=1700000000&AccessKeyId=AK&Token=ab=="),
+        ("live?Token=x", "cam"),
+        ("a/b", "c"),
+    ):
+        client = await Client.open(HOST, house.rtmp, app)
+        client.publish(name)
+        got = await client.until(b"NetStream.Publish.")
+        if app != "a/b":
+            assert b"Publish.Denied" in got
+            assert b"the token has expired" in got
+        else:
+            assert b"Publish.BadName" in got
+        assert await client.rest() is not None, "and the connection is closed"
+        client.close()
+    assert queries == [
+        ("live", "cam", "Expires=1700000000&AccessKeyId=AK&Token=ab=="), ("live", "cam", "Token=x"),
+    ]  # fmt: skip
+    assert house.relay.metrics()["relay_rtmp_denied_total"] == 3
+
+
+async def test_ffmpeg_is_told_why_it_may_not(house: House, clips: dict[str, Path]) -> None:
+    house.decide = lambda house, event: house.relay.refuse_publish(int(event.detail["ticket"]), "not today")
+    publisher = await push(house, clips["libx264"], "cam")
+    _, errors = await publisher.communicate()
+    assert publisher.returncode != 0
+    assert b"not today" in errors
+
+
+async def test_a_second_publisher_of_a_stream_is_sent_away_and_the_first_goes_on(
+    house: House, clips: dict[str, Path]
+) -> None:
+    first = await push(house, clips["libx264"], "cam")
+    await house.event("first_key_frame")
+
+    def decide(house: House, event: Event) -> None:
+        with pytest.raises(CoreError, match="has a receiver already"):
+            house.accept(event)
+        house.relay.refuse_publish(int(event.detail["ticket"]), "the stream is being pushed already")
+
+    house.decide = decide
+    second = await push(house, clips["libx264"], "cam")
+    _, errors = await second.communicate()
+    assert b"being pushed already" in errors
+    received = house.stream("cam").received
+    await asyncio.sleep(0.5)
+    assert house.stream("cam").received > received
+    assert await first.wait() == 0
+
+
+async def test_a_publisher_that_nobody_decides_about_waits_and_its_ticket_ends_with_it(house: House) -> None:
+    house.decide = lambda house, event: None
+    client = await Client.open(HOST, house.rtmp, "live")
+    client.publish("cam")
+    ticket = int((await house.event("publish")).detail["ticket"])
+    got = await client.until(b"NetStream.Publish.Denied")
+    assert b"nobody decided" in got
+    await client.rest()
+    with pytest.raises(CoreError, match="no publisher waits"):
+        house.relay.accept_publish(ticket, "live", "cam")
+    assert house.relay.stream("live", "cam") is None
+    client.close()
+
+
+async def test_a_killed_publisher_ends_its_stream_and_frees_the_name(house: House, clips: dict[str, Path]) -> None:
+    publisher = await push(house, clips["libx264"], "cam")
+    await house.event("first_key_frame")
+    player = await Client.open(HOST, house.rtmp, "live")
+    player.play("cam")
+    await player.until(b"NetStream.Play.Start")
+    publisher.kill()
+    await publisher.wait()
+    assert (await house.event("ended")).detail["reason"] == "closed by the peer"
+    assert b"NetStream.Play.UnpublishNotify" in await player.rest()
+    again = await push(house, clips["libx264"], "cam")
+    await house.event("first_key_frame")
+    again.kill()
+    await again.wait()
+    player.close()
+
+
+async def test_a_publisher_is_thrown_out(house: House, clips: dict[str, Path]) -> None:
+    publisher = await push(house, clips["libx264"], "cam")
+    await house.event("first_key_frame")
+    house.relay.close_receiver(house.stream("cam").receiver)
+    assert await publisher.wait() != 0
+    assert house.relay.stream("live", "cam") is None
+
+
+async def refused(house: House, name: str) -> bytes:
+    """What a player is told that may not play."""
+    player = await Client.open(HOST, house.rtmp, "live")
+    player.play(name)
+    told = await player.until(b"NetStream.Play.") + await player.rest()
+    player.close()
+    return told
+
+
+async def test_players_of_private_streams_show_a_signature(house: House, clips: dict[str, Path]) -> None:
+    assert b"Play.StreamNotFound" in await refused(house, "cam")
+
+    def decide(house: House, event: Event) -> None:
+        house.accept(event, private=True)
+
+    house.decide = decide
+    publisher = await push(house, clips["libx264"], "cam")
+    await house.event("first_key_frame")
+    assert b"must be signed" in await refused(house, "cam")
+    assert b"has expired" in await refused(house, f"cam?{house.relay.sign('live', 'cam', 1)}")
+    assert b"does not belong" in await refused(house, f"cam?{house.relay.sign('live', 'other', FAR)}")
+    signed = house.url("cam", f"?{house.relay.sign('live', 'cam', FAR)}")
+    played = await asyncio.to_thread(play, signed)
+    assert played.codecs == {"video": "h264", "audio": "aac"}
+    await publisher.wait()
+
+
+async def test_a_player_that_does_not_read_holds_nobody_up(house: House, clips: dict[str, Path]) -> None:
+    publisher = await push(
+        house, clips["libx264"], "cam", "-c:v", "libx264", "-qp", "1", "-g", "12", "-pix_fmt", "yuv420p", "-an"
+    )
+    await house.event("first_key_frame")
+    slow = await Client.open(HOST, house.rtmp, "live")
+    slow.play("cam")
+    await asyncio.sleep(0.2)
+    assert house.stream("cam").viewers["rtmp"] == 1
+    played = await asyncio.to_thread(play, house.url("cam"))
+    assert len(played.pictures) > 40
+    steps = [after - before for before, after in pairwise(sorted(played.times["video"]))]
+    assert max(steps) <= 42, "no picture is missing"
+    slow.close()
+    await publisher.wait()
+
+
+async def raw(house: House, data: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection(HOST, house.rtmp)
+    writer.write(data)
+    async with asyncio.timeout(15):
+        try:
+            got = await reader.read(-1)
+        except ConnectionResetError:
+            got = b""
+    writer.close()
+    return got
+
+
+async def test_garbage_is_counted_and_closed(house: House) -> None:
+    assert await raw(house, b"GET / HTTP/1.1\r\n\r\n") == b""
+    await raw(house, HANDSHAKE + b"\xff" * 100)
+    too_long = b"\x03\x00\x00\x00\xff\xff\xff\x14\x00\x00\x00\x00"
+    await raw(house, HANDSHAKE + too_long)
+    metrics: dict[str, Any] = house.relay.metrics()
+    assert metrics["relay_rtmp_broken_total"] == 3
+    assert house.relay.stream_count() == 0
