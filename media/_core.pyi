@@ -103,6 +103,26 @@ class Core:
         watch at once, in whatever form; 0 means any number. `hold_ms`: longest wait for a packet that is missing.
         """
 
+    def open_pull(
+        self,
+        app: str,
+        name: str,
+        url: str,
+        *,
+        private: bool = True,
+        generation: int = 0,
+        viewers_max: int = 0,
+        allow_private: bool = False,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> Receiver:
+        """Opens the stream `app`/`name` and fetches it as FLV from `url` (http or https) until `close_receiver`.
+
+        What fails is tried again after 1 s, doubling to 60 s, each wait shortened by up to a quarter at random. User
+        and password of the URL are sent as Basic, `headers` (32 at most) beside ours; neither to another server that a
+        redirect leads to, nor told in events. Only addresses of the public internet are connected to, unless
+        `allow_private`. CoreError for a URL, an address or a header that cannot be used, or if the stream has a source.
+        """
+
     def connect(self, receiver: int, host: str, port: int) -> None:
         """Lets a `tcp_active` receiver connect (three tries, a second apart); events tell how it went."""
 
@@ -179,17 +199,18 @@ class Receiver:
 class Event:
     """Something happened to a receiver or stream.
 
-    Kinds, with what `detail` says: `connected` (TCP; peer) · `connect_failed` (tcp_active, after the last try;
-    reason) · `first_packet` (peer, ssrc, payload_type) · `ssrc_mismatch` (expected, got; adopted) · `wrong_payload`
-    (payload, first_bytes; once) · `tracks` (payload, video, width, height, audio, sample_rate, as far as known; again
-    on change) · `first_key_frame` · `silent` (ms; nothing for silence_ms) · `resumed` · `disconnected` (TCP; peer,
-    reason) · `no_viewers` · `rejected` (count, peer, ssrc; packets or connections of strangers, once a second at
-    most) · `slice` (a recording finished a file: recording, tag, path, start_ms, end_ms, duration_ms, frames,
-    key_frames, bytes, video, reason, lost; see docs/media.md) · `record_failed` (recording, tag, reason, lost; it goes
-    on if it can) · `play` (ticket, app, name, peer, protocol, token; a private stream was asked for with a token:
-    answer with `answer_play`) · `publish` (receiver 0; ticket, app, name, query, peer, protocol: somebody waits to be
-    let in or sent away) · `ended` (reason; a fed stream is over, its last event) · `failed` (reason; our own fault:
-    the stream is closed) · `overflow` (lost).
+    Kinds, with what `detail` says: `connecting` (a pull; url without secrets) · `connected` (TCP; peer) ·
+    `connect_failed` (tcp_active, after the last try: reason; a pull, after each: reason, cause, retry_ms) ·
+    `first_packet` (peer, ssrc, payload_type) · `ssrc_mismatch` (expected, got; adopted) · `wrong_payload` (payload,
+    first_bytes; once) · `tracks` (payload, video, width, height, audio, sample_rate, as far as known; again on
+    change) · `first_key_frame` · `silent` (ms; nothing for silence_ms) · `resumed` · `disconnected` (TCP; peer,
+    reason; a pull also cause, retry_ms) · `no_viewers` · `rejected` (count, peer, ssrc; packets or connections of
+    strangers, once a second at most) · `slice` (a recording finished a file: recording, tag, path, start_ms, end_ms,
+    duration_ms, frames, key_frames, bytes, video, reason, lost; see docs/media.md) · `record_failed` (recording, tag,
+    reason, lost; it goes on if it can) · `play` (ticket, app, name, peer, protocol, token; a private stream was asked
+    for with a token: answer with `answer_play`) · `publish` (receiver 0; ticket, app, name, query, peer, protocol:
+    somebody waits to be let in or sent away) · `ended` (reason; a fed stream is over, its last event) · `failed`
+    (reason; our own fault: the stream is closed) · `overflow` (lost).
     """
 
     @property

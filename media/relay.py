@@ -150,6 +150,30 @@ class Relay:
             viewers_max=self._viewers_max if viewers_max is None else viewers_max,
         )
 
+    def open_pull(
+        self,
+        app: str,
+        name: str,
+        url: str,
+        *,
+        private: bool = True,
+        generation: int = 0,
+        viewers_max: int | None = None,
+        allow_private: bool = False,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> Receiver:
+        """Opens a stream that is fetched from an HTTP server (`Core.open_pull`)."""
+        return self.core.open_pull(
+            app,
+            name,
+            url,
+            private=private,
+            generation=generation,
+            viewers_max=self._viewers_max if viewers_max is None else viewers_max,
+            allow_private=allow_private,
+            headers=headers,
+        )
+
     def connect(self, receiver: int, host: str, port: int) -> None:
         """Lets an active receiver connect (`Core.connect`)."""
         self.core.connect(receiver, host, port)

@@ -6,7 +6,7 @@ use std::{
 };
 
 use pyo3::{exceptions::PyValueError, prelude::*};
-use relay::{Config, OpenReceiver, PlayRights, RecordOrder, Transport, feed::OpenFeed};
+use relay::{Config, OpenReceiver, PlayRights, RecordOrder, Transport, feed::OpenFeed, pull::OpenPull};
 
 use crate::{error, event::Event, stream::Stream, tap::Tap};
 
@@ -140,6 +140,33 @@ impl Core {
             rights: PlayRights { private, generation, viewers_max },
         };
         let opened = py.detach(|| self.0.open_receiver(&wanted)).map_err(error)?;
+        Ok(Receiver { id: opened.id, port: opened.port })
+    }
+
+    #[pyo3(
+        signature = (
+            app, name, url, *, private = true, generation = 0, viewers_max = 0, allow_private = false,
+            headers = Vec::new(),
+        ),
+        text_signature = "($self, app, name, url, *, private=True, generation=0, viewers_max=0, \
+            allow_private=False, headers=())"
+    )]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn open_pull(
+        &self,
+        py: Python<'_>,
+        app: String,
+        name: String,
+        url: String,
+        private: bool,
+        generation: u64,
+        viewers_max: u32,
+        allow_private: bool,
+        headers: Vec<(String, String)>,
+    ) -> PyResult<Receiver> {
+        let rights = PlayRights { private, generation, viewers_max };
+        let wanted = OpenPull { app, name, url, rights, allow_private, headers };
+        let opened = py.detach(|| self.0.open_pull(&wanted)).map_err(error)?;
         Ok(Receiver { id: opened.id, port: opened.port })
     }
 

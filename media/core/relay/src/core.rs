@@ -27,6 +27,7 @@ use crate::{
     feeds::Feeds,
     ingest::{Expected, Sockets},
     ports::PortPool,
+    pull::Puller,
     record::{Order, Recorder},
     rtmp::{Listener, Publishers},
     shard::{
@@ -51,7 +52,7 @@ const PORT_TRIES: usize = 64;
 pub struct Opened {
     /// Its id, never used again.
     pub id: u64,
-    /// The local RTP port; 0 for an active one.
+    /// The local RTP port; 0 for an active one, and for what is pulled.
     pub port: u16,
 }
 
@@ -66,6 +67,7 @@ pub struct Core {
     admission: Arc<Admission>,
     listeners: Mutex<Vec<Listener>>,
     publishers: Arc<Publishers>,
+    puller: Arc<Puller>,
     runtime: Mutex<Option<Runtime>>,
     recorder: Recorder,
     closed: AtomicBool,
@@ -93,6 +95,7 @@ impl Core {
             admission: Arc::default(),
             listeners: Mutex::default(),
             publishers: Arc::default(),
+            puller: Arc::default(),
             runtime: Mutex::default(),
             closed: AtomicBool::new(false),
             config: Arc::new(config),
@@ -319,6 +322,9 @@ impl Core {
             ("relay_play_questions_unanswered_total", &questions.unanswered),
             ("relay_play_questions_refused_total", &questions.busy),
             ("relay_viewers_refused_total", full),
+            ("relay_pull_connections_total", &self.puller.tried),
+            ("relay_pull_failures_total", &self.puller.failed),
+            ("relay_pull_losses_total", &self.puller.lost),
         ] {
             totals.insert(name, counter.load(Ordering::Relaxed) as f64);
         }

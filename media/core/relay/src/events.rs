@@ -17,9 +17,11 @@ const CAPACITY: usize = 65_536;
 /// What kind of thing happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
+    /// A source is about to be connected to.
+    Connecting,
     /// A connection that carries the stream stands.
     Connected,
-    /// An active receiver gave up connecting.
+    /// An active receiver gave up connecting; a pull will try again.
     ConnectFailed,
     /// The first packet came.
     FirstPacket,
@@ -61,6 +63,7 @@ impl Kind {
     /// The name used outside.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Connecting => "connecting",
             Self::Connected => "connected",
             Self::ConnectFailed => "connect_failed",
             Self::FirstPacket => "first_packet",

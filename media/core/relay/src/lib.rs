@@ -18,6 +18,7 @@ mod hub;
 mod ingest;
 mod metrics;
 mod ports;
+pub mod pull;
 mod questions;
 mod record;
 mod rtmp;

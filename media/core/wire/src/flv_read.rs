@@ -243,6 +243,7 @@ pub struct FlvReader {
     splitter: Splitter,
     body_max: usize,
     begun: bool,
+    count: u32,
     tags: TagReader,
 }
 
@@ -250,7 +251,13 @@ impl FlvReader {
     /// Before the first byte.
     pub fn new(options: Options) -> Self {
         let body_max = options.frame_bytes_max.saturating_add(PREFIX_MAX);
-        Self { splitter: Splitter::new(body_max), body_max, begun: false, tags: TagReader::new(options) }
+        Self {
+            splitter: Splitter::new(body_max),
+            body_max,
+            begun: false,
+            count: 0,
+            tags: TagReader::new(options),
+        }
     }
 
     /// Takes the next bytes of the connection. After an error nothing more comes of it.
@@ -264,8 +271,12 @@ impl FlvReader {
                     }
                     self.tags.expect_audio(audio);
                 }
-                Piece::Tag(tag) => self.tags.handle_tag(now, &tag),
+                Piece::Tag(tag) => {
+                    self.count += 1;
+                    self.tags.handle_tag(now, &tag);
+                }
                 Piece::OddTag(tag) => {
+                    self.count += 1;
                     self.tags.units.fault(Fault::BackPointer);
                     self.tags.handle_tag(now, &tag);
                 }
@@ -276,6 +287,11 @@ impl FlvReader {
             }
         }
         Ok(())
+    }
+
+    /// How many tags came since it was asked last.
+    pub fn take_tags(&mut self) -> u32 {
+        std::mem::take(&mut self.count)
     }
 
     /// Another connection takes the place of the last one: what follows begins with a file header again.

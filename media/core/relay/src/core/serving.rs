@@ -1,17 +1,19 @@
-//! The ports that the relay serves, who publishes, and streams that are fed.
+//! The ports that the relay serves, who publishes, and streams that are fed or fetched.
 
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Handle};
 
-use super::{Core, check_name};
+use super::{Core, Opened, check_name};
 use crate::{
     clock,
+    config::Transport,
     desk::Desk,
     door::{Directory, Door, DoorOptions},
     error::Error,
     feed::{Feeder, OpenFeed},
     feeds::Feeds,
+    pull::{OpenPull, Pull},
     rtmp::{self, Decision, Listener},
     shard::inbox::{Command, Open, Origin},
     table::{Entry, lock},
@@ -95,6 +97,22 @@ impl Core {
         let origin = Origin::Feed { payload: wanted.payload, intake };
         inbox.push(Command::Open(Box::new(Open { entry, origin })));
         Ok(feeder)
+    }
+
+    /// Opens a stream that is fetched from an HTTP server for as long as it is open.
+    pub fn open_pull(&self, wanted: &OpenPull) -> Result<Opened, Error> {
+        let pull = Pull::new(wanted)?;
+        let runtime = self.runtime()?;
+        let feeder = self.open_feed(&OpenFeed {
+            app: wanted.app.clone(),
+            name: wanted.name.clone(),
+            transport: Transport::HttpFlv,
+            payload: "flv",
+            rights: wanted.rights,
+        })?;
+        let id = feeder.id();
+        runtime.spawn(pull.run(Arc::clone(&self.puller), feeder));
+        Ok(Opened { id, port: 0 })
     }
 
     /// Runs the tasks that feed streams; started with the first of them.

@@ -1,0 +1,122 @@
+//! From a location to a connection: names resolved, addresses judged, TLS agreed.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use rustls_native_certs::load_native_certs;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+};
+
+use super::{address::is_public, failure::Failure, location::Location};
+
+/// Addresses of a name that are tried.
+const ADDRESSES_MAX: usize = 4;
+/// One of several addresses may take so long.
+const EACH: Duration = Duration::from_secs(4);
+
+/// A connection, plain or not.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// What all pulls share: whom TLS trusts.
+#[derive(Default)]
+pub(super) struct Trust(OnceLock<Result<Arc<ClientConfig>, String>>);
+
+impl Trust {
+    /// The roots are read once, when the first https source is pulled: those of the system, or of `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR`; Mozilla's as they were built in only where the system has none.
+    fn config(&self) -> Result<Arc<ClientConfig>, Failure> {
+        self.0.get_or_init(configure).clone().map_err(Failure::Tls)
+    }
+}
+
+fn configure() -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    let found = load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let chosen =
+            ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find(|name| std::env::var_os(name).is_some());
+        if let Some(name) = chosen {
+            return Err(format!("{name} names no usable certificate"));
+        }
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Connects to where `location` is; the address that answered. Others than public addresses are refused unless
+/// `allow_private`.
+pub(super) async fn connect(
+    location: &Location,
+    trust: &Trust,
+    allow_private: bool,
+) -> Result<(Box<dyn Wire>, SocketAddr), Failure> {
+    let (allowed, forbidden): (Vec<SocketAddr>, Vec<SocketAddr>) =
+        resolve(location).await?.into_iter().partition(|found| allow_private || is_public(found.ip()));
+    if let (true, Some(found)) = (allowed.is_empty(), forbidden.first()) {
+        return Err(Failure::Forbidden(found.ip().to_string()));
+    }
+    let stream = open(&allowed).await.map_err(Failure::Connect)?;
+    let peer = stream.peer_addr().map_err(Failure::Connect)?;
+    let _ = stream.set_nodelay(true); // helps, and must not fail a connection
+    if !location.secure {
+        return Ok((Box::new(stream), peer));
+    }
+    let name =
+        ServerName::try_from(location.host.clone()).map_err(|error| Failure::Tls(error.to_string()))?;
+    let connector = TlsConnector::from(trust.config()?);
+    let stream = connector.connect(name, stream).await.map_err(|error| Failure::Tls(error.to_string()))?;
+    Ok((Box::new(stream), peer))
+}
+
+async fn resolve(location: &Location) -> Result<Vec<SocketAddr>, Failure> {
+    if let Some(address) = location.address() {
+        return Ok(vec![SocketAddr::new(plain(address), location.port)]);
+    }
+    let found = lookup_host((location.host.as_str(), location.port)).await.map_err(Failure::Unresolved)?;
+    let found: Vec<_> = found.map(|found| SocketAddr::new(plain(found.ip()), found.port())).collect();
+    if found.is_empty() {
+        return Err(Failure::Unresolved(io::Error::new(io::ErrorKind::NotFound, "it has no address")));
+    }
+    Ok(found)
+}
+
+/// IPv4 in the clothes of IPv6 is IPv4.
+fn plain(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+async fn open(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
+    let tried = &addresses[..addresses.len().min(ADDRESSES_MAX)];
+    for (number, address) in tried.iter().enumerate() {
+        let is_last = number + 1 == tried.len();
+        let connecting = TcpStream::connect(address);
+        // The last one has what is left of the caller's patience.
+        let opened = if is_last { Ok(connecting.await) } else { timeout(EACH, connecting).await };
+        match opened {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
+}

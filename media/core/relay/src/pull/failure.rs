@@ -1,0 +1,68 @@
+//! Why a pull does not flow, as a word for programs and a sentence for people.
+
+use std::{io, time::Duration};
+
+use http::StatusCode;
+use wire::flv_read::FlvError;
+
+use super::location::BadUrl;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("cannot resolve the name: {0}")]
+    Unresolved(io::Error),
+    #[error("the address {0} is not one of the public internet")]
+    Forbidden(String),
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    #[error("no answer within {} s", .0.as_secs())]
+    Slow(Duration),
+    #[error("the server answered {0}")]
+    Status(StatusCode),
+    #[error("more than {0} redirects")]
+    Redirects(usize),
+    #[error("a redirect that cannot be followed: {0}")]
+    BadRedirect(BadUrl),
+    #[error("the answer is compressed ({0}): FLV is asked for as it is")]
+    Encoded(String),
+    #[error("the answer is not HTTP: {0}")]
+    NotHttp(hyper::Error),
+    #[error("{0}")]
+    NotFlv(FlvError),
+    #[error("the connection broke: {0}")]
+    Broken(hyper::Error),
+    #[error("the server ended the stream")]
+    Ended,
+    #[error("nothing came for {} s", .0.as_secs())]
+    Silent(Duration),
+    #[error("no picture or sound came for {} s", .0.as_secs())]
+    NoMedia(Duration),
+}
+
+impl Failure {
+    /// A word that does not change.
+    pub(super) fn cause(&self) -> String {
+        let cause = match self {
+            Self::Unresolved(_) => "unresolved",
+            Self::Forbidden(_) => "forbidden_address",
+            Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => "connection_refused",
+            Self::Connect(_) => "unreachable",
+            Self::Tls(_) => "tls",
+            Self::Slow(_) => "timeout",
+            Self::Status(status) => return format!("http_{}", status.as_u16()),
+            Self::Redirects(_) => "too_many_redirects",
+            Self::BadRedirect(_) => "bad_redirect",
+            Self::Encoded(_) => "compressed",
+            Self::NotHttp(_) => "not_http",
+            Self::NotFlv(_) => "not_flv",
+            Self::Broken(_) => "broken",
+            Self::Ended => "ended",
+            Self::Silent(_) => "silent",
+            Self::NoMedia(_) => "no_media",
+        };
+        cause.to_owned()
+    }
+}

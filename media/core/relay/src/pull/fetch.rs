@@ -1,0 +1,129 @@
+//! Asks a server for its stream: request, redirects, and whether the answer can be FLV.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http_body_util::Empty;
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::{task::JoinHandle, time::timeout};
+
+use super::{
+    connect::{Trust, connect},
+    failure::Failure,
+    location::Location,
+};
+
+/// Redirects that are followed.
+const REDIRECTS_MAX: usize = 5;
+/// Bytes and fields of an answer's head.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+const HEADERS_MAX: usize = 100;
+
+/// What to ask for, and what a pull may do for it.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) location: Location,
+    /// Sent beside ours, to this server only.
+    pub(super) headers: HeaderMap,
+    /// Addresses that are not public may be connected to.
+    pub(super) allow_private: bool,
+}
+
+/// An answer that may be FLV.
+pub(super) struct Answer {
+    pub(super) body: Incoming,
+    pub(super) peer: SocketAddr,
+    /// Reads the connection; it ends with the answer.
+    _connection: Reader,
+}
+
+/// A task that ends when this is dropped.
+struct Reader(JoinHandle<()>);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The answer to `order`, wherever redirects lead.
+pub(super) async fn fetch(order: &Order, trust: &Trust, patience: Duration) -> Result<Answer, Failure> {
+    let mut location = order.location.clone();
+    for _ in 0..=REDIRECTS_MAX {
+        let (response, peer, connection) = ask(order, &location, trust, patience).await?;
+        let status = response.status();
+        let leads = response.headers().get(header::LOCATION).filter(|_| status.is_redirection());
+        if let Some(leads) = leads {
+            let leads = String::from_utf8_lossy(leads.as_bytes());
+            location = location.follow(&leads).map_err(Failure::BadRedirect)?;
+            continue;
+        }
+        if status != http::StatusCode::OK {
+            return Err(Failure::Status(status));
+        }
+        if let Some(coding) =
+            response.headers().get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity")
+        {
+            return Err(Failure::Encoded(
+                String::from_utf8_lossy(coding.as_bytes()).chars().take(40).collect(),
+            ));
+        }
+        return Ok(Answer { body: response.into_body(), peer, _connection: connection });
+    }
+    Err(Failure::Redirects(REDIRECTS_MAX))
+}
+
+async fn ask(
+    order: &Order,
+    location: &Location,
+    trust: &Trust,
+    patience: Duration,
+) -> Result<(Response<Incoming>, SocketAddr, Reader), Failure> {
+    let slow = |_| Failure::Slow(patience);
+    let connecting = connect(location, trust, order.allow_private);
+    let (stream, peer) = timeout(patience, connecting).await.map_err(slow)??;
+    let asking = async {
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_headers(HEADERS_MAX)
+            // Cameras and small servers write heads as they like.
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .allow_spaces_after_header_name_in_responses(true)
+            .ignore_invalid_headers_in_responses(true)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(Failure::NotHttp)?;
+        let reader = Reader(tokio::spawn(async {
+            // What breaks it breaks the answer too, which tells.
+            let _ = connection.await;
+        }));
+        let response = sender.send_request(request(order, location)).await.map_err(Failure::NotHttp)?;
+        Ok((response, reader))
+    };
+    let (response, reader) = timeout(patience, asking).await.map_err(slow)??;
+    Ok((response, peer, reader))
+}
+
+fn request(order: &Order, location: &Location) -> Request<Empty<Bytes>> {
+    let mut headers = HeaderMap::new();
+    if location.is_same_origin(&order.location) {
+        headers.clone_from(&order.headers);
+    }
+    headers.extend(location.authorization.clone().map(|value| (header::AUTHORIZATION, value)));
+    // A host with letters that no header may hold has not been parsed as one.
+    headers.extend(HeaderValue::try_from(location.authority()).map(|host| (header::HOST, host)));
+    for (name, value) in [
+        (header::USER_AGENT, concat!("media-relay/", env!("CARGO_PKG_VERSION"))),
+        (header::ACCEPT, "*/*"),
+        (header::ACCEPT_ENCODING, "identity"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    let mut request = Request::new(Empty::new());
+    *request.headers_mut() = headers;
+    // The target was part of a URL that parsed.
+    *request.uri_mut() = location.target.parse().unwrap_or_default();
+    request
+}

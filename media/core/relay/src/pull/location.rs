@@ -1,0 +1,250 @@
+//! Where a source is: its URL read, followed through redirects, and shown without what is secret. Pure.
+
+use std::{fmt, net::IpAddr};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderValue, Uri};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+/// A longer URL is refused.
+const URL_MAX: usize = 8192;
+/// What may not stand in a URL as it is; beyond it, what people paste is taken as it comes.
+const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}');
+
+/// A URL that cannot be pulled; the text says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct BadUrl(&'static str);
+
+/// Where to connect, and what to ask for.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Location {
+    pub(super) secure: bool,
+    /// A name, or an address without brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Path and query.
+    pub(super) target: String,
+    /// What the URL's user and password make of `Authorization`.
+    pub(super) authorization: Option<HeaderValue>,
+}
+
+impl Location {
+    /// Reads an absolute URL of http or https.
+    pub(super) fn parse(url: &str) -> Result<Self, BadUrl> {
+        if url.len() > URL_MAX {
+            return Err(BadUrl("the URL is longer than 8,192 bytes"));
+        }
+        let url = url.split('#').next().unwrap_or_default().trim();
+        let uri: Uri =
+            utf8_percent_encode(url, UNSAFE).to_string().parse().map_err(|_| BadUrl("this is no URL"))?;
+        let secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(BadUrl("the URL must begin with http:// or https://")),
+        };
+        let authority = uri.authority().ok_or(BadUrl("the URL has no host"))?;
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() || host.len() > 255 {
+            return Err(BadUrl("the URL has no host"));
+        }
+        let port = match authority.port() {
+            Some(port) => {
+                port.as_str().parse().map_err(|_| BadUrl("the URL has no port between 1 and 65535"))?
+            }
+            // `host:` and a number beyond 65535 have no port for the library.
+            None if authority
+                .as_str()
+                .rsplit(']')
+                .next()
+                .is_some_and(|tail| tail.rsplit('@').next().is_some_and(|tail| tail.contains(':'))) =>
+            {
+                return Err(BadUrl("the URL has no port between 1 and 65535"));
+            }
+            None if secure => 443,
+            None => 80,
+        };
+        if port == 0 {
+            return Err(BadUrl("the URL has no port between 1 and 65535"));
+        }
+        let user = authority.as_str().rsplit_once('@').map(|(user, _)| user);
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        let host = host.to_ascii_lowercase();
+        Ok(Self { secure, host, port, target, authorization: user.and_then(basic) })
+    }
+
+    /// Where a redirect leads (RFC 3986 §5.2): `reference` is what stands in `Location`.
+    pub(super) fn follow(&self, reference: &str) -> Result<Self, BadUrl> {
+        let reference = reference.trim();
+        let scheme = if self.secure { "https" } else { "http" };
+        let has_scheme = reference.split_once("://").is_some_and(|(scheme, _)| {
+            !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        });
+        let url = if has_scheme {
+            reference.to_owned()
+        } else if let Some(rest) = reference.strip_prefix("//") {
+            format!("{scheme}://{rest}")
+        } else {
+            let (path, _) = split(&self.target);
+            let target = match reference.bytes().next() {
+                None | Some(b'#') => self.target.clone(),
+                Some(b'/') => tidy(reference),
+                Some(b'?') => format!("{path}{reference}"),
+                Some(_) => tidy(&format!("{}{reference}", &path[..=path.rfind('/').unwrap_or(0)])),
+            };
+            format!("{scheme}://{}{target}", self.authority())
+        };
+        let mut next = Self::parse(&url)?;
+        if self.secure && !next.secure {
+            return Err(BadUrl("a redirect leads from https to http"));
+        }
+        if next.authorization.is_none() && next.is_same_origin(self) {
+            next.authorization.clone_from(&self.authorization);
+        }
+        Ok(next)
+    }
+
+    /// Whether both are on one server: only there may go what was meant for it.
+    pub(super) fn is_same_origin(&self, other: &Self) -> bool {
+        (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
+    }
+
+    /// The host if it is written as an address.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+
+    /// Host and port as they stand in `Host`.
+    pub(super) fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let usual = if self.secure { 443 } else { 80 };
+        if self.port == usual { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+/// For people and logs: neither user and password nor the query, where tokens stand.
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        let (path, query) = split(&self.target);
+        write!(f, "{scheme}://{}{path}{}", self.authority(), if query.is_some() { "?…" } else { "" })
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Location({self})")
+    }
+}
+
+fn split(target: &str) -> (&str, Option<&str>) {
+    target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
+}
+
+/// A path without `.` and `..` (RFC 3986 §5.2.4); its query stays.
+fn tidy(target: &str) -> String {
+    let (path, query) = split(target);
+    let mut parts: Vec<&str> = vec![];
+    for part in path.split('/').skip(1) {
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    if path.ends_with("/.") || path.ends_with("/..") {
+        parts.push("");
+    }
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    format!("/{}{query}", parts.join("/"))
+}
+
+/// `Authorization: Basic` (RFC 7617) of the user part of a URL.
+fn basic(user: &str) -> Option<HeaderValue> {
+    let (user, password) = user.split_once(':').unwrap_or((user, ""));
+    let mut pair: Vec<u8> = percent_decode_str(user).collect();
+    pair.push(b':');
+    pair.extend(percent_decode_str(password));
+    let mut value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(url: &str) -> Location {
+        Location::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    #[test]
+    fn a_url_is_read_and_shown_without_its_secrets() {
+        let location = at("https://me:p%40ss@Example.org:8443/live/cam.flv?token=secret#top");
+        assert_eq!((location.secure, location.host.as_str(), location.port), (true, "example.org", 8443));
+        assert_eq!(location.target, "/live/cam.flv?token=secret");
+        assert_eq!(location.authorization.as_ref().unwrap(), "Basic bWU6cEBzcw==");
+        let shown = format!("{location} {location:?}");
+        assert!(shown.starts_with("https://example.org:8443/live/cam.flv?… "), "{shown}");
+        assert!(!shown.contains("secret") && !shown.contains("me:"), "{shown}");
+        let plain = at("http://[::1]");
+        assert_eq!((plain.host.as_str(), plain.port, plain.target.as_str()), ("::1", 80, "/"));
+        assert_eq!((plain.authority().as_str(), plain.address().is_some()), ("[::1]", true));
+        assert_eq!(at("http://h/a b/门.flv").target, "/a%20b/%E9%97%A8.flv");
+        assert_eq!(at("http://h?x=1").target, "/?x=1");
+    }
+
+    #[test]
+    fn what_cannot_be_pulled_is_refused() {
+        for url in [
+            "",
+            "cam",
+            "/cam.flv",
+            "rtmp://h/a",
+            "file:///etc/passwd",
+            "http://",
+            "http:///x",
+            "http://h:0/",
+            "http://h:70000/",
+            "http://h:/x",
+            "http://a b/",
+            "http://h\n/x y",
+            "ftp://h/",
+        ] {
+            assert!(Location::parse(url).is_err(), "{url}");
+        }
+        assert!(Location::parse(&format!("http://h/{}", "x".repeat(9000))).is_err());
+    }
+
+    #[test]
+    fn redirects_are_relative_to_where_they_come_from() {
+        let from = at("http://u:p@h:81/a/b/c?q=1");
+        for (reference, target) in [
+            ("d?z", "/a/b/d?z"),
+            ("./d", "/a/b/d"),
+            ("../d", "/a/d"),
+            ("../../../../d", "/d"),
+            ("..", "/a/"),
+            ("/x/../y", "/y"),
+            ("?n=2", "/a/b/c?n=2"),
+            ("", "/a/b/c?q=1"),
+            ("d?to=http://x/", "/a/b/d?to=http://x/"),
+        ] {
+            let next = from.follow(reference).unwrap();
+            assert_eq!(
+                (next.target.as_str(), next.port, &next.host),
+                (target, 81, &from.host),
+                "{reference}"
+            );
+            assert_eq!(next.authorization, from.authorization, "the same server may know");
+        }
+        let other = from.follow("//other/x").unwrap();
+        assert_eq!((other.host.as_str(), other.port, other.authorization), ("other", 80, None));
+        assert_eq!(from.follow("https://h:81/").unwrap().authorization, None);
+        assert!(from.follow("gopher://h/").is_err());
+        let secure = at("https://h/a");
+        assert!(secure.follow("http://h/a").is_err());
+        assert!(secure.follow("//h2/a").unwrap().secure);
+    }
+}
