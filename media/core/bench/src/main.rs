@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! count STREAMS        the floor of ingest: recvmmsg, count, nothing else
+//! record STREAMS SLICE_MS DIRECTORY   the relay, which records each of its streams
 //! relay STREAMS        the relay with so many receivers and its front door
 //! send SECONDS PORT…   one paced 4 Mbit/s program stream over RTP to each port
 //! write VIEWERS        the floor of fan-out: the same bytes, one write a frame and viewer
@@ -19,12 +20,15 @@ mod view;
 
 use std::{io::Read, process::ExitCode};
 
+use relay::RecordOrder;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let numbers: Vec<u32> = arguments.iter().skip(1).filter_map(|text| text.parse().ok()).collect();
     let done = match (arguments.first().map(String::as_str), &numbers[..]) {
         (Some("count"), [streams]) => floor::count(*streams),
-        (Some("relay"), [streams]) => relayed::run(*streams),
+        (Some("record"), [streams, slice_ms, ..]) => relayed::run(*streams, Some(order(*slice_ms))),
+        (Some("relay"), [streams]) => relayed::run(*streams, None),
         (Some("send"), [seconds, ports @ ..]) => send::run(*seconds, ports),
         (Some("write"), [viewers]) => floor::write(*viewers),
         (Some("view"), [seconds, port, viewers]) => view::run(*seconds, *port as u16, *viewers),
@@ -40,6 +44,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What each stream's recording is asked to be; the directory is the last argument.
+fn order(slice_ms: u32) -> RecordOrder {
+    let directory = std::env::args_os().next_back().unwrap_or_default().into();
+    RecordOrder { directory, slice_ms: slice_ms.into(), utc_offset_ms: 0, tag: String::new() }
 }
 
 /// Waits until whoever runs us closes our standard input.

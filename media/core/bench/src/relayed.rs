@@ -2,12 +2,13 @@
 
 use std::{io, net::Ipv4Addr, time::Duration};
 
-use relay::{Config, Core, OpenReceiver, PlayRights, Transport};
+use relay::{Config, Core, OpenReceiver, PlayRights, RecordOrder, Transport};
 
 use crate::wait_for_end;
 
-/// Opens `streams` receivers and the front door.
-pub fn run(streams: u32) -> io::Result<()> {
+/// Opens `streams` receivers and the front door, and records each stream in a folder of its own if there is an `order`.
+#[expect(clippy::needless_pass_by_value, reason = "who orders keeps nothing")]
+pub fn run(streams: u32, order: Option<RecordOrder>) -> io::Result<()> {
     let config = Config {
         rtp_host: Ipv4Addr::LOCALHOST.into(),
         rtp_port_min: 22_000,
@@ -29,7 +30,13 @@ pub fn run(streams: u32) -> io::Result<()> {
             hold: Duration::from_millis(200),
             rights: PlayRights { private: false, ..PlayRights::default() },
         });
-        ports.push(opened.map_err(io::Error::other)?.port.to_string());
+        let opened = opened.map_err(io::Error::other)?;
+        ports.push(opened.port.to_string());
+        if let Some(order) = &order {
+            let directory = order.directory.join(number.to_string());
+            std::fs::create_dir_all(&directory)?;
+            core.record(opened.id, RecordOrder { directory, ..order.clone() }).map_err(io::Error::other)?;
+        }
     }
     let http = core.listen_http("127.0.0.1", 0, "/nonexistent").map_err(io::Error::other)?;
     println!("{{\"ports\": [{}], \"http\": {http}}}", ports.join(", "));
@@ -37,13 +44,19 @@ pub fn run(streams: u32) -> io::Result<()> {
     let stats = core.streams().map_err(io::Error::other)?;
     let sum = |figure: fn(&relay::StreamStats) -> u64| stats.iter().map(figure).sum::<u64>();
     let faults: u64 = stats.iter().flat_map(|stats| stats.faults.values()).sum();
+    let (units, turns) = (core.metrics()["relay_units_total"], core.metrics()["relay_loop_turns_total"]);
+    core.close();
+    let metrics = core.metrics();
     println!(
-        "{{\"packets\": {}, \"lost\": {}, \"bytes_out\": {}, \"faults\": {faults}, \"units\": {}, \"turns\": {}}}",
+        "{{\"packets\": {}, \"lost\": {}, \"bytes_out\": {}, \"faults\": {faults}, \"units\": {units}, \"turns\": {turns}, \
+         \"recorded_bytes\": {}, \"recorded_slices\": {}, \"unrecorded_frames\": {}, \"queue_bytes_max\": {}}}",
         sum(|stats| stats.received),
         sum(|stats| stats.lost),
         sum(|stats| stats.bytes_out),
-        core.metrics()["relay_units_total"],
-        core.metrics()["relay_loop_turns_total"],
+        metrics["relay_record_bytes_total"],
+        metrics["relay_record_slices_total"],
+        metrics["relay_record_frames_lost_total"],
+        metrics["relay_record_queue_bytes_max"],
     );
     Ok(())
 }
