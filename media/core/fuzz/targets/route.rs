@@ -10,16 +10,21 @@ use relay::door::{
 fuzz_target!(|input: (&str, &str)| {
     let (path, query) = input;
     let query = Query::parse(query);
-    let repeated = query.signature();
-    assert!(repeated.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_=&".contains(&byte)));
+    let repeated = query.right();
+    assert!(repeated.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_=&%".contains(&byte)));
     if !repeated.is_empty() {
-        assert_eq!(Query::parse(&repeated).signature(), repeated);
+        assert_eq!(Query::parse(&repeated).right(), repeated);
     }
     let Some(route) = Route::parse(path) else { return };
     assert!(!route.app.is_empty() && !route.name.is_empty());
     assert!(!route.app.contains('/') && !route.name.contains('/'));
-    assert!(verify(b"key", &route.app, &route.name, &query, 0).is_err());
-    let good = Query::parse(&sign(b"key", &route.app, &route.name, 1000));
-    assert!(verify(b"key", &route.app, &route.name, &good, 999).is_ok());
-    assert!(verify(b"key", &route.app, &route.name, &good, 1000).is_err());
+    for generation in [0, 1] {
+        let verdict = |query: &Query, now_s| verify(b"key", &route.app, &route.name, generation, query, now_s);
+        assert!(verdict(&query, 0).is_err());
+        let good = Query::parse(&sign(b"key", &route.app, &route.name, 1000, generation));
+        assert!(verdict(&good, 999).is_ok());
+        assert!(verdict(&good, 1000).is_err());
+        let other = Query::parse(&sign(b"key", &route.app, &route.name, 1000, generation + 1));
+        assert!(verdict(&other, 999).is_err());
+    }
 });

@@ -1,6 +1,9 @@
 //! Where a source is: its URL read, followed through redirects, and shown without what is secret. Pure.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderValue, Uri};
@@ -44,10 +47,7 @@ impl Location {
             _ => return Err(BadUrl("the URL must begin with http:// or https://")),
         };
         let authority = uri.authority().ok_or(BadUrl("the URL has no host"))?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() || host.len() > 255 {
-            return Err(BadUrl("the URL has no host"));
-        }
+        let host = host(authority.host()).ok_or(BadUrl("the URL has no usable host"))?;
         let port = match authority.port() {
             Some(port) => {
                 port.as_str().parse().map_err(|_| BadUrl("the URL has no port between 1 and 65535"))?
@@ -70,7 +70,6 @@ impl Location {
         let user = authority.as_str().rsplit_once('@').map(|(user, _)| user);
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-        let host = host.to_ascii_lowercase();
         Ok(Self { secure, host, port, target, authorization: user.and_then(basic) })
     }
 
@@ -136,6 +135,16 @@ impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Location({self})")
     }
+}
+
+/// A name in small letters, or an address without brackets.
+fn host(written: &str) -> Option<String> {
+    if let Some(address) = written.strip_prefix('[') {
+        let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
+        return Some(address.to_string());
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    ((1..256).contains(&written.len()) && written.bytes().all(is_plain)).then(|| written.to_ascii_lowercase())
 }
 
 fn split(target: &str) -> (&str, Option<&str>) {
@@ -246,5 +255,31 @@ mod tests {
         let secure = at("https://h/a");
         assert!(secure.follow("http://h/a").is_err());
         assert!(secure.follow("//h2/a").unwrap().secure);
+    }
+
+    #[test]
+    fn any_reference_is_refused_or_leads_to_one_host_and_shows_no_secret() {
+        const PIECES: [&str; 16] = [
+            "http://", "https://", "//", "/", "?", "#", "@", ":", "[", "]", "::1", "h", "..", "%0d%0a",
+            "\u{95E8}", " ",
+        ];
+        let from = at("https://u:secret@h/a/b");
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        for _ in 0..50_000 {
+            let mut reference = String::new();
+            for _ in 0..state % 7 {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                reference.push_str(PIECES[(state >> 40) as usize % 16]);
+            }
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let Ok(next) = from.follow(&reference) else { continue };
+            assert!(next.secure && !next.host.is_empty() && next.port > 0, "{reference}");
+            assert!(!next.host.contains(['/', '@', '[', ' ']) && next.target.starts_with('/'), "{reference}");
+            assert!(next.target.parse::<Uri>().is_ok(), "{reference}: {}", next.target);
+            assert!(!next.to_string().contains("secret"), "{reference}");
+            assert!(HeaderValue::try_from(next.authority()).is_ok(), "{reference}");
+        }
     }
 }
