@@ -31,6 +31,7 @@ from api.operator.keys import AccessKeyController
 from api.operator.me import MeController
 from api.operator.projects import ProjectController
 from api.operator.recordings import RecordingController
+from api.operator.streams import StreamController as OperatorStreamController
 from api.operator.users import UserController
 from api.services import Gateway
 from api.vis.common import page
@@ -81,6 +82,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
                 ProjectController,
                 RecordingController,
                 AuditController,
+                OperatorStreamController,
             ],
             middleware=[Gate(gateway)],
         ),

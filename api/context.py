@@ -1,6 +1,7 @@
 """What every controller asks of a request."""
 
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from litestar import Request
 from litestar.datastructures import State
@@ -9,6 +10,7 @@ from litestar.params import SkipValidation
 
 from api.services import Gateway
 from gateway.accounts.model import Access, Role, User
+from gateway.streams.live import Bases
 
 Authorised = Request[User, Access, State]
 """A request that came through the gate."""
@@ -32,6 +34,15 @@ Services = NamedDependency[SkipValidation[Gateway]]
 def address(scope: Any) -> str:
     """Where a request comes from, as the front door saw it: nobody else gets to our socket. Empty if it is not told."""
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"), "")
+
+
+def address_bases(request: Request[Any, Any, Any], gateway: Gateway) -> Bases:
+    """How addresses begin that we give to this client."""
+    http, rtmp = base_url(request, gateway), gateway.rtmp
+    if rtmp is None or rtmp.public_url:
+        return Bases(http, rtmp.public_url if rtmp else None)
+    host = urlsplit(http).hostname or gateway.sip.host
+    return Bases(http, f"rtmp://{f'[{host}]' if ':' in host else host}:{rtmp.port}")
 
 
 def base_url(request: Request[Any, Any, Any], gateway: Gateway) -> str:

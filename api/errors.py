@@ -61,7 +61,7 @@ STATUS: Final[Mapping[str, int]] = {
     "VIS.0209": 400,  # the path cannot be
     "VIS.0210": 403,  # the bucket may not be written
     "VIS.0211": 400,  # nothing flows
-    "VIS.0212": 400,
+    "VIS.0212": 400,  # the stream's address cannot be connected to
     "VIS.0213": 400,  # H265 only from devices
     "VIS.0214": 400,  # never retained
     "VIS.0215": 400,  # more than seven days
@@ -107,6 +107,8 @@ CODES: Final[Mapping[type[GatewayError], str]] = {
     streams.StreamStoppedError: "VIS.0204",
     streams.StreamActiveError: "VIS.0206",
     streams.UrlError: "VIS.0207",
+    streams.NotPublishingError: "VIS.0211",
+    streams.UnreachableError: "VIS.0212",
     streams.CodingError: "VIS.0213",
     retention.BucketUnreachableError: "VIS.0017",
     retention.RetainingError: "VIS.0205",

@@ -84,6 +84,15 @@ class SipServer:
     port: int
 
 
+@dataclass(frozen=True, slots=True)
+class RtmpServer:
+    """Where streams are pushed to."""
+
+    port: int
+    public_url: str = ""
+    """rtmp://host:port; empty: the host at which the client addressed us, and `port`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """All services together."""
@@ -111,5 +120,6 @@ class Gateway:
     metrics: CollectorRegistry
     sip: SipServer
     clock: Callable[[], datetime]
+    rtmp: RtmpServer | None = None
     public_url: str = ""
     """Beginning of play addresses; empty: as the client addressed us."""

@@ -1,6 +1,6 @@
 """The composition root: builds every part, wires them, and takes them down in reverse.
 
-Nothing else constructs services. `App.open` yields a gateway that listens for devices; the HTTP side is put on top of
+Nothing else constructs services (those of streams: `app_streams`). `App.open` yields a gateway that listens for devices; the HTTP side is put on top of
 it by `gateway.commands.serve`, the one place above the API.
 """
 
@@ -26,6 +26,7 @@ from gateway.accounts.projects import Projects
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts, FirstStart
 from gateway.accounts.users import Users
+from gateway.app_streams import build_streams, build_traffic
 from gateway.audit.service import Audit
 from gateway.background import Background
 from gateway.clock import utc_now
@@ -38,7 +39,7 @@ from gateway.devices.service import Devices
 from gateway.diagnosis.facts import Addresses
 from gateway.diagnosis.service import Diagnoses
 from gateway.diagnosis.taps import Taps
-from gateway.errors import UnavailableError
+from gateway.errors import GatewayError, UnavailableError
 from gateway.gb28181.active_call import Surroundings
 from gateway.gb28181.addresses import Advertised, advertise, is_near, read_rules
 from gateway.gb28181.call import Limits
@@ -63,8 +64,8 @@ from gateway.store import Store
 from gateway.store.secrets import SecretBox
 from gateway.streams.codings import Codings
 from gateway.streams.service import Streams
-from gateway.streams.sources import StreamSources
-from media._core import salvage
+from gateway.streams.traffic import StreamTraffic
+from media._core import CoreError, salvage
 from media.relay import Event, Relay
 from sip.endpoint import Endpoint
 from sip.flow import Address, Flow
@@ -100,6 +101,7 @@ class App:
     devices: Devices
     statistics: Statistics
     streams: Streams
+    traffic: StreamTraffic
     retentions: Retentions
     strategies: AccessStrategies
     retention_works: RetentionWorks
@@ -126,33 +128,31 @@ class App:
             await invitations.load()
             server.notices.listen(invitations.handle_notice)
             codings = Codings(store, utc_now)
-
+            quotas, passwords = Quotas(settings.accounts.quotas), Passwords()
+            accounts = _accounts(settings, store, quotas, passwords)
+            traffic = await stack.enter_async_context(build_traffic(settings, store, relay, accounts))
             works = _retention_works(settings, store, relay)
-            _listen(settings, relay, invitations.handle_media, codings.handle_media, works.recorder.handle_media)
+            hearers = (invitations, codings, works.recorder, traffic)
+            _listen(settings, relay, *(hearer.handle_media for hearer in hearers))
             background = await stack.enter_async_context(Background())
             stack.push_async_callback(packets.close)
             await stack.enter_async_context(server.open(settings.sip.port))
             stack.push_async_callback(invitations.close)
             works.start(background.spawn)
             stack.push_async_callback(works.recorder.close)
-            quotas = Quotas(settings.accounts.quotas)
             runner = await stack.enter_async_context(
                 _access(settings, store, invitations, quotas, calendar=calendar, background=background)
             )
             server.notices.listen(runner.handle_notice)
-            background.spawn(invitations.recover(), "recover calls")
-            background.spawn(codings.run(), "codings of streams")
-            background.spawn(server.watch(), "watch the device server")
-            passwords = Passwords()
-            accounts = Accounts(
-                store,
-                quotas,
-                token_life=timedelta(seconds=settings.accounts.token_life),
-                subscription_required=settings.accounts.subscription_required,
-                passwords=passwords,
-            )
             audit = Audit(store, utc_now, days=settings.accounts.audit_days)
-            background.spawn(audit.run(), "prune the audit log")
+            for work, name in (
+                (invitations.recover(), "recover calls"),
+                (codings.run(), "codings of streams"),
+                (server.watch(), "watch the device server"),
+                (traffic.run(), "streams that are pushed or pulled"),
+                (audit.run(), "prune the audit log"),
+            ):
+                background.spawn(work, name)
             keys = AccessKeys(store, started_at=utc_now())
             await keys.load(utc_now())
             traces = SipTraces(endpoint, lambda device_id: _address_of(server, device_id), utc_now)
@@ -182,15 +182,8 @@ class App:
                 push_keys=PushKeys(store, quotas),
                 devices=Devices(store, quotas, domain=settings.sip.id[:10], deleted=deleted),
                 statistics=_statistics(settings, store, packets, background),
-                streams=Streams(
-                    store,
-                    relay,
-                    quotas,
-                    StreamSources(store, relay),
-                    address_life=timedelta(seconds=settings.media.address_life),
-                    allow_private=settings.pull.allow_private,
-                    rtmp_port=settings.rtmp.port,
-                ),
+                streams=build_streams(settings, store, relay, quotas, traffic=traffic, invitations=invitations),
+                traffic=traffic,
                 retentions=Retentions(store, works.depot.place, works.recorder, buckets=settings.retention.obs.buckets),
                 retention_works=works,
                 runner=runner,
@@ -218,7 +211,7 @@ class App:
     def sip_address(self) -> Address:
         """Where devices should register, as far as this machine knows."""
         port = next(address.port for _, address in self.endpoint.addresses)
-        return Address(_own_host(self.settings), port)
+        return Address(own_host(self.settings), port)
 
     def _register_metrics(self) -> None:
         server, invitations = self.server, self.invitations
@@ -232,6 +225,7 @@ class App:
             ),
             Gathered("gateway_access_slices", "Slices of access strategies", "state", lambda: self.runner.counts),
             Gathered("gateway_access", "What the access runner did", "name", lambda: self.runner.figures, counter=True),
+            *self.traffic.collectors(),
             Gathered("gateway_sip", "What the SIP endpoint counts", "name", lambda: self.endpoint.counters),
             Gathered(
                 "gateway_registrar", "What came of REGISTERs", "name", lambda: _figures(server.registrations.counters)
@@ -294,17 +288,29 @@ def _retention_works(settings: Settings, store: Store, relay: Relay) -> Retentio
 
 
 def _listen(settings: Settings, relay: Relay, *hearers: Callable[[Event], None]) -> None:
-    """Opens the relay's RTMP port, and gives its events to all that hear them."""
+    """Opens the relay's RTMP port, and gives its events to all that hear them; GatewayError if the port is taken."""
 
     def handle_media(event: Event) -> None:
         for hear in hearers:
             hear(event)
-        if event.kind == "publish":
-            relay.refuse_publish(int(event.detail["ticket"]), "this gateway takes no pushed streams")
 
     relay.listen(handle_media)
-    if settings.rtmp.port:
+    if not settings.rtmp.port:
+        return
+    try:
         relay.listen_rtmp(settings.rtmp.host, settings.rtmp.port)
+    except CoreError as error:
+        raise GatewayError(f"RTMP cannot be served (rtmp.port): {error}") from error
+
+
+def _accounts(settings: Settings, store: Store, quotas: Quotas, passwords: Passwords) -> Accounts:
+    return Accounts(
+        store,
+        quotas,
+        token_life=timedelta(seconds=settings.accounts.token_life),
+        subscription_required=settings.accounts.subscription_required,
+        passwords=passwords,
+    )
 
 
 def _object_storage(settings: Settings) -> ObjectStorage | None:
@@ -420,7 +426,7 @@ def _diagnoses(settings: Settings, server: DeviceServer, endpoint: Endpoint, inv
 
     def addresses(flow: Flow | None) -> Addresses:
         if flow is None:
-            host, port = _own_host(settings), next(address.port for _, address in endpoint.addresses)
+            host, port = own_host(settings), next(address.port for _, address in endpoint.addresses)
             return Addresses(sip=str(Address(host, port)), server_id=sip.id, domain=sip.domain, media_host="")
         there = Address(*advertise(sip_rules, flow.remote.host, flow.local))
         media = _media_address(media_rules, flow)
@@ -449,7 +455,7 @@ def _address_of(server: DeviceServer, device_id: DeviceId) -> Address | None:
     return device.flow.remote
 
 
-def _own_host(settings: Settings) -> str:
+def own_host(settings: Settings) -> str:
     """What to tell people: the configured host, or the address that the default route would use."""
     if settings.sip.host not in WILDCARDS:
         return settings.sip.host

@@ -176,11 +176,19 @@ class Rtp(_Section):
 
 
 class Rtmp(_Section):
-    """Where encoders push streams by RTMP, and players play them."""
+    """Streams that are pushed by RTMP, and played."""
 
     host: str = "0.0.0.0"
     port: Port = 1935
     """0: no RTMP."""
+    public_url: Annotated[str, Field(pattern=r"^(rtmp://[^/\s]+)?$")] = ""
+    """Beginning of RTMP addresses, such as rtmp://video.example.org; empty: the host as the client addressed us."""
+    token_rule: str = "hmac-sha256"
+    """How the token of a push is made (docs/vis-api.md); or `module:name` of a rule of one's own."""
+    token_skew: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    """How long after its Expires a token is still taken, for clocks that differ."""
+    token_life_max: Seconds = 604_800.0
+    """How far ahead Expires may be."""
 
 
 class Pull(_Section):

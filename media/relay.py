@@ -40,7 +40,7 @@ class Relay:
         hold_ms: int = 200,
         viewers_max: int = 0,
     ) -> None:
-        """`hold_ms` and `viewers_max` are those of receivers which are opened without their own."""
+        """`hold_ms` and `viewers_max` are those of streams which are opened without their own."""
         self._hold_ms = hold_ms
         self._viewers_max = viewers_max
         self._start = lambda: Core(
@@ -109,11 +109,16 @@ class Relay:
         *,
         private: bool = True,
         generation: int = 0,
-        viewers_max: int = 0,
+        viewers_max: int | None = None,
     ) -> int:
         """Lets a publisher begin and returns the stream's receiver id (`Core.accept_publish`)."""
         return self.core.accept_publish(
-            ticket, app, name, private=private, generation=generation, viewers_max=viewers_max
+            ticket,
+            app,
+            name,
+            private=private,
+            generation=generation,
+            viewers_max=self._viewers_max if viewers_max is None else viewers_max,
         )
 
     def refuse_publish(self, ticket: int, reason: str) -> None:

@@ -7,10 +7,10 @@ import msgspec
 from litestar import Controller, get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from api.context import SCOPED, Authorised, Services, base_url
+from api.context import SCOPED, Authorised, Services, address_bases
 from api.services import Gateway
 from gateway.devices.model import Channel, ChannelId, Device, DeviceState
-from gateway.streams.live import LiveStream
+from gateway.streams.live import Bases, LiveStream, PlayAddresses
 
 NUMBER_MAX: Final = 2**63 - 1
 
@@ -33,6 +33,7 @@ class Play(msgspec.Struct, kw_only=True):
     hls: str
     hls_fmp4: str
     rtmp: str | None
+    """None where RTMP is off."""
 
 
 class ChannelView(msgspec.Struct, kw_only=True):
@@ -104,13 +105,13 @@ class OperatorController(Controller):
         device_id: FromQuery[str | None] = None,
     ) -> ChannelList:
         """`offset` counts the channels left out before the first; `device_id` narrows to one device."""
-        project, base = request.auth.project, base_url(request, gateway)
+        project, bases = request.auth.project, address_bases(request, gateway)
         listing = await gateway.devices.channels(
             request.auth.scope, offset=offset, limit=limit, device_id=device_id or None
         )
         live = await gateway.streams.live(project.name, [channel.stream_name for channel, _ in listing.entries])
         views = [
-            _channel(gateway, project.name, base, channel, state, live.get(channel.stream_name))
+            _channel(gateway, bases, channel, state, live.get(channel.stream_name))
             for channel, state in listing.entries
         ]
         return ChannelList(total=listing.total, channels=views)
@@ -148,7 +149,7 @@ class OperatorController(Controller):
 
 
 def _channel(
-    gateway: Gateway, app: str, base: str, channel: Channel, state: DeviceState, live: LiveStream | None
+    gateway: Gateway, bases: Bases, channel: Channel, state: DeviceState, live: LiveStream | None
 ) -> ChannelView:
     return ChannelView(
         device_id=channel.device_id,
@@ -159,14 +160,19 @@ def _channel(
         stream_name=channel.stream_name,
         wanted=channel.wanted,
         stream=_figures(live) if live is not None and live.first_packet_ms is not None else None,
-        play=_play(gateway, app, base, channel) if channel.wanted else None,
+        play=play(gateway.streams.channel_addresses(channel, bases, gateway.clock())) if channel.wanted else None,
         failure=gateway.invitations.failure(channel.device_id, channel.channel_id),
     )
 
 
-def _play(gateway: Gateway, app: str, base: str, channel: Channel) -> Play:
-    found = gateway.streams.channel_addresses(app, channel, base, gateway.clock())
-    return Play(http_flv=found.http_flv, ws_flv=found.ws_flv, hls=found.hls, hls_fmp4=found.hls_fmp4, rtmp=found.rtmp)
+def play(addresses: PlayAddresses) -> Play:
+    return Play(
+        http_flv=addresses.http_flv,
+        ws_flv=addresses.ws_flv,
+        hls=addresses.hls,
+        hls_fmp4=addresses.hls_fmp4,
+        rtmp=addresses.rtmp,
+    )
 
 
 def _figures(live: LiveStream) -> StreamFigures:

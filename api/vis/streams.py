@@ -6,16 +6,17 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, SkipValidation
 from msgspec import UNSET, UnsetType
 
-from api.context import SCOPED, Authorised, Services, base_url
+from api.context import SCOPED, Authorised, Services, address_bases
 from api.vis.common import Done, choice, each, optional, time
 from api.vis.retention import RetentionBody, retention_body
 from gateway.paging import Page
 from gateway.retention.model import Retention
 from gateway.store import StreamFilter
 from gateway.streams.changes import NewStream, StreamChange
-from gateway.streams.live import LiveStream
+from gateway.streams.live import Bases
 from gateway.streams.model import AccessType, ShareType, StreamRecord, StreamState
 from gateway.streams.model import Tag as StreamTag
+from gateway.streams.push import push_address
 from gateway.streams.service import StreamNow
 
 
@@ -115,6 +116,7 @@ class Addresses(msgspec.Struct, kw_only=True):
     hls: str
     hls_fmp4: str
     rtmp: str | None
+    """None where RTMP is off."""
 
 
 class Endpoint(msgspec.Struct, kw_only=True):
@@ -203,7 +205,7 @@ class StreamController(Controller):
         stream = await gateway.streams.get(request.auth.scope, stream_name)
         kept = await gateway.retentions.of_streams([stream.record.stream_id])
         body = _body(stream, kept.get(stream.record.stream_id))
-        body.stream_flow_info = _flow(stream.live)
+        body.stream_flow_info = _flow(stream)
         return body
 
     @get("/{stream_name:str}/endpoint", summary="Where a stream plays", opt=SCOPED)
@@ -211,12 +213,11 @@ class StreamController(Controller):
         self, project_id: FromPath[str], stream_name: FromPath[str], request: Authorised, gateway: Services
     ) -> Endpoint:
         """H.264 has `pull_flow_address`, H.265 `hls_pull_flow_address`; before the coding is known there are both."""
-        stream, addresses = await gateway.streams.endpoint(
-            request.auth.scope, stream_name, base_url(request, gateway), gateway.clock()
-        )
+        bases = address_bases(request, gateway)
+        stream, addresses = await gateway.streams.endpoint(request.auth.scope, stream_name, bases, gateway.clock())
         endpoint = Endpoint(
             push_flow_protocol=stream.record.access_type.value,
-            push_flow_address=gateway.sip.host,
+            push_flow_address=_push_address(stream.record, bases, gateway.sip.host),
             addresses=Addresses(
                 http_flv=addresses.http_flv,
                 ws_flv=addresses.ws_flv,
@@ -230,6 +231,17 @@ class StreamController(Controller):
         if stream.encode_type != "H264":
             endpoint.hls_pull_flow_address = addresses.hls
         return endpoint
+
+
+def _push_address(stream: StreamRecord, bases: Bases, sip_host: str) -> str:
+    """Where it is pushed to, without a token: only for RTMP streams it means something (§4.2.7)."""
+    match stream.access_type:
+        case AccessType.RTMP:
+            return push_address(bases.rtmp, stream).whole if bases.rtmp else ""
+        case AccessType.HTTP_FLV:
+            return ""
+        case AccessType.GB28181:
+            return sip_host
 
 
 def _tags(tags: list[Tag]) -> list[StreamTag]:
@@ -269,9 +281,11 @@ def _body(stream: StreamNow, retention: Retention | None) -> StreamBody:
     return body
 
 
-def _flow(live: LiveStream | None) -> FlowInfo:
-    if live is None or live.first_packet_ms is None:
-        return FlowInfo(is_publishing=False, bytes_in=size(0), bytes_out=size(0))
+def _flow(stream: StreamNow) -> FlowInfo:
+    live = stream.live
+    if live is None or not stream.flows:
+        received, sent = (live.bytes_in, live.bytes_out) if live else (0, 0)
+        return FlowInfo(is_publishing=False, bytes_in=size(received), bytes_out=size(sent))
     flow = FlowInfo(
         is_publishing=True,
         bytes_in=size(live.bytes_in),

@@ -135,8 +135,14 @@ def services(app: App) -> api.services.Gateway:
         metrics=app.metrics,
         sip=api.services.SipServer(address.host, address.port),
         clock=utc_now,
+        rtmp=_rtmp(app.settings),
         public_url=app.settings.http.public_url,
     )
+
+
+def _rtmp(settings: Settings) -> api.services.RtmpServer | None:
+    rtmp = settings.rtmp
+    return api.services.RtmpServer(rtmp.port, rtmp.public_url) if rtmp.port else None
 
 
 def announce(app: App, http_port: int) -> None:

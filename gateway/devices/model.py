@@ -125,6 +125,8 @@ class Channel:
     stream_name: str
     private: bool
     """Its video plays only with a signed address."""
+    generation: int
+    """Play addresses of earlier generations are void."""
     name: str
     suffix: str
     status: InvitationStatus

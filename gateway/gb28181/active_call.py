@@ -90,6 +90,7 @@ class Receivers(Protocol):
         ssrc: int | None,
         peer: str | None,
         private: bool,
+        generation: int,
     ) -> ReceiverHandle:
         """CoreError if there is no port, or the stream has a receiver."""
 
@@ -109,6 +110,7 @@ class Target:
     app: str
     stream_name: str
     private: bool
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +279,7 @@ class ActiveCall:
                 ssrc=self.ssrc,
                 peer=self._flow.remote.host,
                 private=target.private,
+                generation=target.generation,
             )
         except CoreError as error:
             self._release_ssrc()

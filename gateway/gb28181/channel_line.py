@@ -238,7 +238,14 @@ class ChannelLine:
             return
         self.call = ActiveCall(
             board.world,
-            Target(channel.device_id, channel.channel_id, channel.app, channel.stream_name, channel.private),
+            Target(
+                channel.device_id,
+                channel.channel_id,
+                channel.app,
+                channel.stream_name,
+                channel.private,
+                channel.generation,
+            ),
             flow,
             board.policy.attempts(channel.tcp_priority),
             on_opened=self._receiver_opened,

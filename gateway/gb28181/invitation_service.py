@@ -198,6 +198,12 @@ class Invitations:
         line = self._lines.get((device_id, channel_id))
         return None if line is None else line.channel
 
+    def renew(self, channel: Channel) -> None:
+        """Takes up a channel's settings as they are now; they count from its next call."""
+        line = self._lines.get((channel.device_id, channel.channel_id))
+        if line is not None:
+            line.channel = channel
+
     @property
     def held(self) -> Sequence[Channel]:
         """Channels whose access strategy alone decides, as known last."""

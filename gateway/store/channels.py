@@ -52,6 +52,7 @@ _query: Final = sa.select(
     channels,
     streams.c.name.label("stream_name"),
     streams.c.share_type,
+    streams.c.generation,
     projects.c.name.label("app"),
     *strategy_columns(),
 ).select_from(_joined)
@@ -445,6 +446,7 @@ def _channel(row: sa.Row[Any]) -> Channel:
         app=row.app,
         stream_name=row.stream_name,
         private=row.share_type == ShareType.PRIVATE.value,
+        generation=row.generation,
         name=row.name,
         suffix=row.suffix,
         status=InvitationStatus(row.status),

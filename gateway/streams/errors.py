@@ -29,3 +29,15 @@ class UrlError(InvalidError):
 
 class CodingError(InvalidError):
     """Streams of this coding are not made by hand."""
+
+
+class UnreachableError(GatewayError):
+    """The address that the stream is pulled from cannot be connected to."""
+
+
+class NotPublishingError(GatewayError):
+    """The stream is to be pulled, and its address answers, but no video comes."""
+
+
+class NotPushedError(ConflictError):
+    """The stream is not of the kind that is pushed."""

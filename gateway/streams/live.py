@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 
 class LiveStream(Protocol):
@@ -92,8 +92,18 @@ class RelayView(Protocol):
     def streams(self) -> Sequence[LiveStream]:
         """A snapshot of all streams."""
 
-    def sign(self, app: str, name: str, expires: int) -> str:
-        """The query that lets its bearer play the stream until `expires` (UNIX seconds)."""
+    def sign(self, app: str, name: str, expires: int, generation: int = 0) -> str:
+        """The query that lets its bearer play the stream until `expires` (UNIX seconds), in this generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """How addresses begin: as the client reaches us."""
+
+    http: str
+    """http://host or https://host, with the port if need be."""
+    rtmp: str | None
+    """rtmp://host:port; None if nothing listens there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,24 +117,14 @@ class PlayAddresses:
     rtmp: str | None
 
 
-def play_addresses(
-    app: str, name: str, base_url: str, *, relay: RelayView, expires: int, private: bool, rtmp_port: int = 0
-) -> PlayAddresses:
-    """Addresses under `base_url` (scheme and host); private ones are signed, good until `expires` (UNIX seconds).
-
-    RTMP has a port of its own on the same host; 0 means that there is none.
-    """
+def play_addresses(app: str, name: str, bases: Bases, *, query: str) -> PlayAddresses:
+    """`query` is the signature of a private stream (`RelayView.sign`), empty for a public one."""
     path = f"/{quote(app, safe='')}/{quote(name, safe='')}"
-    query = f"?{relay.sign(app, name, expires)}" if private else ""
+    base, query = bases.http, f"?{query}" if query else ""
     return PlayAddresses(
-        http_flv=f"{base_url}{path}.live.flv{query}",
-        ws_flv=f"ws{base_url.removeprefix('http')}{path}.live.flv{query}",
-        hls=f"{base_url}{path}/hls.m3u8{query}",
-        hls_fmp4=f"{base_url}{path}/hls.fmp4.m3u8{query}",
-        rtmp=f"rtmp://{_host(base_url)}:{rtmp_port}{path}{query}" if rtmp_port else None,
+        http_flv=f"{base}{path}.live.flv{query}",
+        ws_flv=f"ws{base.removeprefix('http')}{path}.live.flv{query}",
+        hls=f"{base}{path}/hls.m3u8{query}",
+        hls_fmp4=f"{base}{path}/hls.fmp4.m3u8{query}",
+        rtmp=None if bases.rtmp is None else f"{bases.rtmp}{path}{query}",
     )
-
-
-def _host(base_url: str) -> str:
-    host = urlsplit(base_url).hostname or ""
-    return f"[{host}]" if ":" in host else host

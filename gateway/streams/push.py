@@ -170,10 +170,13 @@ class PushAddress:
         return f"{self.server}/{self.stream_key}"
 
 
-def push_address(server: str, stream: StreamRecord, key: PushKey | None, expires: int, rule: TokenRule) -> PushAddress:
-    """`server` is rtmp://host:port; with a key the address is good until `expires` (UNIX seconds)."""
-    query = ""
-    if key is not None:
-        token = rule.token(key.secret_key, stream.app, stream.name, expires)
-        query = f"?Expires={expires}&AccessKeyId={key.access_key}&Token={quote(token, safe='')}"
-    return PushAddress(f"{server}/{quote(stream.app, safe='')}", f"{quote(stream.name, safe='')}{query}")
+def push_address(server: str, stream: StreamRecord, query: str = "") -> PushAddress:
+    """`server` is rtmp://host:port, `query` what `signed` gave."""
+    name = quote(stream.name, safe="")
+    return PushAddress(f"{server}/{quote(stream.app, safe='')}", f"{name}?{query}" if query else name)
+
+
+def signed(stream: StreamRecord, key: PushKey, expires: int, rule: TokenRule) -> str:
+    """The query that lets its bearer push the stream until `expires` (UNIX seconds)."""
+    token = quote(rule.token(key.secret_key, stream.app, stream.name, expires), safe="")
+    return f"Expires={expires}&AccessKeyId={key.access_key}&Token={token}"

@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 class Questions:
-    """An async context manager; left, it drops what is not answered: the relay refuses it in time."""
+    """An async context manager; left or closed, it drops what is not answered: the relay refuses that in time."""
 
     def __init__(self, *, at_once: int = AT_ONCE, waiting_max: int = WAITING_MAX) -> None:
         self._room = asyncio.Semaphore(at_once)
@@ -27,6 +27,10 @@ class Questions:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Drops what is not answered."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

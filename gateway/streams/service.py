@@ -1,7 +1,7 @@
 """Streams of a project: what is stored of them, what flows, and where it plays."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from gateway.accounts.model import Project
 from gateway.accounts.quotas import Quotas
 from gateway.devices.model import Channel
-from gateway.errors import ConflictError, NotFoundError
+from gateway.errors import ConflictError, NotFoundError, UnavailableError
 from gateway.paging import Listing, Page
 from gateway.scope import Scope
 from gateway.store import Store, StreamFilter, StreamQuotas
@@ -18,15 +18,23 @@ from gateway.store.channels import new_stream_id
 from gateway.streams.changes import NewStream, StreamChange, changed, created
 from gateway.streams.errors import (
     AutomaticStreamError,
+    NotPublishingError,
     StreamDeletingError,
     StreamNameError,
     StreamStoppedError,
+    UnreachableError,
 )
-from gateway.streams.live import LiveStream, PlayAddresses, RelayView, play_addresses
-from gateway.streams.model import StreamRecord, StreamState
+from gateway.streams.live import Bases, LiveStream, PlayAddresses, RelayView, play_addresses
+from gateway.streams.model import AccessType, StreamEvent, StreamRecord, StreamState
+from gateway.streams.push import RULES, PushAddress, TokenPolicy
+from gateway.streams.push_addresses import make_push_address
+from gateway.streams.source import SourceState, SourceView
 
 ASKED_SINGLY: Final = 50
 """Streams that the relay is asked about one by one; about more it is asked once for all that it has."""
+
+MUTE_AFTER: Final = timedelta(seconds=10)
+"""From the connection to the first picture; then its sender is said to send nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +43,19 @@ class StreamNow:
 
     record: StreamRecord
     live: LiveStream | None
+    source: SourceView | None = None
+    """Of a stream that is pushed or pulled, and is so now."""
 
     @property
     def encode_type(self) -> str:
         """What flows, or flowed last: H264, H265, or empty."""
         return (self.live.video_codec if self.live else None) or self.record.encode_type
+
+    @property
+    def flows(self) -> bool:
+        """Whether video comes in now."""
+        arrived = self.live is not None and self.live.first_packet_ms is not None
+        return arrived and (self.source is None or self.source.state is SourceState.FLOWING)
 
 
 class Sources(Protocol):
@@ -50,6 +66,16 @@ class Sources(Protocol):
 
     def ending(self, stream: StreamRecord) -> AbstractAsyncContextManager[None]:
         """Ends what runs of the stream, and lets nothing begin until it is left."""
+
+    def set_generation(self, app: str, name: str, generation: int) -> None:
+        """Play addresses of other generations are void from now on."""
+
+    def look(self, app: str, name: str) -> SourceView | None:
+        """Where the source of a stream stands; None if there is none."""
+
+
+async def _nobody(_: StreamRecord) -> None:
+    """Where no channels are."""
 
 
 class Streams:
@@ -62,20 +88,23 @@ class Streams:
         quotas: Quotas,
         sources: Sources,
         *,
+        tokens: TokenPolicy | None = None,
+        channel_voided: Callable[[StreamRecord], Awaitable[None]] = _nobody,
         address_life: timedelta = timedelta(hours=24),
         allow_private: bool = False,
-        rtmp_port: int = 0,
     ) -> None:
-        """`allow_private`: streams may be pulled from addresses of private networks. `rtmp_port`: where they play by
-        RTMP; 0: nowhere."""
+        """`tokens`: how pushes are judged; `channel_voided` is told when addresses of a channel's stream become void;
+        `allow_private`: streams may be pulled from addresses of private networks."""
         self._store = store
         self._relay = relay
         self._quotas = quotas
         self._sources = sources
+        self._tokens = tokens or TokenPolicy(rule=RULES["hmac-sha256"])
+        self._channel_voided = channel_voided
         self._address_life = address_life
         self._allow_private = allow_private
-        self._rtmp_port = rtmp_port
-        self._deleting: set[str] = set()
+        self.deleting: set[str] = set()
+        """Ids of streams that are being deleted."""
 
     # -- made by hand -----------------------------------------------------------------------------------------------
 
@@ -121,16 +150,53 @@ class Streams:
         if stream.automatic:
             raise AutomaticStreamError(f"stream {name} is a channel's and goes with its device")
         self._refuse_while_deleting(stream)
-        self._deleting.add(stream.stream_id)
+        self.deleting.add(stream.stream_id)
         try:
             async with self._sources.ending(stream):
                 if not await self._store.streams.delete(stream.stream_id):
                     raise NotFoundError("stream", name)
         finally:
-            self._deleting.discard(stream.stream_id)
+            self.deleting.discard(stream.stream_id)
+
+    async def void_addresses(self, scope: Scope, name: str, at: datetime) -> int:
+        """Makes the play addresses given out so far void, a channel's too, and returns the new generation.
+
+        NotFoundError. Who watches already goes on.
+        """
+        stream = await self._store.streams.get(scope, name)
+        generation = None if stream is None else await self._store.streams.next_generation(stream.stream_id, at)
+        if stream is None or generation is None:
+            raise NotFoundError("stream", name)
+        if stream.automatic:
+            await self._channel_voided(stream)
+        self._sources.set_generation(stream.app, stream.name, generation)
+        return generation
+
+    async def push_address(
+        self, scope: Scope, name: str, bases: Bases, expires_in: float, at: datetime
+    ) -> tuple[PushAddress, datetime | None]:
+        """Where a stream is pushed to, and until when; with a token, if it has a key.
+
+        NotFoundError; NotPushedError unless it is of the access type RTMP; InvalidError for a life that is too long;
+        UnavailableError where RTMP is off.
+        """
+        stream = await self._store.streams.get(scope, name)
+        if stream is None:
+            raise NotFoundError("stream", name)
+        if bases.rtmp is None:
+            raise UnavailableError("RTMP is off (rtmp.port)")
+        return await make_push_address(
+            self._store, stream, bases.rtmp, expires_in=expires_in, at=at, tokens=self._tokens
+        )
+
+    async def history(
+        self, stream: StreamRecord, *, before: int | None = None, limit: int = 100
+    ) -> Sequence[tuple[int, StreamEvent]]:
+        """What became of the source of a stream that is pushed or pulled, newest first."""
+        return await self._store.stream_events.history(stream.project_id, stream.name, before=before, limit=limit)
 
     def _refuse_while_deleting(self, stream: StreamRecord) -> None:
-        if stream.stream_id in self._deleting:
+        if stream.stream_id in self.deleting:
             raise StreamDeletingError(f"stream {stream.name} is being deleted")
 
     def _quota(self, project: Project) -> StreamQuotas:
@@ -142,7 +208,7 @@ class Streams:
         listing = await self._store.streams.list(scope, wanted, page)
         records = listing.entries
         live = await self.live(records[0].app, [record.name for record in records]) if records else {}
-        return Listing(listing.total, [StreamNow(record, live.get(record.name)) for record in records])
+        return Listing(listing.total, [self._now(record, live) for record in records])
 
     async def get(self, scope: Scope, name: str) -> StreamNow:
         """NotFoundError."""
@@ -150,35 +216,38 @@ class Streams:
         if record is None:
             raise NotFoundError("stream", name)
         live = await self.live(record.app, [record.name])
-        return StreamNow(record, live.get(record.name))
+        return self._now(record, live)
 
-    async def endpoint(self, scope: Scope, name: str, base_url: str, at: datetime) -> tuple[StreamNow, PlayAddresses]:
-        """The stream and where it plays; NotFoundError, StreamStoppedError if it is not active."""
+    async def endpoint(self, scope: Scope, name: str, bases: Bases, at: datetime) -> tuple[StreamNow, PlayAddresses]:
+        """The stream and where it plays.
+
+        NotFoundError; StreamStoppedError if it is not active; for one that is pulled, UnreachableError while its
+        address cannot be connected to, NotPublishingError while nothing comes from there.
+        """
         stream = await self.get(scope, name)
         self._refuse_while_deleting(stream.record)
         if stream.record.state is not StreamState.ACTIVE:
             raise StreamStoppedError(f"stream {name} is not active")
-        return stream, self.addresses(stream.record, base_url, at)
+        if stream.source is not None and stream.record.access_type is AccessType.HTTP_FLV:
+            _check_pulled(name, stream.source, at)
+        return stream, self.addresses(stream.record, bases, at)
 
-    def addresses(self, record: StreamRecord, base_url: str, at: datetime) -> PlayAddresses:
+    def addresses(self, stream: StreamRecord, bases: Bases, at: datetime) -> PlayAddresses:
         """Good for the configured time from `at`."""
-        return self._addresses(record.app, record.name, base_url, at, private=record.private)
+        query = self._sign(stream.app, stream.name, stream.generation, at) if stream.private else ""
+        return play_addresses(stream.app, stream.name, bases, query=query)
 
-    def channel_addresses(self, app: str, channel: Channel, base_url: str, at: datetime) -> PlayAddresses:
-        """Of a channel's automatic stream, which is PRIVATE."""
-        return self._addresses(app, channel.stream_name, base_url, at, private=True)
+    def channel_addresses(self, channel: Channel, bases: Bases, at: datetime) -> PlayAddresses:
+        """Of a channel's automatic stream."""
+        app, name = channel.app, channel.stream_name
+        query = self._sign(app, name, channel.generation, at) if channel.private else ""
+        return play_addresses(app, name, bases, query=query)
 
-    def _addresses(self, app: str, name: str, base_url: str, at: datetime, *, private: bool) -> PlayAddresses:
-        expires = int((at + self._address_life).timestamp())
-        return play_addresses(
-            app,
-            name,
-            base_url,
-            relay=self._relay,
-            expires=expires,
-            private=private,
-            rtmp_port=self._rtmp_port,
-        )
+    def _sign(self, app: str, name: str, generation: int, at: datetime) -> str:
+        return self._relay.sign(app, name, int((at + self._address_life).timestamp()), generation)
+
+    def _now(self, record: StreamRecord, live: Mapping[str, LiveStream]) -> StreamNow:
+        return StreamNow(record, live.get(record.name), self._sources.look(record.app, record.name))
 
     async def live(self, app: str, names: Collection[str]) -> Mapping[str, LiveStream]:
         """What flows of these streams of one project now, by name."""
@@ -190,3 +259,12 @@ def _look(relay: RelayView, app: str, names: Collection[str]) -> Mapping[str, Li
         found = ((name, relay.stream(app, name)) for name in names)
         return {name: live for name, live in found if live is not None}
     return {live.name: live for live in relay.streams() if live.app == app}
+
+
+def _check_pulled(name: str, source: SourceView, at: datetime) -> None:
+    """Unless it flows, or was asked for just now."""
+    if source.state is SourceState.BROKEN:
+        raise UnreachableError(f"stream {name} cannot be pulled: {source.reason or 'no connection'}")
+    mute = source.state is SourceState.CONNECTED and at - source.since > MUTE_AFTER
+    if mute or source.state is SourceState.SILENT:
+        raise NotPublishingError(f"stream {name}: its address answers, but nothing comes from there")

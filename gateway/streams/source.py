@@ -1,5 +1,7 @@
 """Where the source of a stream stands that is pushed or pulled: a table. No socket, no clock."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -32,6 +34,20 @@ class SourceCause(StrEnum):
     """It is not tried again: who pushed has gone, or we closed it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceView:
+    """Where a source stands, for people."""
+
+    state: SourceState
+    since: datetime
+    peer: str | None
+    reason: str
+    """Of the last failure or disconnection."""
+    failures: int
+    """Tries to connect that failed since it last was there."""
+    retry_at: datetime | None
+
+
 S, C = SourceState, SourceCause
 PRESENT: Final = (S.CONNECTED, S.FLOWING, S.SILENT)
 TRANSITIONS: Final = {
@@ -39,6 +55,8 @@ TRANSITIONS: Final = {
     (S.IDLE, C.CONNECTED): S.CONNECTED,
     (S.CONNECTING, C.CONNECTED): S.CONNECTED,
     (S.CONNECTING, C.CONNECT_FAILED): S.BROKEN,
+    (S.CONNECTING, C.SILENCE): S.CONNECTING,
+    (S.BROKEN, C.SILENCE): S.BROKEN,
     (S.BROKEN, C.CONNECT_FAILED): S.BROKEN,
     (S.BROKEN, C.CONNECTED): S.CONNECTED,
     (S.CONNECTED, C.CONNECTED): S.CONNECTED,

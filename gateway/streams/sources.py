@@ -1,37 +1,283 @@
-"""Where video of streams comes from that are no channels'."""
+"""Where video of streams comes from that are no channels': who pushes them, and what is pulled for them.
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Protocol
+What is stored decides; what runs follows it, one change of a stream at a time. A push is judged in the same turns, so
+that none is accepted by what a stream was a moment ago.
+"""
 
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+import structlog
+
+from gateway.errors import IllegalTransitionError
 from gateway.store import Store
-from gateway.streams.model import StreamRecord
+from gateway.streams.errors import UrlError
+from gateway.streams.history import StreamHistory
+from gateway.streams.model import AccessType, StreamEvent, StreamRecord, StreamState
+from gateway.streams.source import Source, SourceCause, SourceState, SourceView
 from gateway.streams.turns import Turns
+from media._core import CoreError
+
+OPENED_AT_ONCE: Final = 20
+OPENING_GAP_SECONDS: Final = 0.1
+"""200 pulls a second at start-up: neither our resolver nor the cameras' network has a storm to bear."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+log = structlog.get_logger(__name__)
+
+C = SourceCause
+CAUSES: Final[Mapping[str, SourceCause]] = {
+    "connected": C.CONNECTED,
+    "connect_failed": C.CONNECT_FAILED,
+    "first_packet": C.MEDIA,
+    "tracks": C.MEDIA,
+    "resumed": C.MEDIA,
+    "silent": C.SILENCE,
+    "disconnected": C.DISCONNECTED,
+    "ended": C.ENDED,
+    "failed": C.ENDED,
+}
+"""What events of the relay mean for a source."""
+
+
+class RelayEvent(Protocol):
+    """An event of the relay (`media._core.Event`)."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def receiver(self) -> int: ...
+    @property
+    def at_ms(self) -> int: ...
+    @property
+    def detail(self) -> Mapping[str, str]: ...
+
+
+class ReceiverHandle(Protocol):
+    """What `open_pull` made (`media._core.Receiver`)."""
+
+    @property
+    def id(self) -> int: ...
 
 
 class SourceRelay(Protocol):
     """As much of the relay as is needed here (`media.relay.Relay`)."""
 
+    def open_pull(
+        self, app: str, name: str, url: str, *, private: bool, generation: int, allow_private: bool
+    ) -> ReceiverHandle:
+        """CoreError for a URL that cannot be used, or if the stream has a source."""
+
+    def accept_publish(self, ticket: int, app: str, name: str, *, private: bool, generation: int) -> int:
+        """The new source's id; CoreError if the stream has one, or who asked has gone."""
+
+    def close_receiver(self, receiver: int) -> None: ...
     def set_private(self, app: str, name: str, private: bool) -> None: ...
+    def set_generation(self, app: str, name: str, generation: int) -> None: ...
+
+
+@dataclass(slots=True)
+class _Live:
+    """One source that runs, and the stream as it was when it was opened."""
+
+    receiver: int
+    stream: StreamRecord
+    since: datetime
+    source: Source = field(default_factory=Source)
+    peer: str | None = None
+    reason: str = ""
+    retry_at: datetime | None = None
+
+    def outdated(self, stream: StreamRecord) -> bool:
+        """Whether it was opened with what no longer counts: it must go, and be opened or pushed anew."""
+        old = self.stream
+        return (old.access_type, old.url, old.access_key) != (stream.access_type, stream.url, stream.access_key)
 
 
 class StreamSources:
-    """Brings what runs in line with what is stored, one stream after the other."""
+    """`load` opens what is to be pulled, `handle_media` takes the relay's events; nothing is to be closed: the relay
+    ends with its streams."""
 
-    def __init__(self, store: Store, relay: SourceRelay) -> None:
+    def __init__(
+        self,
+        store: Store,
+        relay: SourceRelay,
+        history: StreamHistory,
+        clock: Callable[[], datetime],
+        *,
+        allow_private: bool = False,
+    ) -> None:
+        """`allow_private`: streams may be pulled from addresses of private networks."""
         self._store = store
         self._relay = relay
+        self._history = history
+        self._clock = clock
+        self._allow_private = allow_private
         self._turns = Turns[tuple[str, str]]()
+        self._live: dict[tuple[str, str], _Live] = {}
+        self._by_receiver: dict[int, _Live] = {}
+
+    # -- what is stored ---------------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Opens the pull of every active stream, spread over time; what fails is logged and left to the next change."""
+        opened = 0
+        async for stream in self._store.streams.active(AccessType.HTTP_FLV):
+            try:
+                await self.follow(stream.app, stream.name)
+            except UrlError as error:
+                log.warning("a stream cannot be pulled", app=stream.app, stream=stream.name, error=str(error))
+            opened += 1
+            if opened % OPENED_AT_ONCE == 0:
+                await asyncio.sleep(OPENING_GAP_SECONDS)
+        if opened:
+            log.info("streams are pulled", streams=opened)
 
     async def follow(self, app: str, name: str) -> None:
-        """Brings what runs in line with what is stored of the stream."""
+        """Brings what runs in line with what is stored of the stream; UrlError if it cannot be pulled."""
         async with self._turns.of((app, name)):
             stream = await self._store.streams.find(app, name)
-            if stream is not None:
+            live = self._live.get((app, name))
+            stopped = stream is None or stream.state is not StreamState.ACTIVE
+            if live is not None and (stream is None or stopped or live.outdated(stream)):
+                self._close(live, "the stream was stopped" if stopped else "the stream was changed")
+                live = None
+            if stream is None or stopped:
+                return
+            if live is not None and live.stream.private is not stream.private:
                 self._relay.set_private(app, name, stream.private)
+            if live is not None:
+                live.stream = stream
+            elif stream.access_type is AccessType.HTTP_FLV:
+                self._pull(stream)
 
     @asynccontextmanager
     async def ending(self, stream: StreamRecord) -> AsyncIterator[None]:
         """Ends what runs of the stream, and lets nothing begin until it is left."""
         async with self._turns.of((stream.app, stream.name)):
+            live = self._live.get((stream.app, stream.name))
+            if live is not None:
+                self._close(live, "the stream was deleted")
             yield
+
+    def set_generation(self, app: str, name: str, generation: int) -> None:
+        """Play addresses of other generations are void from now on."""
+        self._relay.set_generation(app, name, generation)
+
+    # -- what comes in ----------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def turn(self, app: str, name: str) -> AsyncIterator[None]:
+        """Nothing of the stream is changed meanwhile."""
+        async with self._turns.of((app, name)):
+            yield
+
+    def accept(self, ticket: int, stream: StreamRecord) -> None:
+        """Lets a push in that was judged in this `turn`. One that is silent already gives way to it.
+
+        CoreError if the stream is pushed already, or who asked has gone.
+        """
+        live = self._live.get((stream.app, stream.name))
+        if live is not None and live.source.state is SourceState.SILENT:
+            self._close(live, "another push took its place")
+        receiver = self._relay.accept_publish(
+            ticket, stream.app, stream.name, private=stream.private, generation=stream.generation
+        )
+        self._add(_Live(receiver, stream, self._clock()), C.CONNECTED)
+
+    def handle_media(self, event: RelayEvent) -> None:
+        """An event of the relay; those of channels, and of sources that were closed, are passed over."""
+        live = self._by_receiver.get(event.receiver)
+        cause = CAUSES.get(event.kind)
+        if live is None or cause is None:
+            return
+        live.peer = event.detail.get("peer") or live.peer
+        at = EPOCH + timedelta(milliseconds=event.at_ms)
+        retry = event.detail.get("retry_ms")
+        live.retry_at = at + timedelta(milliseconds=int(retry)) if retry else None
+        if cause is C.ENDED:
+            self._forget(live)
+        self._step(live, cause, at, event.detail.get("reason", ""))
+
+    def look(self, app: str, name: str) -> SourceView | None:
+        """Where the source of a stream stands; None if there is none."""
+        live = self._live.get((app, name))
+        if live is None:
+            return None
+        return SourceView(
+            state=live.source.state,
+            since=live.since,
+            peer=live.peer,
+            reason=live.reason,
+            failures=live.source.failures,
+            retry_at=live.retry_at,
+        )
+
+    @property
+    def counts(self) -> dict[SourceState, int]:
+        """How many sources stand where."""
+        counted = dict.fromkeys(SourceState, 0)
+        for live in self._live.values():
+            counted[live.source.state] += 1
+        return counted
+
+    # -- one source -------------------------------------------------------------------------------------------------
+
+    def _pull(self, stream: StreamRecord) -> None:
+        try:
+            receiver = self._relay.open_pull(
+                stream.app,
+                stream.name,
+                stream.url or "",
+                private=stream.private,
+                generation=stream.generation,
+                allow_private=self._allow_private,
+            )
+        except CoreError as error:
+            raise UrlError("url", str(error)) from error
+        self._add(_Live(receiver.id, stream, self._clock()), C.OPENED)
+
+    def _add(self, live: _Live, cause: SourceCause) -> None:
+        self._live[live.stream.app, live.stream.name] = live
+        self._by_receiver[live.receiver] = live
+        self._step(live, cause, live.since, "")
+
+    def _close(self, live: _Live, reason: str) -> None:
+        self._forget(live)
+        with suppress(CoreError):
+            self._relay.close_receiver(live.receiver)
+        self._step(live, C.ENDED, self._clock(), reason)
+
+    def _forget(self, live: _Live) -> None:
+        self._by_receiver.pop(live.receiver, None)
+        if self._live.get((live.stream.app, live.stream.name)) is live:
+            del self._live[live.stream.app, live.stream.name]
+
+    def _step(self, live: _Live, cause: SourceCause, at: datetime, reason: str) -> None:
+        stream = live.stream
+        try:
+            before, after, told = live.source.handle(cause, reason)
+        except IllegalTransitionError as error:
+            log.warning("a source did what it cannot do", app=stream.app, stream=stream.name, error=str(error))
+            return
+        live.reason = reason or live.reason
+        if after is not before:
+            live.since = at
+        if not told:
+            return
+        log.info("source", app=stream.app, stream=stream.name, state=after.value, cause=cause.value, reason=reason)
+        self._history.put(
+            StreamEvent(
+                at=at,
+                project_id=stream.project_id,
+                stream_name=stream.name,
+                before=before.value,
+                after=after.value,
+                cause=cause.value,
+                detail=reason or (live.peer or "" if cause is C.CONNECTED else ""),
+            )
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from prometheus_client import CollectorRegistry
 
-from api.services import Gateway, SipServer
+from api.services import Gateway, RtmpServer, SipServer
 from gateway.access.errors import StrategyActiveError
 from gateway.access.rules import Settled
 from gateway.access.service import AccessStrategies
@@ -56,9 +56,12 @@ from gateway.settings import DEFAULT_QUOTAS
 from gateway.statistics.packet_counter import PacketCounter
 from gateway.statistics.service import Statistics
 from gateway.store import Store
+from gateway.streams.model import StreamRecord
+from gateway.streams.push import RULES, TokenPolicy
 from gateway.streams.service import Streams
-from gateway.streams.sources import StreamSources
+from gateway.streams.traffic import StreamTraffic
 from sip.endpoint import Endpoint
+from tests.gateway.streams.notes import NotingRelay
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 DOMAIN = "3402000000"
@@ -90,12 +93,12 @@ class Live:
     viewers: Mapping[str, int] = field(default_factory=lambda: {"http-flv": 1, "hls": 1})
 
 
-class Relay:
-    """The relay's answers, to be set by a test."""
+class Relay(NotingRelay):
+    """The relay's answers, to be set by a test; what it is told, it notes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.live: dict[tuple[str, str], Live] = {}
-        self.private: dict[tuple[str, str], bool] = {}
 
     def stream(self, app: str, name: str) -> Live | None:
         return self.live.get((app, name))
@@ -103,11 +106,8 @@ class Relay:
     def streams(self) -> list[Live]:
         return [replace(live, app=app, name=name) for (app, name), live in self.live.items()]
 
-    def sign(self, app: str, name: str, expires: int) -> str:
-        return f"expires={expires}&sign=s"
-
-    def set_private(self, app: str, name: str, private: bool) -> None:
-        self.private[app, name] = private
+    def sign(self, app: str, name: str, expires: int, generation: int = 0) -> str:
+        return f"expires={expires}&sign=s{generation or ''}"
 
 
 class Calls:
@@ -215,6 +215,15 @@ class World:
         limits = Quotas({**DEFAULT_QUOTAS, **quotas})
         cheap = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         self.accounts = Accounts(store, limits, subscription_required=subscription_required, passwords=cheap)
+        self.traffic = StreamTraffic(
+            store=store,
+            relay=self.relay,
+            accounts=self.accounts,
+            tokens=TokenPolicy(rule=RULES["hmac-sha256"]),
+            clock=lambda: self.now,
+            allow_private=False,
+        )
+        self.voided: list[str] = []
         self.gateway = Gateway(
             accounts=self.accounts,
             keys=AccessKeys(store, started_at=NOW),
@@ -226,7 +235,7 @@ class World:
             push_keys=PushKeys(store, limits),
             devices=Devices(store, limits, domain=DOMAIN),
             statistics=Statistics(store, self.rosters, self.packets),
-            streams=Streams(store, self.relay, limits, StreamSources(store, self.relay), rtmp_port=1935),
+            streams=Streams(store, self.relay, limits, self.traffic.sources, channel_voided=self._voided),
             retentions=Retentions(store, Depot(object_storage, local_root).place, self.recorder, buckets=buckets),
             strategies=AccessStrategies(store, limits, applied=self.calls.strategy_applied),
             invitations=self.calls,
@@ -247,8 +256,12 @@ class World:
             health=self.health,
             metrics=CollectorRegistry(),
             sip=SipServer("192.0.2.1", 5080),
+            rtmp=RtmpServer(1935),
             clock=lambda: self.now,
         )
+
+    async def _voided(self, stream: StreamRecord) -> None:
+        self.voided.append(stream.name)
 
     async def first_start(self) -> FirstStart:
         first = await self.accounts.first_start(NOW, name="admin", password="Secret-1234")

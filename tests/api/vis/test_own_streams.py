@@ -8,7 +8,8 @@ import pytest
 
 from gateway.accounts.model import Role
 from tests.api.conftest import Client, Opener
-from tests.api.world import NOW, World
+from tests.api.world import NOW, Live, World
+from tests.gateway.streams.notes import Event
 
 RTMP = {"name": "stream1", "access_type": "RTMP", "encode_type": "H264"}
 PULL = {"name": "stream2", "access_type": "HTTP-FLV", "encode_type": "H264", "url": "https://camera.example/live"}
@@ -295,3 +296,68 @@ async def test_lists_hold_every_kind(client: Client, world: World) -> None:
     ]:
         page = await client.ok("GET", "streams", offset=1, limit=5, order_by=order)
         assert [stream["name"] for stream in page["entries"]] == names, order
+
+
+async def test_the_endpoint_of_an_rtmp_stream(client: Client) -> None:
+    key = await add_key(client)
+    await client.ok("POST", "streams", {**RTMP, "access_key": key})
+    await client.refused("VIS.0204", "GET", "streams/stream1/endpoint")
+    await client.ok("PUT", "streams/stream1", {"state": "ACTIVE"})
+    endpoint = await client.ok("GET", "streams/stream1/endpoint")
+    assert endpoint["push_flow_protocol"] == "RTMP"
+    assert endpoint["push_flow_address"] == "rtmp://gateway.example:1935/default/stream1"  # the secret part is not here
+    assert endpoint["pull_flow_address"] == endpoint["addresses"]["http_flv"]
+    assert "?expires=" in endpoint["pull_flow_address"]
+    await client.ok("PUT", "streams/stream1", {"share_type": "PUBLIC"})
+    endpoint = await client.ok("GET", "streams/stream1/endpoint")
+    assert endpoint["pull_flow_address"] == "http://gateway.example/default/stream1.live.flv"
+
+
+async def test_the_endpoint_of_a_pulled_stream_says_what_is_wrong(client: Client, world: World) -> None:
+    await client.ok("POST", "streams", PULL)
+    await client.ok("PUT", "streams/stream2", {"state": "ACTIVE"})
+    (receiver,) = world.relay.open
+    endpoint = await client.ok("GET", "streams/stream2/endpoint")
+    assert (endpoint["push_flow_protocol"], endpoint["push_flow_address"]) == ("HTTP-FLV", "")
+
+    def happens(kind: str, **detail: str) -> None:
+        world.traffic.handle_media(Event(kind, receiver, detail, round(world.now.timestamp() * 1000)))
+
+    happens("connect_failed", reason="connection refused", retry_ms="1000")
+    assert "connection refused" in await client.refused("VIS.0212", "GET", "streams/stream2/endpoint")
+    happens("connected", peer="192.0.2.7:80")
+    await client.ok("GET", "streams/stream2/endpoint")
+    world.now += timedelta(seconds=11)
+    await client.refused("VIS.0211", "GET", "streams/stream2/endpoint")
+    happens("first_packet")
+    world.relay.live["default", "stream2"] = Live(transport="http-flv")
+    await client.ok("GET", "streams/stream2/endpoint")
+    flow = (await client.ok("GET", "streams/stream2"))["stream_flow_info"]
+    assert (flow["is_publishing"], flow["bw_in"], flow["num_play_clients"]) == (True, "102.883 Kb/s", 2)
+    happens("disconnected", reason="reset")
+    flow = (await client.ok("GET", "streams/stream2"))["stream_flow_info"]
+    assert flow == {"is_publishing": False, "bytes_in": "131.471 MB", "bytes_out": "15.775 GB"}
+
+
+async def test_what_runs_follows_the_calls(client: Client, world: World) -> None:
+    await client.ok("POST", "streams", PULL)
+    assert world.relay.open == {}
+    await client.ok("PUT", "streams/stream2", {"state": "ACTIVE"})
+    assert list(world.relay.open.values()) == [("default", "stream2")]
+    await client.ok("PUT", "streams/stream2", {"share_type": "PUBLIC"})
+    assert world.relay.told[-1] == ("private", "stream2", False)
+    await client.ok("DELETE", "streams/stream2")
+    assert world.relay.open == {}
+
+
+async def test_a_stream_that_is_being_deleted(client: Client, world: World) -> None:
+    await client.ok("POST", "streams", RTMP)
+    await client.ok("PUT", "streams/stream1", {"state": "ACTIVE"})
+    async with world.traffic.sources.turn("default", "stream1"):  # something else of it is being done
+        deletion = asyncio.create_task(client("DELETE", "streams/stream1"))
+        while not world.gateway.streams.deleting:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        await client.refused("VIS.0203", "PUT", "streams/stream1", {"state": "STOPPED"})
+        await client.refused("VIS.0203", "DELETE", "streams/stream1")
+        await client.refused("VIS.0203", "GET", "streams/stream1/endpoint")
+    assert (await deletion).status_code == 200

@@ -1,14 +1,23 @@
 """The commands that set up and look after a gateway: real databases, real sockets, and no traceback for a mistake."""
 
+import asyncio
 import json
 import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner
 
+from gateway.accounts.quotas import Quotas
 from gateway.cli import app
+from gateway.clock import utc_now
+from gateway.credentials.push_keys import PushKeys
+from gateway.settings import DEFAULT_QUOTAS
+from gateway.store import SecretBox, Store, StreamQuotas
+from gateway.streams.push import RULES
 from tests.e2e.running import free_ports
+from tests.gateway.streams.samples import stream
 
 PORTS = ("GATEWAY_SIP__PORT", "GATEWAY_HTTP__PORT", "GATEWAY_RTMP__PORT", "GATEWAY_RTP__PORT_MIN")
 
@@ -125,6 +134,32 @@ def test_refusals_are_told_in_words(words: tuple[str, ...]) -> None:
     told = run(*words, code=1)
     assert "Traceback" not in told
     assert told.strip()
+
+
+async def _add_stream(data: Path, **more: str) -> str:
+    """A pushed stream of the project north; its key's secret."""
+    async with Store.open(f"sqlite:///{data / 'gateway.db'}", secrets=SecretBox.load(data / "secret.key")) as store:
+        project = await store.accounts.project_named("north")
+        assert project is not None
+        key = await PushKeys(store, Quotas(DEFAULT_QUOTAS)).create(project, name="key", description="", at=utc_now())
+        record = stream(project_id=project.project_id, app="north", access_key=key.access_key, **more)
+        await store.streams.add(record, quotas=StreamQuotas(9, 9))
+        return key.secret_key
+
+
+def test_push_url(tmp_path: Path, settings: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    run("project", "add", "north")
+    assert "no stream stream1" in run("push-url", "stream1", code=1)
+    secret = asyncio.run(_add_stream(tmp_path / "data"))
+    url = urlsplit(run("push-url", "stream1", "--expires-in", "60").splitlines()[0])
+    assert (url.scheme, url.port, url.path) == ("rtmp", settings["GATEWAY_RTMP__PORT"], "/north/stream1")
+    given = dict(part.split("=") for part in url.query.split("&"))
+    assert given["Token"] == RULES["hmac-sha256"].token(secret, "north", "stream1", int(given["Expires"]))
+    assert "rtmp://[2001:db8::1]:" in run("push-url", "stream1", "--host", "2001:db8::1")
+    monkeypatch.setenv("GATEWAY_RTMP__PUBLIC_URL", "rtmp://video.example.org")
+    assert run("push-url", "stream1").startswith("rtmp://video.example.org/north/stream1?Expires=")
+    assert "expires_in" in run("push-url", "stream1", "--expires-in", "604801", code=1)
+    assert "rtmp.token_rule" in run("push-url", "stream1", "--set", "rtmp.token_rule=md5", code=1)
 
 
 def test_inspect_wants_a_file_or_a_channel() -> None:

@@ -17,6 +17,7 @@ from gateway.streams.push import (
     TokenPolicy,
     judge,
     push_address,
+    signed,
     token_rule,
 )
 from tests.gateway.streams.samples import KEY, NOW, stream
@@ -132,7 +133,7 @@ def test_nothing_but_the_token_opens(text: str, more: str) -> None:
 @given(st.text(alphabet="abcXYZ09_-", min_size=1, max_size=32), st.integers(0, 3600))
 def test_an_address_we_make_is_one_we_take(name: str, ahead: int) -> None:
     made = stream(name=name, access_key=KEY.access_key)
-    address = push_address("rtmp://h:1935", made, KEY, int(AT) + ahead, RULE)
+    address = push_address("rtmp://h:1935", made, signed(made, KEY, int(AT) + ahead, RULE))
     parts = urlsplit(address.whole)
     assert parts.path == f"/default/{name}"
     assert address.server == "rtmp://h:1935/default"
@@ -140,7 +141,7 @@ def test_an_address_we_make_is_one_we_take(name: str, ahead: int) -> None:
 
 
 def test_an_address_without_a_key_is_plain() -> None:
-    assert push_address("rtmp://h:1935", stream(), None, EXPIRES, RULE).whole == "rtmp://h:1935/default/stream1"
+    assert push_address("rtmp://h:1935", stream()).whole == "rtmp://h:1935/default/stream1"
 
 
 OTHER_RULE = """
@@ -155,7 +156,7 @@ def test_another_rule_is_named_in_the_settings(tmp_path: Path, monkeypatch: pyte
     monkeypatch.syspath_prepend(tmp_path)
     rule = token_rule("house_rules:Backwards")
     policy = TokenPolicy(rule=rule)
-    address = push_address("rtmp://h:1935", LOCKED, KEY, EXPIRES, rule)
+    address = push_address("rtmp://h:1935", LOCKED, signed(LOCKED, KEY, EXPIRES, rule))
     assert quote("+/=", safe="") in address.stream_key
     assert judge(push(address.stream_key.partition("?")[2]), LOCKED, KEY, AT, policy) is None
     assert judge(push(query()), LOCKED, KEY, AT, policy) is Refusal.WRONG_TOKEN

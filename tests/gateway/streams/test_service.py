@@ -34,7 +34,7 @@ class SlowRelay:
         self._answer()
         return [cast("LiveStream", Named(app, f"s{number}")) for app in ("mine", "theirs") for number in range(3)]
 
-    def sign(self, app: str, name: str, expires: int) -> str:
+    def sign(self, app: str, name: str, expires: int, generation: int = 0) -> str:
         raise NotImplementedError
 
     def _answer(self) -> None:

@@ -1,0 +1,139 @@
+"""Streams as operators see them: where the source stands and what became of it, push addresses, revocation."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import msgspec
+from litestar import Controller, delete, get, post
+from litestar.params import FromPath, QueryParameter
+
+from api.context import SCOPED, Authorised, Services, address_bases
+from api.operator.controllers import NUMBER_MAX, EventList, EventView, Play, play
+from gateway.devices.model import ChannelId, DeviceId
+from gateway.streams.model import StreamState
+from gateway.streams.source import SourceView
+
+LIFE_MAX: Final = 10_000_000_000
+
+
+class SourceBody(msgspec.Struct, kw_only=True):
+    """Where a stream comes from that is pushed or pulled."""
+
+    state: str
+    """CONNECTING, CONNECTED (no video yet), FLOWING, SILENT, BROKEN (cannot be had, and is tried again)."""
+    since: datetime
+    peer: str | None
+    reason: str
+    """Of the last failure."""
+    failures: int
+    """Tries to connect that failed since it last was there."""
+    retry_at: datetime | None
+
+
+class StreamView(msgspec.Struct, kw_only=True):
+    name: str
+    access_type: str
+    share_type: str
+    state: str
+    source: SourceBody | None
+    """None while nobody pushes, nothing is pulled, or the stream is a channel's."""
+    play: Play | None
+    """None while the stream is stopped."""
+
+
+class PushAddressBody(msgspec.Struct, kw_only=True):
+    """Whole, and in the two parts that encoders ask for."""
+
+    address: str
+    server: str
+    stream_key: str
+    expires_at: datetime | None
+    """None: for ever, as the stream has no access key."""
+
+
+class StreamController(Controller):
+    path = "/streams/{name:str}"
+    tags = ("operator",)
+
+    @get(summary="A stream, where its source stands, and where it plays", opt=SCOPED)
+    async def show(self, request: Authorised, gateway: Services, name: FromPath[str]) -> StreamView:
+        stream = await gateway.streams.get(request.auth.scope, name)
+        record, active = stream.record, stream.record.state is StreamState.ACTIVE
+        addresses = gateway.streams.addresses(record, address_bases(request, gateway), gateway.clock())
+        return StreamView(
+            name=record.name,
+            access_type=record.access_type.value,
+            share_type=record.share_type.value,
+            state=record.state.value,
+            source=_source(stream.source) if stream.source else None,
+            play=play(addresses) if active else None,
+        )
+
+    @post("/push-address", status_code=200, summary="An address to push a stream to")
+    async def push_address(
+        self,
+        request: Authorised,
+        gateway: Services,
+        name: FromPath[str],
+        expires_in: Annotated[int, QueryParameter(ge=1, le=LIFE_MAX)] = 86_400,
+    ) -> PushAddressBody:
+        """Of a stream with an access key the address carries a token that is good for `expires_in` seconds."""
+        address, expires = await gateway.streams.push_address(
+            request.auth.scope, name, address_bases(request, gateway), expires_in, gateway.clock()
+        )
+        return PushAddressBody(
+            address=address.whole,
+            server=address.server,
+            stream_key=address.stream_key,
+            expires_at=expires.astimezone(UTC) if expires else None,
+        )
+
+    @delete("/addresses", summary="Make the play addresses given out so far void", opt=SCOPED)
+    async def void(self, request: Authorised, gateway: Services, name: FromPath[str]) -> None:
+        """204. Live viewers who watch already go on; players of HLS end with their next request."""
+        await gateway.streams.void_addresses(request.auth.scope, name, gateway.clock())
+
+    @get("/events", summary="History of a stream's source", opt=SCOPED)
+    async def events(
+        self,
+        request: Authorised,
+        gateway: Services,
+        name: FromPath[str],
+        before: Annotated[int | None, QueryParameter(ge=1, le=NUMBER_MAX)] = None,
+        limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+    ) -> EventList:
+        """Of a channel's stream, the history of the channel."""
+        stream = (await gateway.streams.get(request.auth.scope, name)).record
+        if stream.device_id is not None and stream.channel_id is not None:
+            device, channel = DeviceId(stream.device_id), ChannelId(stream.channel_id)
+            told = await gateway.events.history(device, channel_id=channel, before=before, limit=limit)
+            views = [_event(number, one.at, one.before, one.after, one.cause.value, one.detail) for number, one in told]
+        else:
+            found = await gateway.streams.history(stream, before=before, limit=limit)
+            views = [_event(number, one.at, one.before, one.after, one.cause, one.detail) for number, one in found]
+        for view in views:
+            view.channel_id = stream.channel_id
+        return EventList(events=views, next=views[-1].number if len(views) == limit else None)
+
+
+def _event(number: int, at: datetime, before: str, after: str, cause: str, detail: str) -> EventView:
+    return EventView(
+        number=number,
+        at=at.astimezone(UTC),
+        channel_id=None,
+        before=before,
+        after=after,
+        cause=cause,
+        detail=detail,
+    )
+
+
+def _source(view: SourceView) -> SourceBody:
+    return SourceBody(
+        state=view.state.value,
+        since=view.since.astimezone(UTC),
+        peer=view.peer,
+        reason=view.reason,
+        failures=view.failures,
+        retry_at=view.retry_at.astimezone(UTC) if view.retry_at else None,
+    )

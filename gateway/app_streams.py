@@ -1,0 +1,62 @@
+"""The part of the composition root that is about streams."""
+
+from datetime import timedelta
+
+from gateway.accounts.quotas import Quotas
+from gateway.accounts.service import Accounts
+from gateway.clock import utc_now
+from gateway.devices.model import ChannelId, DeviceId
+from gateway.gb28181.invitation_service import Invitations
+from gateway.settings import Settings
+from gateway.store import Store
+from gateway.streams.model import StreamRecord
+from gateway.streams.push import TokenPolicy, token_rule
+from gateway.streams.service import Streams
+from gateway.streams.traffic import StreamTraffic
+from media.relay import Relay
+
+
+def build_traffic(settings: Settings, store: Store, relay: Relay, accounts: Accounts) -> StreamTraffic:
+    """What the relay tells and asks about streams."""
+    return StreamTraffic(
+        store=store,
+        relay=relay,
+        accounts=accounts,
+        tokens=token_policy(settings),
+        clock=utc_now,
+        allow_private=settings.pull.allow_private,
+    )
+
+
+def build_streams(
+    settings: Settings,
+    store: Store,
+    relay: Relay,
+    quotas: Quotas,
+    *,
+    traffic: StreamTraffic,
+    invitations: Invitations,
+) -> Streams:
+    """The service; a channel whose addresses become void is called under the new generation from then on."""
+
+    async def voided(stream: StreamRecord) -> None:
+        channel = await store.channels.get(DeviceId(stream.device_id or ""), ChannelId(stream.channel_id or ""))
+        if channel is not None:
+            invitations.renew(channel)
+
+    return Streams(
+        store,
+        relay,
+        quotas,
+        traffic.sources,
+        tokens=token_policy(settings),
+        channel_voided=voided,
+        address_life=timedelta(seconds=settings.media.address_life),
+        allow_private=settings.pull.allow_private,
+    )
+
+
+def token_policy(settings: Settings) -> TokenPolicy:
+    """How pushes are judged; InvalidError if the rule cannot be loaded."""
+    rtmp = settings.rtmp
+    return TokenPolicy(rule=token_rule(rtmp.token_rule), skew=rtmp.token_skew, life_max=rtmp.token_life_max)

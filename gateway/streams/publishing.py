@@ -1,0 +1,112 @@
+"""Answers encoders that want to push: asks the store, judges, and lets them in or tells them why not."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final, Protocol
+
+import structlog
+
+from gateway.credentials.model import PushKey
+from gateway.errors import GatewayError
+from gateway.gb28181.limits import RateLimit
+from gateway.store import Store
+from gateway.streams.model import StreamRecord
+from gateway.streams.push import Push, Refusal, TokenPolicy, judge
+from gateway.streams.questions import Questions
+from gateway.streams.sources import StreamSources
+from media._core import CoreError
+
+LOGGED_A_SECOND: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class PublishEvent(Protocol):
+    """An event of the relay (`media._core.Event`)."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def detail(self) -> Mapping[str, str]: ...
+
+
+class PublishRelay(Protocol):
+    """As much of the relay as is needed here (`media.relay.Relay`)."""
+
+    def refuse_publish(self, ticket: int, reason: str) -> None: ...
+
+
+class Publishing:
+    """`handle_media` takes the relay's events and never waits; `counts` is what came of the pushes."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        relay: PublishRelay,
+        sources: StreamSources,
+        policy: TokenPolicy,
+        clock: Callable[[], datetime],
+        questions: Questions,
+    ) -> None:
+        self.counts = Counter({"accepted": 0, **{refusal.name.lower(): 0 for refusal in Refusal}})
+        self._store = store
+        self._relay = relay
+        self._sources = sources
+        self._policy = policy
+        self._clock = clock
+        self._questions = questions
+        self._logged = RateLimit[str](LOGGED_A_SECOND, LOGGED_A_SECOND)
+
+    def handle_media(self, event: PublishEvent) -> None:
+        """Only `publish` counts."""
+        if event.kind != "publish":
+            return
+        detail = event.detail
+        push = Push(app=detail["app"], name=detail["name"], query=detail.get("query", ""))
+        ticket, peer = int(detail["ticket"]), detail.get("peer", "")
+        if not self._questions.ask(lambda: self._answer(ticket, push, peer)):
+            self._refuse(ticket, push, peer, Refusal.BUSY)
+
+    async def _answer(self, ticket: int, push: Push, peer: str) -> None:
+        try:
+            refusal = await self._decide(ticket, push)
+        except GatewayError:
+            log.warning("a push cannot be judged", app=push.app, stream=push.name, peer=peer, exc_info=True)
+            refusal = Refusal.FAILED
+        if refusal is not None:
+            self._refuse(ticket, push, peer, refusal)
+        else:
+            self.counts["accepted"] += 1
+            log.info("push accepted", app=push.app, stream=push.name, peer=peer)
+
+    async def _decide(self, ticket: int, push: Push) -> Refusal | None:
+        named = await self._store.streams.own(push.name)
+        if named is None:
+            return Refusal.UNKNOWN
+        async with self._sources.turn(named.app, named.name):
+            stream = await self._store.streams.own(push.name)
+            refusal = judge(push, stream, await self._key(stream), self._clock().timestamp(), self._policy)
+            if refusal is not None or stream is None:
+                return refusal
+            try:
+                self._sources.accept(ticket, stream)
+            except CoreError as error:
+                log.info("push not accepted", app=stream.app, stream=stream.name, error=str(error))
+                return Refusal.TAKEN
+        return None
+
+    async def _key(self, stream: StreamRecord | None) -> PushKey | None:
+        if stream is None or stream.access_key is None:
+            return None
+        return await self._store.push_keys.get(stream.project_id, stream.access_key)
+
+    def _refuse(self, ticket: int, push: Push, peer: str, refusal: Refusal) -> None:
+        self.counts[refusal.name.lower()] += 1
+        if self._logged.allow(self._clock().timestamp(), ""):
+            log.warning("push refused", app=push.app, stream=push.name, peer=peer, reason=refusal.value)
+        try:
+            self._relay.refuse_publish(ticket, refusal.value)
+        except CoreError as error:
+            log.debug("who pushed has gone", app=push.app, stream=push.name, error=str(error))

@@ -1,0 +1,66 @@
+"""A relay that does nothing but note what it is told, and its events."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from media._core import CoreError
+from tests.gateway.streams.samples import NOW
+
+
+@dataclass
+class Event:
+    kind: str
+    receiver: int = 0
+    detail: dict[str, str] = field(default_factory=dict)
+    at_ms: int = round(NOW.timestamp() * 1000)
+
+
+@dataclass
+class Handle:
+    id: int
+
+
+class NotingRelay:
+    """Notes what it is told to do; like the core it has one source a stream."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, tuple[str, str]] = {}
+        self.told: list[tuple[Any, ...]] = []
+        self.refused: dict[int, str] = {}
+        self.accepted: set[int] = set()
+        self.broken = False
+
+    def open_pull(self, app: str, name: str, url: str, **settings: Any) -> Handle:
+        if self.broken:
+            raise CoreError("no")
+        self.told.append(("pull", name, url, settings))
+        return Handle(self._take(app, name))
+
+    def accept_publish(self, ticket: int, app: str, name: str, **settings: Any) -> int:
+        receiver = self._take(app, name)
+        self.accepted.add(ticket)
+        self.told.append(("accept", ticket, name, settings))
+        return receiver
+
+    def _take(self, app: str, name: str) -> int:
+        if (app, name) in self.open.values():
+            raise CoreError("the stream has a source")
+        receiver = len(self.told) + 100
+        self.open[receiver] = (app, name)
+        return receiver
+
+    def refuse_publish(self, ticket: int, reason: str) -> None:
+        self.refused[ticket] = reason
+
+    def close_receiver(self, receiver: int) -> None:
+        del self.open[receiver]
+        self.told.append(("close", receiver))
+
+    def set_private(self, app: str, name: str, private: bool) -> None:
+        self.told.append(("private", name, private))
+
+    def set_generation(self, app: str, name: str, generation: int) -> None:
+        self.told.append(("generation", name, generation))
+
+    def answer_play(self, ticket: int, allowed: bool) -> None:
+        self.told.append(("play", ticket, allowed))
