@@ -1,7 +1,7 @@
 """The composition root: builds every part, wires them, and takes them down in reverse.
 
-Nothing else constructs services (those of streams: `app_streams`). `App.open` yields a gateway that listens for devices; the HTTP side is put on top of
-it by `gateway.commands.serve`, the one place above the API.
+Nothing but this and `app_streams` constructs services. `App.open` yields a gateway that listens for devices; the HTTP
+side is put on top of it by `gateway.commands.serve`, the one place above the API.
 """
 
 import asyncio

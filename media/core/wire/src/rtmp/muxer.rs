@@ -27,11 +27,12 @@ impl RtmpMuxer {
     }
 
     /// What a player gets first, whenever it joins: onMetaData and sequence headers. `at` is the time of the unit that
-    /// follows, which should be a key frame.
+    /// follows, which should be a key frame. The metadata have the time 0: FFmpeg takes others for a track of data,
+    /// and waits for more of it.
     pub fn head(&self, tracks: &Tracks, at: Ticks) -> Bytes {
         let timestamp = flv_body::timestamp(at);
         let mut out = Vec::with_capacity(512);
-        put(&mut out, flv_body::SCRIPT, timestamp, &self.options.metadata(tracks, &[]));
+        put(&mut out, flv_body::SCRIPT, 0, &self.options.metadata(tracks, &[]));
         self.put_sequence_headers(&mut out, tracks, timestamp);
         out.into()
     }
