@@ -203,10 +203,12 @@ async def test_the_sixth_viewer_is_refused(gateway: RunningGateway) -> None:
     async with pushing(f"rtmp://127.0.0.1:{gateway.rtmp_port}/default/full"):
         play = await flowing(gateway, "full")
         async with AsyncExitStack() as viewers, httpx.AsyncClient(timeout=10) as client:
+            watching = []  # an iterator that is let go ends its connection
             for _ in range(5):
                 answer = await viewers.enter_async_context(client.stream("GET", play["http_flv"]))
                 assert answer.status_code == 200
-                await anext(answer.aiter_raw())
+                watching.append(answer.aiter_raw())
+                await anext(watching[-1])
             assert await status(play["http_flv"]) == 503
             assert (await gateway.call("GET", "streams/full"))["stream_flow_info"]["num_play_clients"] == 5
         async with asyncio.timeout(10):
