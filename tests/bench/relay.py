@@ -1,6 +1,7 @@
-"""What the relay costs beside the least it could: ingest against a bare `recvmmsg`, fan-out against a bare `write`.
+"""What the relay costs beside the least it could: ingest against a bare `recvmmsg`, fan-out against a bare `write`; and
+RTMP players beside as many HTTP-FLV viewers, which are the floor there.
 
-    python tests/bench/relay.py [--streams 100 400] [--viewers 500 1000] [--seconds 10] [--json FILE]
+    python tests/bench/relay.py [--streams 100 400] [--viewers 500 1000] [--players 200] [--seconds 10] [--json FILE]
 
 Both sides of a comparison run one after the other on the same core; sender and viewers run on another one. The CPU
 is that of the measured process alone, user and system, as the scheduler counted it, for what it got done: where other
@@ -107,15 +108,19 @@ def ingest(kind: str, streams: int, seconds: int) -> Run:
 
 
 def fan_out(kind: str, viewers: int, seconds: int) -> Run:
-    """`write` or `relay` with so many viewers."""
-    with program(SUBJECT_CORE, kind, viewers if kind == "write" else 1) as subject, ExitStack() as stack:
+    """`write` or `relay` with so many viewers, or `rtmp`: `relay` with players."""
+    program_name, port_name, reader = {
+        "write": ("write", "port", "view"),
+        "relay": ("relay", "http", "view"),
+        "rtmp": ("relay", "rtmp", "play"),
+    }[kind]
+    with program(SUBJECT_CORE, program_name, viewers if kind == "write" else 1) as subject, ExitStack() as stack:
         said = subject.say()
         sender = None
-        if kind == "relay":
+        if kind != "write":
             sender = stack.enter_context(program(OTHER_CORE, "send", seconds + 3, *said["ports"]))
             time.sleep(1)  # a key frame is there when the viewers come
-        port = said["port" if kind == "write" else "http"]
-        with program(OTHER_CORE, "view", seconds, port, viewers) as readers:
+        with program(OTHER_CORE, reader, seconds, said[port_name], viewers) as readers:
             readers.say()
             before = subject.cpu_s()
             read = readers.say()
@@ -148,9 +153,11 @@ def join(port: int) -> float:
 
 def compare(what: str, number: int, seconds: int, rounds: int) -> Row:
     """The best of some rounds of each side, in turns: other work on the machine only ever adds."""
-    run, kinds, goal = {"ingest": (ingest, ("count", "relay"), 1.8), "fan-out": (fan_out, ("write", "relay"), 2.0)}[
-        what
-    ]
+    run, kinds, goal = {
+        "ingest": (ingest, ("count", "relay"), 1.8),
+        "fan-out": (fan_out, ("write", "relay"), 2.0),
+        "RTMP": (fan_out, ("relay", "rtmp"), 1.2),
+    }[what]
     results = [[run(kind, number, seconds) for kind in kinds] for _ in range(rounds)]
     floor, relay = (min((pair[side] for pair in results), key=lambda each: each.cpu) for side in (0, 1))
     late = max(floor.late_ms, relay.late_ms)
@@ -178,6 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, nargs="*", default=[100, 400])
     parser.add_argument("--viewers", type=int, nargs="*", default=[500, 1000])
+    parser.add_argument("--players", type=int, nargs="*", default=[200])
     parser.add_argument("--joins", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=2)
@@ -189,6 +197,7 @@ def main() -> None:
     subprocess.run(build, cwd=ROOT / "media/core", check=True)
     rows = [compare("ingest", number, options.seconds, options.rounds) for number in options.streams]
     rows += [compare("fan-out", number, options.seconds, options.rounds) for number in options.viewers]
+    rows += [compare("RTMP", number, options.seconds, options.rounds) for number in options.players]
     print(table(rows))
     joins = joining(options.joins)
     middle, most = joins[len(joins) // 2], joins[len(joins) * 99 // 100]

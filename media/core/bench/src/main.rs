@@ -7,6 +7,7 @@
 //! send SECONDS PORT…   one paced 4 Mbit/s program stream over RTP to each port
 //! write VIEWERS        the floor of fan-out: the same bytes, one write a frame and viewer
 //! view SECONDS PORT VIEWERS   viewers of HTTP-FLV that read and forget
+//! play SECONDS PORT VIEWERS   the same by RTMP
 //! ```
 //!
 //! Each prints a line of JSON when it is ready and one when its standard input ends (or its time is over).
@@ -31,7 +32,12 @@ fn main() -> ExitCode {
         (Some("relay"), [streams]) => relayed::run(*streams, None),
         (Some("send"), [seconds, ports @ ..]) => send::run(*seconds, ports),
         (Some("write"), [viewers]) => floor::write(*viewers),
-        (Some("view"), [seconds, port, viewers]) => view::run(*seconds, *port as u16, *viewers),
+        (Some("view"), [seconds, port, viewers]) => {
+            view::run(*seconds, *port as u16, *viewers, view::connect)
+        }
+        (Some("play"), [seconds, port, viewers]) => {
+            view::run(*seconds, *port as u16, *viewers, view::connect_rtmp)
+        }
         _ => {
             eprintln!("usage: see the head of media/core/bench/src/main.rs");
             return ExitCode::FAILURE;

@@ -6,7 +6,7 @@ use relay::{Config, Core, OpenReceiver, PlayRights, RecordOrder, Transport};
 
 use crate::wait_for_end;
 
-/// Opens `streams` receivers and the front door, and records each stream in a folder of its own if there is an `order`.
+/// Opens `streams` receivers, the front door and the RTMP port, and records each stream in a folder of its own if there is an `order`.
 #[expect(clippy::needless_pass_by_value, reason = "who orders keeps nothing")]
 pub fn run(streams: u32, order: Option<RecordOrder>) -> io::Result<()> {
     let config = Config {
@@ -39,7 +39,8 @@ pub fn run(streams: u32, order: Option<RecordOrder>) -> io::Result<()> {
         }
     }
     let http = core.listen_http("127.0.0.1", 0, "/nonexistent").map_err(io::Error::other)?;
-    println!("{{\"ports\": [{}], \"http\": {http}}}", ports.join(", "));
+    let rtmp = core.listen_rtmp("127.0.0.1", 0).map_err(io::Error::other)?;
+    println!("{{\"ports\": [{}], \"http\": {http}, \"rtmp\": {rtmp}}}", ports.join(", "));
     wait_for_end();
     let stats = core.streams().map_err(io::Error::other)?;
     let sum = |figure: fn(&relay::StreamStats) -> u64| stats.iter().map(figure).sum::<u64>();

@@ -12,8 +12,13 @@ use rustix::{
     net::{RecvFlags, recv},
 };
 
-/// Reads as `viewers` from the front door at `port` for `seconds`.
-pub fn run(seconds: u32, port: u16, viewers: u32) -> io::Result<()> {
+/// Reads as `viewers` that `connect` to `port` for `seconds`.
+pub fn run(
+    seconds: u32,
+    port: u16,
+    viewers: u32,
+    connect: impl Fn(u16) -> io::Result<TcpStream>,
+) -> io::Result<()> {
     let sockets = (0..viewers).map(|_| connect(port)).collect::<io::Result<Vec<_>>>()?;
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     for (index, socket) in sockets.iter().enumerate() {
@@ -42,7 +47,8 @@ pub fn run(seconds: u32, port: u16, viewers: u32) -> io::Result<()> {
     Ok(())
 }
 
-fn connect(port: u16) -> io::Result<TcpStream> {
+/// A viewer of HTTP-FLV whose answer's head was read.
+pub fn connect(port: u16) -> io::Result<TcpStream> {
     let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     socket.write_all(b"GET /bench/1.live.flv HTTP/1.1\r\nHost: bench\r\n\r\n")?;
     let mut head = Vec::new();
@@ -54,4 +60,31 @@ fn connect(port: u16) -> io::Result<TcpStream> {
         return Err(io::Error::other(String::from_utf8_lossy(&head).into_owned()));
     }
     Ok(socket)
+}
+
+/// A player of RTMP whose handshake is over.
+pub fn connect_rtmp(port: u16) -> io::Result<TcpStream> {
+    let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    socket.write_all(&[&[3][..], &[0; 2 * 1536]].concat())?;
+    socket.read_exact(&mut [0; 1 + 2 * 1536])?;
+    let about = [&[3, 0, 3][..], b"app", &text("bench"), &[0, 0, 9]].concat();
+    let connect = command(0, &[&text("connect"), &number(1), &about]);
+    let create = command(0, &[&text("createStream"), &number(2), &[5]]);
+    let play = command(1, &[&text("play"), &number(3), &[5], &text("1")]);
+    socket.write_all(&[connect, create, play].concat())?;
+    Ok(socket)
+}
+
+/// A command of less than 128 bytes, which one chunk holds (RTMP 1.0 §5.3).
+fn command(stream: u8, values: &[&[u8]]) -> Vec<u8> {
+    let payload = values.concat();
+    [&[3, 0, 0, 0, 0, 0, payload.len() as u8, 20, stream, 0, 0, 0][..], &payload].concat()
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&[2, 0, text.len() as u8], text.as_bytes()].concat()
+}
+
+fn number(number: u8) -> Vec<u8> {
+    [&[0][..], &f64::from(number).to_be_bytes()].concat()
 }
