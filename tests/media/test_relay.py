@@ -346,6 +346,22 @@ async def test_rights_to_play_are_revoked_asked_for_and_bounded(relay: Relay, tm
         writer.close()
 
 
+async def test_a_relay_has_a_limit_of_viewers_for_receivers_without_their_own(tmp_path: Path) -> None:
+    async with Relay(play_key=b"key", rtp_host=HOST, rtp_port_min=21000, rtp_port_max=21999, viewers_max=1) as relay:
+        http = relay.listen_http(HOST, 0, str(tmp_path / "none.sock"))
+        relay.open_receiver("test", "usual", transport="udp", ssrc=SSRC, peer=HOST, private=False)
+        relay.open_receiver("test", "own", transport="udp", ssrc=SSRC, peer=HOST, private=False, viewers_max=2)
+        statuses, writers = [], []
+        for name in ("usual", "usual", "own", "own", "own"):
+            reader, writer = await asyncio.open_connection(HOST, http)
+            writer.write(f"GET /test/{name}.live.flv HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            statuses.append((await asyncio.wait_for(reader.readline(), 5)).split()[1])
+            writers.append(writer)
+        for writer in writers:
+            writer.close()
+    assert statuses == [b"200", b"503", b"200", b"200", b"503"]
+
+
 async def test_a_tap_reads_what_arrives(relay: Relay) -> None:
     receiver = open_receiver(relay, "tapped")
     tap = relay.tap(receiver.id)

@@ -18,7 +18,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 
-use super::{address::is_public, failure::Failure, location::Location};
+use super::{failure::Failure, location::Location};
 
 /// Addresses of a name that are tried.
 const ADDRESSES_MAX: usize = 4;
@@ -62,15 +62,17 @@ fn configure() -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::new(config))
 }
 
-/// Connects to where `location` is; the address that answered. Others than public addresses are refused unless
-/// `allow_private`.
+/// Which addresses may be connected to.
+pub(super) type Judge = fn(IpAddr) -> bool;
+
+/// Connects to where `location` is; the address that answered. Addresses that `may` refuses are not connected to.
 pub(super) async fn connect(
     location: &Location,
     trust: &Trust,
-    allow_private: bool,
+    may: Judge,
 ) -> Result<(Box<dyn Wire>, SocketAddr), Failure> {
     let (allowed, forbidden): (Vec<SocketAddr>, Vec<SocketAddr>) =
-        resolve(location).await?.into_iter().partition(|found| allow_private || is_public(found.ip()));
+        resolve(location).await?.into_iter().partition(|found| may(found.ip()));
     if let (true, Some(found)) = (allowed.is_empty(), forbidden.first()) {
         return Err(Failure::Forbidden(found.ip().to_string()));
     }

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
-    connect::{Trust, connect},
+    connect::{Judge, Trust, connect},
     failure::Failure,
     location::Location,
 };
@@ -21,14 +21,12 @@ const REDIRECTS_MAX: usize = 5;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 100;
 
-/// What to ask for, and what a pull may do for it.
+/// What to ask for.
 #[derive(Debug)]
 pub(super) struct Order {
     pub(super) location: Location,
     /// Sent beside ours, to this server only.
     pub(super) headers: HeaderMap,
-    /// Addresses that are not public may be connected to.
-    pub(super) allow_private: bool,
 }
 
 /// An answer that may be FLV.
@@ -49,10 +47,15 @@ impl Drop for Reader {
 }
 
 /// The answer to `order`, wherever redirects lead.
-pub(super) async fn fetch(order: &Order, trust: &Trust, patience: Duration) -> Result<Answer, Failure> {
+pub(super) async fn fetch(
+    order: &Order,
+    trust: &Trust,
+    may: Judge,
+    patience: Duration,
+) -> Result<Answer, Failure> {
     let mut location = order.location.clone();
     for _ in 0..=REDIRECTS_MAX {
-        let (response, peer, connection) = ask(order, &location, trust, patience).await?;
+        let (response, peer, connection) = ask(order, &location, trust, may, patience).await?;
         let status = response.status();
         let leads = response.headers().get(header::LOCATION).filter(|_| status.is_redirection());
         if let Some(leads) = leads {
@@ -79,10 +82,11 @@ async fn ask(
     order: &Order,
     location: &Location,
     trust: &Trust,
+    may: Judge,
     patience: Duration,
 ) -> Result<(Response<Incoming>, SocketAddr, Reader), Failure> {
     let slow = |_| Failure::Slow(patience);
-    let connecting = connect(location, trust, order.allow_private);
+    let connecting = connect(location, trust, may);
     let (stream, peer) = timeout(patience, connecting).await.map_err(slow)??;
     let asking = async {
         let (mut sender, connection) = http1::Builder::new()

@@ -36,7 +36,7 @@ use wire::{
 
 use self::{
     backoff::Backoff,
-    connect::Trust,
+    connect::{Judge, Trust},
     failure::Failure,
     fetch::{Answer, Order, fetch},
     location::Location,
@@ -107,6 +107,8 @@ impl Default for Patience {
 /// What all pulls of a core share.
 pub(crate) struct Puller {
     patience: Patience,
+    /// Which addresses are public.
+    judge: Judge,
     trust: Trust,
     turns: Semaphore,
     /// Connections tried.
@@ -121,13 +123,24 @@ impl Default for Puller {
     fn default() -> Self {
         let turns = Semaphore::new(CONNECTING_MAX);
         let (tried, failed, lost) = Default::default();
-        Self { patience: Patience::default(), trust: Trust::default(), turns, tried, failed, lost }
+        Self {
+            patience: Patience::default(),
+            judge: address::is_public,
+            trust: Trust::default(),
+            turns,
+            tried,
+            failed,
+            lost,
+        }
     }
 }
 
 /// A pull that can be begun.
 #[derive(Debug)]
-pub(crate) struct Pull(Order);
+pub(crate) struct Pull {
+    order: Order,
+    allow_private: bool,
+}
 
 impl Pull {
     /// Checks what can be checked without the network.
@@ -141,7 +154,7 @@ impl Pull {
             return Err(invalid(&Failure::Forbidden(address.to_string())));
         }
         let headers = headers(&wanted.headers).map_err(|error| invalid(&error))?;
-        Ok(Self(Order { location, headers, allow_private: wanted.allow_private }))
+        Ok(Self { order: Order { location, headers }, allow_private: wanted.allow_private })
     }
 
     /// Feeds the stream until it is closed.
@@ -162,7 +175,7 @@ impl Pull {
         let mut backoff = Backoff::new(puller.patience.retry);
         let mut reader = FlvReader::new(Options::default());
         loop {
-            feeder.tell(Kind::Connecting, vec![("url", self.0.location.to_string())]);
+            feeder.tell(Kind::Connecting, vec![("url", self.order.location.to_string())]);
             puller.tried.fetch_add(1, Ordering::Relaxed);
             let (flowed, failure) = match self.connect(puller).await {
                 Ok(answer) => {
@@ -195,7 +208,8 @@ impl Pull {
 
     async fn connect(&self, puller: &Puller) -> Result<Answer, Failure> {
         let _turn = puller.turns.acquire().await; // it is never closed
-        fetch(&self.0, &puller.trust, puller.patience.answer).await
+        let may: Judge = if self.allow_private { |_| true } else { puller.judge };
+        fetch(&self.order, &puller.trust, may, puller.patience.answer).await
     }
 }
 

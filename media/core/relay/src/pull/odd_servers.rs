@@ -59,7 +59,11 @@ fn flv(codec: VideoCodec, pictures: i64) -> Vec<u8> {
 
 /// A server whose connections `answer` serves, told the number of each and the head of its request.
 fn serve(answer: impl Fn(usize, &str, TcpStream) + Send + 'static) -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    serve_at(Ipv4Addr::LOCALHOST, answer)
+}
+
+fn serve_at(host: Ipv4Addr, answer: impl Fn(usize, &str, TcpStream) + Send + 'static) -> u16 {
+    let listener = TcpListener::bind((host, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
@@ -123,12 +127,17 @@ impl Told {
 
 /// Pulls `url` until `enough`; what was told up to then.
 fn pull_with(wanted: &OpenPull, enough: impl Fn(&Told) -> bool) -> Told {
+    run(Pull::new(wanted).unwrap(), address::is_public, enough)
+}
+
+/// Runs a pull until `enough`, where `judge` says what is public.
+fn run(pull: Pull, judge: Judge, enough: impl Fn(&Told) -> bool) -> Told {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let patience = Patience { answer: MOMENT, silence: MOMENT, media: 2 * MOMENT, retry: MOMENT / 3 };
-    let puller = Arc::new(Puller { patience, ..Puller::default() });
+    let puller = Arc::new(Puller { patience, judge, ..Puller::default() });
     let inbox = Arc::new(Inbox::new().unwrap());
     let (feeder, intake): (Feeder, Intake) = Feeder::new(1, Arc::clone(&inbox), u64::MAX);
-    let running = runtime.spawn(Pull::new(wanted).unwrap().run(puller, feeder));
+    let running = runtime.spawn(pull.run(puller, feeder));
     let mut told = Told::default();
     let end = clock::now() + LONG;
     while !enough(&told) {
@@ -328,6 +337,32 @@ fn only_public_addresses_are_connected_to_however_they_are_written() {
     {
         let url = format!("http://{host}:{port}/live.flv");
         assert!(Pull::new(&OpenPull { allow_private: false, ..wanted(url) }).is_err(), "{host}");
+    }
+    assert!(visits.try_recv().is_err(), "somebody was connected to");
+}
+
+#[test]
+fn a_redirect_to_an_address_that_is_not_public_is_not_followed() {
+    const PUBLIC: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2); // stands for the public internet here
+    let (sender, visits) = std::sync::mpsc::channel();
+    let inner = serve(move |_, _, mut stream| {
+        let _ = sender.send(());
+        let _ = stream.write_all(&[OK.as_bytes(), &flv(VideoCodec::H264, 4)].concat());
+    });
+    for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "2130706433", "localhost"] {
+        let outer = serve_at(PUBLIC, move |_, _, mut stream| {
+            let head =
+                format!("HTTP/1.1 302 Go\r\nLocation: http://{host}:{inner}/x\r\nContent-Length: 0\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes());
+        });
+        let url = format!("http://{PUBLIC}:{outer}/");
+        let public: Judge = |address| address == PUBLIC;
+        let pull = Pull {
+            order: Order { location: Location::parse(&url).unwrap(), headers: HeaderMap::new() },
+            allow_private: false,
+        };
+        let told = run(pull, public, |told| told.events.len() > 1);
+        assert_eq!(told.events[1], "failed forbidden_address", "{host}");
     }
     assert!(visits.try_recv().is_err(), "somebody was connected to");
 }
