@@ -22,7 +22,7 @@ from gateway.gb28181.notices import DeviceOffline, DeviceOnline, Notices
 from gateway.gb28181.refusals import Refusals
 from gateway.gb28181.registrar import Accept, Attempt, Challenge, Current, Refuse, Registrar
 from gateway.gb28181.state_writer import StateWriter
-from gateway.store import DeviceInfo, Store
+from gateway.store import DeviceInfo, SecretError, Store
 from sip.endpoint import Endpoint
 from sip.flow import Flow
 from sip.incoming import Incoming
@@ -112,6 +112,10 @@ class RegistrationService:
                     self._turn_away(incoming, verdict)
         except NotFoundError:
             self._turn_away(incoming, Refuse(403, "the device was deleted"))
+        except SecretError as error:
+            log.warning("a device's password cannot be read", device=attempt.device_id, error=str(error))
+            self.counters.unavailable += 1
+            self._turn_away(incoming, Refuse(503, "the password cannot be read", RETRY_AFTER))
         except UnavailableError as error:
             self.counters.unavailable += 1
             self._turn_away(incoming, Refuse(503, str(error), RETRY_AFTER))

@@ -2,15 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from secrets import token_urlsafe
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.errors import InvalidError
 from gateway.paging import Listing, Page
-from gateway.store.secrets import SecretBox
+from gateway.store.secrets import SecretBox, SecretError
 from gateway.store.writer import Writer, translated
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Sortable = Mapping[str, sa.ColumnElement[Any]]
@@ -27,6 +31,17 @@ class Database:
         self.writer = writer
         self.secrets = secrets
         self._readers = readers
+
+    def unsealed(self, sealed: bytes, name: str, *, instead: str | None = None) -> str:
+        """What was sealed under this name; a list must not fail because of one that cannot be read.
+
+        Such a secret becomes `instead`, or one that nobody knows, and the log says so.
+        """
+        try:
+            return self.secrets.open(sealed, name)
+        except SecretError as error:
+            log.warning("a secret cannot be read", name=name, error=str(error))
+            return token_urlsafe() if instead is None else instead
 
     async def all(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         """Every row; UnavailableError if the database fails."""

@@ -127,7 +127,7 @@ class CredentialStore:
             username=row.username,
             project_id=row.project_id,
             type=CredentialType(row.type),
-            password=self._database.secrets.open(row.secret, row.username),
+            password=self._database.unsealed(row.secret, row.username),
             description=row.description,
             created_at=row.created_at,
             updated_at=row.updated_at,

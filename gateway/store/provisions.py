@@ -15,6 +15,7 @@ from gateway.credentials.model import CredentialType
 from gateway.devices.model import DeviceId, DeviceState, DeviceType, Provision
 from gateway.errors import UnavailableError
 from gateway.store.base import Database
+from gateway.store.secrets import SecretError
 from gateway.store.tables import credentials, devices
 
 CAPACITY: Final = 200_000
@@ -86,12 +87,12 @@ class Provisions:
                     _fail(part, error)
                 else:
                     for device_id, future in part:
-                        if not future.done():
-                            future.set_result(found.get(device_id))
+                        _settle(future, found.get(device_id))
                 for device_id, _ in part:
                     del self._waiting[device_id]
 
-    async def _ask(self, device_ids: Sequence[DeviceId]) -> dict[DeviceId, Provision]:
+    async def _ask(self, device_ids: Sequence[DeviceId]) -> dict[DeviceId, Provision | SecretError]:
+        """What is known of each; a password that cannot be read is the misfortune of its own devices alone."""
         epoch = self._epoch
         query = (
             sa.select(
@@ -108,9 +109,13 @@ class Provisions:
             .join(credentials, credentials.c.username == devices.c.credential)
             .where(devices.c.device_id.in_(device_ids))
         )
-        found = {}
+        found: dict[DeviceId, Provision | SecretError] = {}
         for row in await self._database.all(query):
-            provision = self._provision(row)
+            try:
+                provision = self._provision(row)
+            except SecretError as error:
+                found[DeviceId(row.device_id)] = error
+                continue
             found[provision.device_id] = provision
             if epoch == self._epoch:
                 self._remember(row.credential, provision)
@@ -133,6 +138,16 @@ class Provisions:
             user_agent=row.user_agent,
             gb_version=row.gb_version,
         )
+
+
+def _settle(future: asyncio.Future[Provision | None], found: Provision | SecretError | None) -> None:
+    if future.done():
+        return
+    if isinstance(found, SecretError):
+        future.set_exception(found)
+        future.exception()  # nobody may be waiting any more
+    else:
+        future.set_result(found)
 
 
 def _fail(part: Sequence[tuple[DeviceId, asyncio.Future[Provision | None]]], error: Exception) -> None:

@@ -120,7 +120,7 @@ class PushKeyStore:
             access_key=row.access_key,
             project_id=row.project_id,
             name=row.name,
-            secret_key=self._database.secrets.open(row.secret, row.access_key),
+            secret_key=self._database.unsealed(row.secret, row.access_key),
             description=row.description,
             created_at=row.created_at,
             updated_at=row.updated_at,

@@ -226,7 +226,7 @@ class StreamStore:
             state=StreamState(row.state),
             description=row.description,
             encode_type=row.encode_type,
-            url=None if row.url is None else self._database.secrets.open(row.url, row.stream_id),
+            url=None if row.url is None else self._database.unsealed(row.url, row.stream_id, instead=""),
             access_key=row.access_key,
             tags=tuple(Tag(key, value) for key, value in row.tags),
             generation=row.generation,

@@ -3,10 +3,13 @@
 import asyncio
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.credentials.model import CredentialType
-from gateway.devices.model import DeviceId, DeviceType
-from gateway.store import NewDevices, Store
+from gateway.devices.model import DeviceId, DeviceType, Provision
+from gateway.store import CredentialFilter, NewDevices, SecretError, Store
+from gateway.store.tables import credentials
 from tests.gateway.store.samples import NOW, PROJECT, credential
 
 
@@ -61,3 +64,32 @@ async def test_a_caller_that_goes_away_does_no_harm(store: Store, devices: list[
     await asyncio.sleep(0)
     task.cancel()
     assert await store.devices.provision(devices[0]) is not None
+
+
+async def spoil(store: Store, username: str) -> None:
+    """Makes the secret of a credential one that was sealed for another."""
+    sealed = store.secrets.seal("x", "another")
+
+    async def write(connection: AsyncConnection) -> None:
+        await connection.execute(sa.update(credentials).where(credentials.c.username == username).values(secret=sealed))
+
+    await store._database.writer.run(write)
+
+
+async def test_a_password_that_cannot_be_read_is_the_misfortune_of_its_own_devices(
+    store: Store, devices: list[DeviceId]
+) -> None:
+    await spoil(store, "anonymous1")
+    found = await asyncio.gather(*map(store.devices.provision, devices), return_exceptions=True)
+    assert [one.device_id for one in found[:5] if isinstance(one, Provision)] == devices[:5]
+    assert isinstance(found[5], SecretError)
+
+
+async def test_a_list_holds_what_cannot_be_read_with_a_secret_that_nobody_knows(
+    store: Store, devices: list[DeviceId]
+) -> None:
+    await spoil(store, "anonymous1")
+    listing = await store.credentials.list(PROJECT, CredentialFilter(), None)
+    passwords = {one.username: one.password for one in listing.entries}
+    assert passwords.keys() == {"0100", "anonymous1"}
+    assert len(passwords["anonymous1"]) > 30
