@@ -67,7 +67,8 @@ class Server(uvicorn.Server):
 @asynccontextmanager
 async def serve(world: World, socket: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A server for this world, and a client of it."""
-    server = Server(uvicorn.Config(create(world.gateway), uds=str(socket), lifespan="off", log_level="warning"))
+    world.application = create(world.gateway)
+    server = Server(uvicorn.Config(world.application, uds=str(socket), lifespan="off", log_level="warning"))
     task = asyncio.create_task(server.serve())
     await server.ready.wait()
     transport = httpx.AsyncHTTPTransport(uds=str(socket))

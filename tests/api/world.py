@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from argon2 import PasswordHasher
 from prometheus_client import CollectorRegistry
@@ -203,6 +204,8 @@ class World:
         buckets: Mapping[str, Collection[str]] = {},
         local_root: Path = Path("/nonexistent"),
     ) -> None:
+        self.application: Any = None
+        """What serves it, once it is served."""
         self.store = store
         self.now = NOW
         self.relay = Relay()
