@@ -63,11 +63,13 @@ class Bench:
     def told(self, kind: str) -> list[dict[str, str]]:
         return [event.detail for event in self.events if event.kind == kind]
 
-    async def wait(self, kind: str, reason: str, recording: int | None = None) -> dict[str, str]:
+    async def wait(self, kind: str, reason: str = "", recording: int | None = None) -> dict[str, str]:
         async with asyncio.timeout(10):
             while True:
                 for detail in self.told(kind):
-                    if reason in detail["reason"] and detail["recording"] == str(recording or detail["recording"]):
+                    if recording is not None and detail["recording"] != str(recording):
+                        continue
+                    if reason in detail.get("reason", ""):
                         return detail
                 await asyncio.sleep(0.01)
 
@@ -280,6 +282,7 @@ async def test_changed_tracks_begin_a_file(bench: Bench, tmp_path: Path) -> None
 @pytest.mark.peer
 async def test_two_recordings_of_one_stream_share_a_directory(bench: Bench) -> None:
     source = await asyncio.to_thread(clip, SPEC)
+    before = len(list(Path("/proc/self/fd").iterdir()))
     recordings = [bench.record(), bench.record()]
     await send(bench.receiver.port, bursts(source))
     assert bench.relay.metrics()["relay_recordings"] == 2
@@ -294,6 +297,35 @@ async def test_two_recordings_of_one_stream_share_a_directory(bench: Bench) -> N
     }
     assert len(set(frames.values())) == 1
     assert bench.relay.metrics()["relay_recordings"] == 0
+    assert len(list(Path("/proc/self/fd").iterdir())) == before, "a file was left open"
+
+
+@pytest.mark.peer
+async def test_a_published_stream_is_recorded_until_its_publisher_leaves(bench: Bench, tmp_path: Path) -> None:
+    source, spool = tmp_path / "source.mp4", tmp_path / "spool"
+    spool.mkdir()
+    made = ["-f", "lavfi", "-i", "testsrc=s=320x192:r=25:d=3", "-f", "lavfi", "-i", "sine=r=44100:d=3"]
+    coded = ["-c:v", "libx264", "-g", "10", "-bf", "2", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+    await asyncio.to_thread(
+        subprocess.run, ["ffmpeg", "-v", "error", *made, *coded, str(source)], check=True, timeout=60
+    )
+    address = f"rtmp://{HOST}:{bench.relay.listen_rtmp(HOST, 0)}/live/camera"
+    publisher = await asyncio.create_subprocess_exec(
+        "ffmpeg", "-v", "error", "-re", "-i", str(source), "-c", "copy", "-f", "flv", address
+    )
+    asked = await bench.wait("publish")
+    receiver = bench.relay.accept_publish(int(asked["ticket"]), asked["app"], asked["name"])
+    bench.relay.record(receiver, directory=str(spool), slice_ms=1000, utc_offset_ms=0, tag="")
+    await bench.wait("slice", "ended")
+    assert await publisher.wait() == 0
+    files = [read(path) for path in bench.slices()]
+    assert len(files) >= 3
+    for file in files:
+        check_times(file)
+    assert [picture for file in files for picture in file.pictures] == hashes(source)
+    sent = read(source).sound
+    assert [run for file in files for run in file.sound] == sent[-sum(len(file.sound) for file in files) :]
+    assert sum(len(file.sound) for file in files) >= len(sent) - 2
 
 
 async def test_closing_the_core_finishes_the_files(tmp_path: Path) -> None:
