@@ -226,37 +226,36 @@ async fn flow(
     loop {
         let (silence, no_media) = (heard + patience.silence, media + patience.media);
         let due = reader.next_timeout().into_iter().chain([silence, no_media]).min().unwrap_or(silence);
-        match timeout_at(due.into(), answer.body.frame()).await {
-            Ok(None) => return Ok(Failure::Ended),
-            Ok(Some(Err(error))) => return Ok(Failure::Broken(error)),
+        let mut failure = match timeout_at(due.into(), answer.body.frame()).await {
+            Ok(None) => Some(Failure::Ended),
+            Ok(Some(Err(error))) => Some(Failure::Broken(error)),
             Ok(Some(Ok(frame))) => {
                 heard = clock::now();
                 let data = frame.into_data().unwrap_or_default();
                 portion.bytes += data.len() as u64;
-                if let Err(error) = reader.handle_bytes(heard, &data) {
-                    return Ok(Failure::NotFlv(error));
-                }
+                reader.handle_bytes(heard, &data).err().map(Failure::NotFlv)
             }
             Err(_) => {
                 let now = clock::now();
-                if now >= silence {
-                    return Ok(Failure::Silent(patience.silence));
-                }
                 reader.handle_timeout(now);
+                (now >= silence).then_some(Failure::Silent(patience.silence))
             }
-        }
+        };
         portion.outputs.extend(std::iter::from_fn(|| reader.poll_output()));
         portion.messages += reader.take_tags();
         if portion.outputs.iter().any(is_media) {
             media = clock::now();
-        } else if clock::now() >= no_media {
-            return Ok(Failure::NoMedia(patience.media));
+        } else if failure.is_none() && clock::now() >= no_media {
+            failure = Some(Failure::NoMedia(patience.media));
         }
         // Bytes in the middle of a tag need not be told of one by one.
-        if !portion.outputs.is_empty() || portion.bytes >= PORTION {
+        if failure.is_some() || !portion.outputs.is_empty() || portion.bytes >= PORTION {
             feeder.send(std::mem::take(&mut portion)).await?;
             // Waiting for the stream to take it was not the server's silence.
             heard = clock::now();
+        }
+        if let Some(failure) = failure {
+            return Ok(failure);
         }
     }
 }

@@ -92,6 +92,7 @@ struct Told {
     codecs: Vec<VideoCodec>,
     units: usize,
     messages: u32,
+    bytes: u64,
 }
 
 impl Told {
@@ -99,6 +100,7 @@ impl Told {
         match news {
             News::Portion(portion, _) => {
                 self.messages += portion.messages;
+                self.bytes += portion.bytes;
                 for output in portion.outputs {
                     match output {
                         Output::Unit(_) => self.units += 1,
@@ -238,6 +240,8 @@ fn garbage_behind_a_header_is_given_up() {
     let body = [&flv(VideoCodec::H264, 3)[..], &vec![0x55; 3 << 20]].concat();
     let told = pull(serve_bytes([OK.as_bytes(), &body].concat()), |told| told.events.len() > 2);
     assert_eq!(told.events[..3], ["connecting", "connected", "lost not_flv"]);
+    assert_eq!(told.units, 3, "what came before counts");
+    assert!(told.bytes > 1 << 20, "{} bytes were read", told.bytes);
 }
 
 #[test]

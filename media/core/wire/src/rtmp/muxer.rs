@@ -27,7 +27,7 @@ impl RtmpMuxer {
     }
 
     /// What a player gets first, whenever it joins: onMetaData and sequence headers. `at` is the time of the unit that
-    /// follows, which should be a key frame. The metadata have the time 0: FFmpeg takes others for a track of data,
+    /// follows, which should be a key frame. The metadata have the time 0: ffmpeg takes others for a track of data,
     /// and waits for more of it.
     pub fn head(&self, tracks: &Tracks, at: Ticks) -> Bytes {
         let timestamp = flv_body::timestamp(at);
