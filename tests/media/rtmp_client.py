@@ -27,6 +27,14 @@ def command(name: str, transaction: int, *values: bytes, stream: int = 0) -> byt
     return b"\x03\x00\x00\x00" + struct.pack(">I", len(payload))[1:] + b"\x14" + struct.pack("<I", stream) + payload
 
 
+def tag(kind: int, millis: int, body: bytes) -> bytes:
+    """An audio (8) or video (9) message of less than 65,536 bytes; its time wraps, and is extended if it must."""
+    millis %= 1 << 32
+    head = bytes([4 + kind % 2]) + struct.pack(">I", min(millis, 0xFFFFFF))[1:] + struct.pack(">I", len(body))[1:]
+    extended = struct.pack(">I", millis) if millis >= 0xFFFFFF else b""
+    return head + bytes([kind]) + struct.pack("<I", 1) + extended + body
+
+
 SET_CHUNK_SIZE = b"\x02\x00\x00\x00\x00\x00\x04\x01\x00\x00\x00\x00" + struct.pack(">I", 65_536)
 NULL = b"\x05"
 
@@ -53,6 +61,11 @@ class Client:
 
     def publish(self, name: str) -> None:
         self.writer.write(command("publish", 3, NULL, text(name), text("live"), stream=1))
+
+    async def send(self, *messages: bytes) -> None:
+        for message in messages:
+            self.writer.write(message)
+        await self.writer.drain()
 
     async def until(self, word: bytes) -> bytes:
         """Everything up to and with `word`."""

@@ -40,9 +40,11 @@ class Played:
     first_shown: dict[str, float] = field(default_factory=dict)
 
 
-def decode(data: bytes, form: str) -> Played:
+def decode(source: bytes | str, form: str) -> Played:
+    """What is in the bytes, or comes from the address until it ends."""
     played = Played()
-    with av.open(io.BytesIO(data), mode="r", format=form) as container:
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    with av.open(file, mode="r", format=form, timeout=20) as container:
         for packet in container.demux():
             kind = packet.stream.type
             if packet.dts is None or packet.pts is None or packet.time_base is None:
@@ -94,11 +96,16 @@ async def send(port: int, source: Clip) -> None:
 
 
 async def played_in_all_forms(source: Clip, tmp_path: Path) -> dict[str, Played]:
-    """Plays the clip once to a viewer of each form; HTTP-FLV and WS-FLV viewers are there before the first packet."""
+    """Plays the clip once to a viewer of each form; all but HLS players are there before the first packet."""
     async with Relay(play_key=b"key", rtp_host=HOST, rtp_port_min=22000, rtp_port_max=22999, threads=1) as relay:
         http = relay.listen_http(HOST, 0, str(tmp_path / "none.sock"))
         receiver = relay.open_receiver("test", "forms", transport="udp", ssrc=SSRC, peer=HOST, private=False)
         base = f"http://{HOST}:{http}/test/forms"
+        rtmp = f"rtmp://{HOST}:{relay.listen_rtmp(HOST, 0)}/test/forms"
+        players = {
+            form: asyncio.create_task(asyncio.to_thread(decode, address, "flv"))
+            for form, address in (("rtmp", rtmp), ("rtmp, codec 12", f"{rtmp}?codec=12"))
+        }
         live = {
             "flv": flv(f"{base}.live.flv"),
             "flv, codec 12": flv(f"{base}.live.flv?codec=12"),
@@ -107,13 +114,14 @@ async def played_in_all_forms(source: Clip, tmp_path: Path) -> dict[str, Played]
         }
         viewers = {form: asyncio.create_task(viewer) for form, viewer in live.items()}
         openers = [asyncio.create_task(hls(base + "/", name)) for name in ("hls.m3u8", "hls.fmp4.m3u8")]
-        await until(lambda: sum(relay.streams()[0].viewers.values()) >= len(viewers) + len(openers))
+        await until(lambda: sum(relay.streams()[0].viewers.values()) >= len(viewers) + len(players) + len(openers))
         await send(receiver.port, source)
         await asyncio.gather(*openers)
         cut = {"mpegts": await hls(base + "/", "hls.m3u8"), "mp4": await hls(base + "/", "hls.fmp4.m3u8")}
         relay.close_receiver(receiver.id)
         whole = {form: await asyncio.wait_for(viewer, 10) for form, viewer in viewers.items()}
-    played = {form: await asyncio.to_thread(decode, data, "flv") for form, data in whole.items()}
+        played = {form: await asyncio.wait_for(player, 10) for form, player in players.items()}
+    played |= {form: await asyncio.to_thread(decode, data, "flv") for form, data in whole.items()}
     return played | {form: await asyncio.to_thread(decode, data, form) for form, data in cut.items()}
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import hashlib
+import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 import av
 import pytest
 
+from gateway.simulator.clip import Clip, ClipSpec, clip
 from media._core import CoreError, Event, Stream
 from media.relay import Relay
-from tests.media.rtmp_client import HANDSHAKE, Client
+from tests.media.rtmp_client import HANDSHAKE, NULL, Client, command, number, tag
 
 HOST = "127.0.0.1"
 FAR = 4_000_000_000
@@ -237,6 +239,56 @@ async def test_hls_of_a_published_stream(house: House, clips: dict[str, Path]) -
     assert await asyncio.to_thread(probe) == {"video": "h264", "audio": "aac"}
     assert house.stream("cam").viewers["hls"] == 1
     await publisher.wait()
+
+
+def avc(source: Clip, millis: int, length_size: int) -> list[bytes]:
+    """The clip's pictures as messages from `millis` on, with lengths of so many bytes, behind their sequence header."""
+    messages = []
+    for unit in (unit for unit in source.units if unit.is_video):
+        nals = [nal.rstrip(b"\0") for nal in unit.data.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1") if nal]
+        sets = {kind: [nal for nal in nals if nal[0] & 31 == kind] for kind in (7, 8)}
+        key = bool(sets[7])
+        if key:
+            [sps], [pps] = sets[7], sets[8]
+            lengths = 0xFC | length_size - 1
+            record = bytes([1, *sps[1:4], lengths, 0xE1]) + struct.pack(">H", len(sps)) + sps
+            record += b"\1" + struct.pack(">H", len(pps)) + pps
+            messages.append(tag(9, millis, b"\x17\0\0\0\0" + record))
+        slices = [nal for nal in nals if nal[0] & 31 not in (7, 8, 9)]
+        body = b"".join(len(nal).to_bytes(length_size, "big") + nal for nal in slices)
+        messages.append(tag(9, millis, (b"\x17" if key else b"\x27") + b"\1\0\0\0" + body))
+        millis += 40
+    return messages
+
+
+async def test_a_clock_that_wraps_and_pictures_that_change_their_size(house: House) -> None:
+    spec = ClipSpec(width=320, height=192, fps=25, gop=25, seconds=2, audio=None, bitrate_bps=300_000)
+    small, large = clip(spec), clip(replace(spec, width=480, height=272))
+    publisher = await Client.open(HOST, house.rtmp, "live")
+    publisher.publish("cam")
+    await publisher.until(b"NetStream.Publish.Start")
+    # The clock wraps in the middle of the first clip, and jumps by an hour behind it.
+    first, second = avc(small, 2**32 - 1000, 2), avc(large, 3_600_000, 4)
+    playing = None
+    for message in first + second:
+        await publisher.send(message)
+        await asyncio.sleep(0.01)
+        if playing is None and any(event.kind == "first_key_frame" for event in house.events):
+            playing = asyncio.create_task(asyncio.to_thread(play, house.url("cam")))
+    await asyncio.sleep(0.3)
+    stream = house.stream("cam")
+    assert (stream.width, stream.height) == (480, 272)
+    assert {name: count for name, count in stream.faults.items() if count} == {"timestamp_jump": 1}
+    assert [event.detail["width"] for event in house.events if event.kind == "tracks"] == ["320", "480"]
+    await publisher.send(command("deleteStream", 9, NULL, number(1)))
+    assert playing is not None
+    played = await playing
+    steps = [after - before for before, after in pairwise(played.times["video"])]
+    assert len(played.pictures) == 100
+    assert min(steps) > 0
+    assert steps.count(40) == 98, "but for the jump the clock goes on as it did"
+    assert (await house.event("ended")).detail["reason"] == "the publisher ended the stream"
+    publisher.close()
 
 
 async def test_the_query_of_an_encoder_reaches_who_decides(house: House) -> None:
