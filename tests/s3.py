@@ -111,6 +111,8 @@ class Faults:
     """Pass requests on whole, and close the connection when the server answers."""
     delay: float = 0.0
     """Seconds before each piece is passed on."""
+    delayed: int = 0
+    """Pieces that are held back at this moment."""
     connections: int = 0
     open: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -176,7 +178,11 @@ async def _pump(faults: Faults, reader: asyncio.StreamReader, writer: Any, limit
     passed = 0
     while piece := await reader.read(65536):
         if faults.delay:
-            await asyncio.sleep(faults.delay)
+            faults.delayed += 1
+            try:
+                await asyncio.sleep(faults.delay)
+            finally:
+                faults.delayed -= 1
         if limit is not None and passed + len(piece) > limit:
             writer.write(piece[: limit - passed])
             with suppress(OSError):

@@ -29,7 +29,9 @@ from gateway.streams.model import StreamState
 from media._core import CoreError
 
 LOOK_SECONDS: Final = 10.0
-"""Between looks at the database, the relay's streams and the spool's size."""
+"""Between looks at the database and the relay's streams."""
+MEASURE_SECONDS: Final = 3.0
+"""Between looks at how full the spool is."""
 RESCAN_LOOKS: Final = 60
 """Looks between two searches of the spool for files that no event told of."""
 EVENTS_MAX: Final = 65_536
@@ -106,6 +108,7 @@ class Recorder:
         self._ending: set[str] = set()
         """Recordings that were stopped and have not told of their last slice."""
         self._ended = asyncio.Event()
+        """`run` has nothing more to do."""
 
     @property
     def running(self) -> int:
@@ -153,16 +156,14 @@ class Recorder:
             group.create_task(self._serve(), name="record")
 
     async def close(self) -> None:
-        """Ends every recording while `run` still runs, and waits a little for the last slices; what comes too late the
+        """Ends every recording and with them `run`, and waits a little for the last slices; what comes too late the
         next start finds in the spool."""
         self._closing = True
         self._due = True
         self._ready.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
-                while self._runs or self._ending:
-                    self._ended.clear()
-                    await self._ended.wait()
+                await self._ended.wait()
         with contextlib.suppress(UnavailableError):
             await self._store.retention.set_alive(self._clock())
 
@@ -176,10 +177,13 @@ class Recorder:
 
     async def _serve(self) -> None:
         looks, loop = 0, asyncio.get_running_loop()
-        next_look = loop.time()
-        while True:
+        next_look = next_measure = loop.time()
+        while not self._closing or self._runs or self._ending or self._events:
             try:
-                if loop.time() >= next_look:
+                if loop.time() >= next_measure:
+                    next_measure = loop.time() + min(MEASURE_SECONDS, self._look_seconds)
+                    await self._look_at_spool()
+                if loop.time() >= next_look and not self._closing:
                     next_look = loop.time() + self._look_seconds
                     looks += 1
                     await self._look(rescan=self._rescan or looks % RESCAN_LOOKS == 0)
@@ -187,7 +191,8 @@ class Recorder:
             except UnavailableError as error:
                 log.warning("recording waits for the database", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
-            await self._wait(next_look)
+            await self._wait(loop.time() + RETRY_SECONDS if self._closing else min(next_look, next_measure))
+        self._ended.set()
 
     async def _wait(self, until: float) -> None:
         if self._due or self._events:
@@ -197,13 +202,12 @@ class Recorder:
                 await self._ready.wait()
 
     async def _look(self, *, rescan: bool) -> None:
-        """Compares what we believe with what is: retention, streams, the spool."""
+        """Compares what we believe with what is: retention, streams, files."""
         changes = self._changes
         wanted = {(one.app, one.name): one async for one in self._store.retention.active()}
         if changes == self._changes:  # else somebody has changed something meanwhile, and knows better
             self._wanted = wanted
         await self._look_at_streams()
-        await self._look_at_spool()
         self._expect(self._clock())
         await self._store.retention.set_alive(self._clock())
         if rescan:
@@ -296,7 +300,6 @@ class Recorder:
         self.counters.lost_frames += lost
         if detail["reason"] in {"stopped", "ended"}:
             self._ending.discard(recording.recording_id)
-            self._ended.set()
         address = (event.app, event.name)
         run = self._runs.get(address)
         if run is not None and run.recording.recording_id == recording.recording_id:
@@ -317,7 +320,6 @@ class Recorder:
                 self._ending.add(run.recording.recording_id)
             await self._store.retention.end(run.recording.recording_id, self._clock())
             self._recordings.pop(run.recording.recording_id, None)
-        self._ended.set()
         if not found.start:
             return
         now = self._clock()

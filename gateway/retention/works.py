@@ -9,7 +9,7 @@ from typing import Any
 from gateway.retention.cleaner import Cleaner
 from gateway.retention.depot import Depot
 from gateway.retention.model import Slice
-from gateway.retention.recorder import Recorder
+from gateway.retention.recorder import LOOK_SECONDS, Recorder
 from gateway.retention.relay import RecordingRelay
 from gateway.retention.spool import Salvage, Spool, SpoolLimits
 from gateway.retention.uploader import Uploader
@@ -32,6 +32,7 @@ class RetentionWorks:
         uploads: int,
         salvage: Salvage,
         clock: Callable[[], datetime],
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self.depot = depot
         self._clock = clock
@@ -41,7 +42,7 @@ class RetentionWorks:
 
         self._spool = Spool(spool_root, store, salvage, ready)
         self.uploader = Uploader(store, self._spool, depot.at, at_once=uploads)
-        self.recorder = Recorder(store, relay, self._spool, limits, clock)
+        self.recorder = Recorder(store, relay, self._spool, limits, clock, look_seconds=look_seconds)
         self.cleaner = Cleaner(store, depot.at, clock)
 
     def start(self, spawn: Spawn) -> None:
