@@ -7,7 +7,7 @@ import pytest
 from gateway.devices.model import CatalogueEntry, DeviceId, DeviceType
 from gateway.errors import NotFoundError
 from gateway.retention.errors import RetainingError
-from gateway.retention.model import Mark, MarkKind, SliceState, StoreType
+from gateway.retention.model import HourDirectory, Mark, MarkKind, SliceState, StoreType
 from gateway.retention.names import next_key
 from gateway.retention.rules import Wish
 from gateway.scope import Scope
@@ -124,3 +124,68 @@ async def test_history_begins_with_what_held_before(store: Store) -> None:
         (timedelta(minutes=3), kinds.EXPECTED),
         (timedelta(minutes=5), kinds.SILENT),
     ]
+
+
+async def test_hour_directories_that_begin_before_a_time(store: Store) -> None:
+    of = recording(path="")
+    hour = timedelta(hours=1)
+    start = NOW.replace(minute=30)
+    first = [a_slice(of, start + timedelta(minutes=minute)) for minute in (0, 10)]
+    later = a_slice(of, start + hour)
+    for one in [*first, later]:
+        await store.retention.add_slice(one)
+    await store.retention.set_state([first[0].slice_id], SliceState.UPLOADED)
+    found = await store.retention.hour_directories([of.stream_id, "nobody"], start + timedelta(minutes=1))
+    assert found == [
+        HourDirectory(
+            stream_id=of.stream_id,
+            destination=of.destination,
+            directory=first[0].directory,
+            newest_end_at=first[1].end_at,
+            slices=2,
+            unstored=1,
+        )
+    ]
+    assert len(await store.retention.hour_directories([of.stream_id], start + 2 * hour)) == 2
+    assert await store.retention.hour_directories([of.stream_id], start) == []
+    await store.retention.expire(found)
+    states = await store.retention.known_slices([one.slice_id for one in [*first, later]])
+    assert [states[one.slice_id] for one in [*first, later]] == [
+        SliceState.EXPIRING,
+        SliceState.PENDING,
+        SliceState.PENDING,
+    ]
+
+
+async def test_what_is_of_no_more_use_is_forgotten(store: Store, stream: str) -> None:
+    kept = await store.retention.set(PROJECT, stream, WISH, NOW)
+    mine, gone = recording(stream_id=kept.stream_id), recording(recording_id="2" * 32, stream_id="stream-gone")
+    await store.retention.begin([mine, gone])
+    for of, states in ((mine, ("UPLOADED", "EXPIRED", "PENDING")), (gone, ("UPLOADED", "PENDING", "EXPIRING"))):
+        for minute, state in enumerate(states):
+            one = a_slice(of, NOW + timedelta(minutes=minute))
+            await store.retention.add_slice(one)
+            await store.retention.set_state([one.slice_id], SliceState(state))
+    await store.retention.mark([Mark(at=NOW, kind=MarkKind.UP), Mark(at=NOW + timedelta(days=1), kind=MarkKind.DOWN)])
+    await store.retention.end_all(NOW)
+    later = NOW + timedelta(hours=1)
+    await store.retention.forget(slices_before=later, marks_before=later)
+
+    async def left(of: str) -> list[SliceState]:
+        return [one.state for one in await store.retention.slices(of, NOW, later, limit=9)]
+
+    assert await left(mine.stream_id) == [SliceState.UPLOADED, SliceState.PENDING]
+    assert await left(gone.stream_id) == [SliceState.PENDING, SliceState.EXPIRING]
+    assert len(await store.retention.recordings([mine.recording_id, gone.recording_id])) == 2
+    assert [mark.kind for mark in await store.retention.history("", NOW, NOW + timedelta(days=2))] == [MarkKind.DOWN]
+    waiting = [one.slice_id for one in await store.retention.slices(gone.stream_id, NOW, later, limit=9)]
+    await store.retention.set_state(waiting, SliceState.UPLOADED)
+    await store.retention.forget(slices_before=later, marks_before=later)
+    assert list(await store.retention.recordings([mine.recording_id, gone.recording_id])) == [mine.recording_id]
+
+
+async def test_when_recording_was_last_known_to_run(store: Store) -> None:
+    assert await store.retention.alive() is None
+    for at in (NOW, NOW + timedelta(seconds=10)):
+        await store.retention.set_alive(at)
+        assert await store.retention.alive() == at
