@@ -20,6 +20,7 @@ from prometheus_client import Counter, Histogram
 from api.auth.gate import Gate
 from api.auth.keystone import KeystoneController
 from api.auth.recorder import READING, Recorder
+from api.documentation import Refusals
 from api.errors import handle
 from api.health import HealthController
 from api.operator.access import AccessController
@@ -98,6 +99,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
         openapi_config=_openapi(),
         request_max_body_size=BODY_MAX,
         logging_config=None,
+        plugins=[Refusals()],
     )
 
 

@@ -144,6 +144,10 @@ LITESTAR: Final[Mapping[int, str]] = {401: "VIS.0001", 403: "VIS.0006", 503: "VI
 """Codes of what the framework itself refuses; everything else of it is a wrong request."""
 
 
+DECODER: Final = "litestar.serialization.msgspec_hooks"
+"""Where the framework reads bodies."""
+
+
 class ProjectIdError(GatewayError):
     """What stands in the path is no project id."""
 
@@ -236,14 +240,26 @@ def _code(error: GatewayError) -> str:
 
 
 def _is_bad_request(error: Exception) -> bool:
-    """Refused by the framework; a body nested too deep makes its JSON reader give up."""
+    """Refused by the framework; a body nested too deep, or one that is no UTF-8, makes its JSON reader give up."""
     if isinstance(error, RecursionError):
         return "deserializing" in str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return _raised_in(error) == DECODER
     return isinstance(error, HTTPException) and error.status_code == 400
+
+
+def _raised_in(error: Exception) -> str | None:
+    """The module that raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return None if trace is None else trace.tb_frame.f_globals.get("__name__")
 
 
 def _explain(error: Exception) -> str:
     """Names each wrong field as the framework found it."""
+    if isinstance(error, UnicodeDecodeError):
+        return "the body is no UTF-8"
     if not isinstance(error, HTTPException):
         return "the body is nested too deep"
     extra = error.extra if isinstance(error.extra, list) else []
