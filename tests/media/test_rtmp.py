@@ -452,3 +452,19 @@ async def test_garbage_is_counted_and_closed(house: House) -> None:
     metrics: dict[str, Any] = house.relay.metrics()
     assert metrics["relay_rtmp_broken_total"] == 3
     assert house.relay.stream_count() == 0
+
+
+async def test_one_host_that_says_nothing_keeps_only_itself_out(house: House, clips: dict[str, Path]) -> None:
+    publisher = await push(house, clips["libx264"], "cam")
+    await house.event("first_key_frame")
+    silent = [await asyncio.open_connection(HOST, house.rtmp) for _ in range(128)]
+    assert await raw(house, b"") == b"", "one too many is closed at once"
+    assert house.relay.metrics()["relay_rtmp_refused_total"] == 1
+    received = house.stream("cam").received
+    await asyncio.sleep(0.3)
+    assert house.stream("cam").received > received, "a publisher that was let in has its place"
+    for _, writer in silent:
+        writer.close()
+    assert await publisher.wait() == 0
+    player = await Client.open(HOST, house.rtmp, "live")
+    player.close()

@@ -10,7 +10,7 @@ use tokio::{
 };
 use wire::rtmp::{Event, Server, ServerError, Target};
 
-use super::{Counters, Shared, play, publish};
+use super::{Counters, Shared, lobby::Place, play, publish};
 use crate::core::check_name;
 
 /// What a client wants must be known so soon after connecting.
@@ -47,6 +47,8 @@ pub(super) struct Connection {
     pub(super) stream: TcpStream,
     pub(super) server: Server,
     pub(super) peer: SocketAddr,
+    /// Held until a publisher is let in: those are as many as the application accepts.
+    pub(super) place: Option<Place>,
     buffer: Vec<u8>,
 }
 
@@ -107,11 +109,12 @@ pub(super) async fn serve(
     shared: &Shared,
     counters: &Counters,
     stream: TcpStream,
-    peer: SocketAddr,
+    (peer, place): (SocketAddr, Place),
     seed: u64,
 ) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let mut connection = Connection { stream, server: Server::new(seed), peer, buffer: vec![0; BUFFER] };
+    let (server, buffer) = (Server::new(seed), vec![0; BUFFER]);
+    let mut connection = Connection { stream, server, peer, place: Some(place), buffer };
     match timeout(BEGINNING, connection.next_event()).await {
         Ok(Ok(Event::Publish(target))) => publish::publish(shared, counters, connection, &target).await,
         Ok(Ok(Event::Play(target))) => play::play(shared, counters, connection, &target).await,

@@ -4,6 +4,7 @@
 //! publish is asked by an event and answered by a call; meanwhile only that connection waits.
 
 mod connection;
+mod lobby;
 mod play;
 mod publish;
 mod publishers;
@@ -21,10 +22,10 @@ use std::{
 use tokio::{
     net::TcpListener,
     runtime::Handle,
-    sync::Semaphore,
     task::{JoinHandle, JoinSet},
 };
 
+use self::lobby::Lobby;
 pub(crate) use self::publishers::{Decision, Publishers};
 use crate::{
     clock,
@@ -32,15 +33,12 @@ use crate::{
     events::EventQueue,
 };
 
-/// Publishers, and connections that have not said yet what they want; one more is closed at once.
-const CONNECTIONS_MAX: usize = 1024;
-
 /// What a listener counted.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// Connections accepted.
     pub(crate) accepted: AtomicU64,
-    /// Connections closed at once because too many were open.
+    /// Connections closed at once because too many waited.
     pub(crate) refused: AtomicU64,
     /// Connections that broke the protocol or said nothing in time.
     pub(crate) broken: AtomicU64,
@@ -103,7 +101,7 @@ impl Drop for Listener {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, counters: Arc<Counters>) {
-    let limit = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let lobby = Arc::new(Lobby::default());
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -113,7 +111,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, counters: Arc<Counte
             continue;
         };
         counters.accepted.fetch_add(1, Ordering::Relaxed);
-        let Ok(permit) = Arc::clone(&limit).try_acquire_owned() else {
+        let Some(place) = lobby.enter(peer.ip()) else {
             counters.refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
@@ -121,8 +119,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, counters: Arc<Counte
         let (shared, counters) = (Arc::clone(&shared), Arc::clone(&counters));
         connections.spawn(async move {
             let seed = clock::wall_us() ^ u64::from(peer.port()) << 40;
-            connection::serve(&shared, &counters, stream, peer, seed).await;
-            drop(permit);
+            connection::serve(&shared, &counters, stream, (peer, place), seed).await;
         });
     }
 }

@@ -81,6 +81,7 @@ async fn decide(
 
 /// Feeds the stream until either end closes.
 async fn carry(mut connection: Connection, mut feeder: Feeder) {
+    connection.place = None;
     feeder.connected(connection.peer);
     connection.server.accept_publish();
     connection.widen();
