@@ -26,7 +26,7 @@ BACK_OFF: Final = (5.0, 15.0, 30.0, 60.0, 120.0)
 """Seconds before the first, second … try after a failure; the last one repeats."""
 LOOK_AGAIN: Final = 30.0
 """Seconds after which the calendar is looked at again whatever is due: it may have been set."""
-BURST: Final = 0.1
+BURST: Final = 0.25
 """Seconds that a rate may be made up for, when the loop was late."""
 OFFLINE: Final = "the device is offline"
 MISSED: Final = "the gateway was not running"

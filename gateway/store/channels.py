@@ -39,6 +39,8 @@ from gateway.streams.model import AccessType, ShareType, StreamState
 STREAM_ID_LETTERS: Final = string.ascii_letters + string.digits
 ASKED_AT_ONCE: Final = 500
 """Devices in one question: databases bound the number of parameters."""
+KEYS_AT_ONCE: Final = 50
+"""Channels in one question."""
 
 _joined: Final = (
     channels.join(streams, streams.c.stream_id == channels.c.stream_id)
@@ -103,10 +105,11 @@ class ChannelStore:
         """Those of the channels that exist."""
         found: list[Channel] = []
         wanted = list(keys)
-        for start in range(0, len(wanted), ASKED_AT_ONCE):
-            part = wanted[start : start + ASKED_AT_ONCE]
-            query = _query.where(sa.tuple_(channels.c.device_id, channels.c.channel_id).in_(part))
-            found += [_channel(row) for row in await self._database.all(query)]
+        for start in range(0, len(wanted), KEYS_AT_ONCE):
+            part = wanted[start : start + KEYS_AT_ONCE]
+            # Not as a list of pairs: SQLite would read the whole table for it.
+            pairs = [sa.and_(channels.c.device_id == one, channels.c.channel_id == other) for one, other in part]
+            found += [_channel(row) for row in await self._database.all(_query.where(sa.or_(*pairs)))]
         return found
 
     async def page(

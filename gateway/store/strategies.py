@@ -1,7 +1,7 @@
 """Access strategies in the database, and the plans of their days. What became of the slices is in `slices`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -165,10 +165,8 @@ async def _replace_plan(
     connection: AsyncConnection, strategy_id: int, project_id: str, settled: Settled, at: datetime
 ) -> Sequence[AccessSlice]:
     """Slices that began are left to the runner, which knows how they stand and is told next."""
-    void = sa.and_(slices.c.strategy_id == strategy_id, slices.c.state == SliceState.PLANNED.value)
-    await connection.execute(sa.delete(slices).where(void, slices.c.starts_at > at))
-    await connection.execute(sa.update(slices).where(void).values(state=SliceState.SKIPPED.value, reason=CHANGED))
     revision, today = settled.strategy.revision, day_of(at)
+    await _make_void(connection, strategy_id, today, at)
     rows = _rows(strategy_id, project_id, revision, today, settled.today)
     for row, span in zip(rows, settled.today, strict=True):
         if is_past(today, span, at):
@@ -180,6 +178,21 @@ async def _replace_plan(
         slices.c.strategy_id == strategy_id, slices.c.day == today, slices.c.revision == revision
     ).order_by(slices.c.start_minute)
     return [slice_value(row) for row in (await connection.execute(query)).all()]
+
+
+async def _make_void(connection: AsyncConnection, strategy_id: int, today: date, at: datetime) -> None:
+    """The state is not asked for: SQLite would then read all planned slices of everybody."""
+    recent = sa.select(slices.c.slice_id, slices.c.state, slices.c.starts_at).where(
+        slices.c.strategy_id == strategy_id, slices.c.day >= today - timedelta(days=1)
+    )
+    rows = [row for row in (await connection.execute(recent)).all() if row.state == SliceState.PLANNED.value]
+    ahead = [row.slice_id for row in rows if row.starts_at > at]
+    begun = [row.slice_id for row in rows if row.starts_at <= at]
+    if ahead:
+        await connection.execute(sa.delete(slices).where(slices.c.slice_id.in_(ahead)))
+    if begun:
+        skipped = {"state": SliceState.SKIPPED.value, "reason": CHANGED}
+        await connection.execute(sa.update(slices).where(slices.c.slice_id.in_(begun)).values(skipped))
 
 
 async def _mark_planned(connection: AsyncConnection, ids: Sequence[int], day: date, following: date | None) -> None:
