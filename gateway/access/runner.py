@@ -31,8 +31,10 @@ AHEAD: Final = timedelta(minutes=10)
 LOAD_EVERY: Final = timedelta(minutes=5)
 IN_FLIGHT: Final = 2_000
 """Calls that may wait for an answer at once; beyond it beginnings wait in the agenda's queue."""
-TICK: Final = 0.02
-"""Seconds between two looks at what is due, at least."""
+TICK: Final = 0.05
+"""Seconds between two looks at what is due, at least; what begins in one of them is read together."""
+QUOTAS_KEPT: Final = 5.0
+"""Seconds for which a project's quota is not read again."""
 WRITE_EVERY: Final = 1.0
 ALIVE_EVERY: Final = 10.0
 AGAIN: Final = 5.0
@@ -82,6 +84,7 @@ class AccessRunner:
         self._loaded_until: datetime | None = None
         self._saving: asyncio.Task[None] | None = None
         self._saved_at = self._alive_at = 0.0
+        self._project_quotas: dict[str, tuple[float, int | None]] = {}
         self._closed = False
         self.figures = {"calls": 0, "calls_failed": 0, "hung_up": 0}
         """What was done since the start."""
@@ -243,8 +246,13 @@ class AccessRunner:
                 self._spawn(self._call(record, channel, quotas[record.project_id]))
 
     async def _quota(self, project_id: str) -> int | None:
-        project = await self._store.accounts.project(project_id)
-        return None if project is None else self._quotas.of(project, "active_stream")
+        """Active streams that the project may have."""
+        read_at, quota = self._project_quotas.get(project_id, (float("-inf"), None))
+        if self._loop.time() >= read_at + QUOTAS_KEPT:
+            project = await self._store.accounts.project(project_id)
+            quota = None if project is None else self._quotas.of(project, "active_stream")
+            self._project_quotas[project_id] = self._loop.time(), quota
+        return quota
 
     async def _call(self, record: AccessSlice, channel: Channel, quota: int | None) -> None:
         if not (self._agenda.is_open(record) and self._is_callable(record)):

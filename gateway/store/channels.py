@@ -186,7 +186,9 @@ class ChannelStore:
         """
 
         async def write(connection: AsyncConnection) -> None:
-            row = await _for_update(connection, device_id, channel_id)
+            row = await one(connection, _wanted(device_id, channel_id))
+            if row is None:
+                raise NotFoundError("channel", channel_id)
             state = StreamState.ACTIVE if wanted else StreamState.STOPPED
             if wanted and not row.wanted and quota is not None:
                 await lock_project(connection, row.project_id)
@@ -430,6 +432,15 @@ def _told(entry: CatalogueEntry) -> dict[str, Any]:
 
 def _where(table: sa.Table, device_id: str, channel_id: str) -> sa.Update:
     return sa.update(table).where(table.c.device_id == device_id, table.c.channel_id == channel_id)
+
+
+def _wanted(device_id: str, channel_id: str) -> sa.Select[Any]:
+    """What decides whether it may be wanted; a channel's whole line would cost several times as much."""
+    return (
+        sa.select(channels.c.project_id, channels.c.stream_id, channels.c.wanted)
+        .where(channels.c.device_id == device_id, channels.c.channel_id == channel_id)
+        .with_for_update()
+    )
 
 
 async def _for_update(connection: AsyncConnection, device_id: str, channel_id: str) -> sa.Row[Any]:
