@@ -19,6 +19,8 @@ CHANGING: Final = {
     409: "What is to be made exists, or is in use",
     413: "The body is too long",
 }
+ATTEMPTS: Final = {429: "Too many attempts failed; Retry-After says when to try again"}
+"""Where a password is judged."""
 
 
 class VisError(msgspec.Struct, kw_only=True):
@@ -69,6 +71,8 @@ class Refusals(ReceiveRoutePlugin):
         for handler in route.route_handlers:
             reads = handler.http_methods <= {"GET", "HEAD", "OPTIONS"}
             statuses = ALWAYS if reads and family != "gb" else ALWAYS | CHANGING
+            if route.path.endswith(("/auth/tokens", "/password")):
+                statuses = statuses | ATTEMPTS
             documented = {
                 status: ResponseSpec(body, generate_examples=False, description=text, media_type=media_type)
                 for status, text in statuses.items()

@@ -46,14 +46,14 @@ class Gate(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         headers = Headers.from_scope(scope)
         token, authorization = headers.get("x-auth-token"), headers.get("authorization", "")
+        if not token and not is_signed(authorization):
+            raise NoTokenError("the request carries no X-Auth-Token and is not signed")
         project_id = _project_id(scope, headers)
         access: Access
         if token:
             access = await self._gateway.accounts.verify(token[:TOKEN_MAX], self._gateway.clock())
-        elif is_signed(authorization):
-            access, receive = await self._signed(scope, receive, project_id)
         else:
-            raise NoTokenError("the request carries no X-Auth-Token and is not signed")
+            access, receive = await self._signed(scope, receive, project_id)
         scope["auth"], scope["user"] = access, access.user  # whatever is refused now, the audit log knows who asked
         if project_id not in {None, access.project.project_id}:
             raise ForbiddenError("the token is for another project")
