@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -37,12 +38,15 @@ RESCAN_LOOKS: Final = 60
 EVENTS_MAX: Final = 65_536
 """Events that wait; beyond it they are dropped, and the next look is a full one."""
 RETRY_SECONDS: Final = 1.0
-"""While the database is away."""
+"""While the database or the spool is away."""
+EVENTS_AT_ONCE: Final = 200
 CLOSE_SECONDS: Final = 3.0
 """For the last slices when the gateway ends."""
 _KINDS: Final = frozenset(
     {"first_packet", "first_key_frame", "silent", "resumed", "slice", "record_failed", "ended", "failed", "overflow"}
 )
+
+_AWAY: Final = (UnavailableError, OSError)
 
 log = structlog.get_logger(__name__)
 
@@ -149,8 +153,13 @@ class Recorder:
 
     async def run(self) -> None:
         """Makes good what an earlier process left, and works until it is cancelled."""
-        left = await self._spool.recordings()
-        await _insist(self._begin)
+        left: list[str] = []
+
+        async def begin() -> None:
+            left[:] = await self._spool.recordings()
+            await self._begin()
+
+        await _insist(begin)
         async with asyncio.TaskGroup() as group:
             group.create_task(_insist(lambda: self._spool.rescan(left, salvage=True)), name="salvage the spool")
             group.create_task(self._serve(), name="record")
@@ -188,8 +197,8 @@ class Recorder:
                     looks += 1
                     await self._look(rescan=self._rescan or looks % RESCAN_LOOKS == 0)
                 await self._work()
-            except UnavailableError as error:
-                log.warning("recording waits for the database", error=str(error))
+            except _AWAY as error:
+                log.warning("recording waits for the database or the spool", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
             await self._wait(loop.time() + RETRY_SECONDS if self._closing else min(next_look, next_measure))
         self._ended.set()
@@ -247,17 +256,29 @@ class Recorder:
         self._ready.clear()
         self._due = False
         while self._events:
-            await self._handle(self._events[0])
-            self._events.popleft()
+            await self._handle_all(list(islice(self._events, EVENTS_AT_ONCE)))
         running = {address: run.running for address, run in self._runs.items()}
         stop_all = self.full or self._closing
         await self._carry_out(plan(self._wanted, self._flowing, running, full=stop_all))
         if self._marks:
-            marks, self._marks = self._marks, []
+            marks = list(self._marks)
             await self._store.retention.mark(marks)
+            del self._marks[: len(marks)]
 
-    async def _handle(self, event: MediaEvent) -> None:
-        """UnavailableError, and nothing done, if a slice cannot be noted now."""
+    async def _handle_all(self, events: Sequence[MediaEvent]) -> None:
+        """Slices are noted together: many end at the same moment. UnavailableError if one cannot be; then all are
+        handled again."""
+        noted = await asyncio.gather(
+            *(self._take(event) for event in events if event.kind == "slice"), return_exceptions=True
+        )
+        for failure in noted:
+            if failure is not None:
+                raise failure
+        for event in events:
+            self._handle(event)
+            self._events.popleft()
+
+    def _handle(self, event: MediaEvent) -> None:
         address, at = (event.app, event.name), from_ms(event.at_ms)
         match event.kind:
             case "first_packet" | "first_key_frame":
@@ -269,8 +290,6 @@ class Recorder:
                 self._mark(address, MarkKind.RESUMED, at)
             case "ended" | "failed" if self._flowing.get(address) == event.receiver:
                 self._gone(address, at)
-            case "slice":
-                await self._take(event)
             case "record_failed":
                 self.counters.failures += 1
                 self._mark(address, MarkKind.FAILED, at, event.detail.get("reason", ""))
@@ -295,9 +314,9 @@ class Recorder:
             lost=lost,
             reason=detail["reason"],
         )
-        await self._spool.take(recording, closed)
-        self.counters.slices += 1
-        self.counters.lost_frames += lost
+        if await self._spool.take(recording, closed):
+            self.counters.slices += 1
+            self.counters.lost_frames += lost
         if detail["reason"] in {"stopped", "ended"}:
             self._ending.discard(recording.recording_id)
         address = (event.app, event.name)
@@ -324,13 +343,8 @@ class Recorder:
             return
         now = self._clock()
         new = {address: _recording(self._wanted[address], now) for address in found.start}
+        await self._spool.prepare([one.recording_id for one in new.values()])
         await self._store.retention.begin(list(new.values()))
-        try:
-            await self._spool.prepare([one.recording_id for one in new.values()])
-        except OSError as error:
-            self.counters.failures += len(new)
-            log.exception("the spool cannot be written", error=str(error))
-            return
         for address, recording in new.items():
             self._start(address, recording)
 
@@ -389,8 +403,8 @@ async def _insist(work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
-        except UnavailableError as error:
-            log.warning("recording waits for the database", error=str(error))
+        except _AWAY as error:
+            log.warning("recording waits for the database or the spool", error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
         else:
             return

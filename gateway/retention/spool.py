@@ -81,12 +81,12 @@ class Spool:
         """Makes the recordings' directories, durably."""
         await asyncio.to_thread(self._prepare, recording_ids)
 
-    async def take(self, recording: Recording, closed: Closed) -> None:
-        """Makes a finished file a slice; a file that is one already changes nothing. UnavailableError: try later."""
+    async def take(self, recording: Recording, closed: Closed) -> bool:
+        """Makes a finished file a slice; False if it is one already. UnavailableError: try later."""
         times = read_file_name(closed.file)
         if times is None:
             log.error("a recording's file has an unknown name", recording=recording.recording_id, file=closed.file)
-            return
+            return False
         start_at, end_at = times
         suffix = Path(closed.file).suffix
         folder = directory(recording, start_at)
@@ -110,6 +110,7 @@ class Spool:
         )
         if found is not None:
             self._ready(found)
+        return found is not None
 
     async def recordings(self) -> list[str]:
         """Ids of the recordings that have a directory."""
@@ -139,7 +140,8 @@ class Spool:
     async def _rescan(self, recording_id: str, *, salvage: bool) -> None:
         recording = (await self._store.retention.recordings([recording_id])).get(recording_id)
         if recording is None:
-            log.error("the spool holds a recording that the database does not know", directory=recording_id)
+            if await asyncio.to_thread(self._names, recording_id):
+                log.error("the spool holds a recording that the database does not know", directory=recording_id)
             return
         salvaged = await asyncio.to_thread(self._salvage_all, recording_id) if salvage else {}
         files = await asyncio.to_thread(self._closed, recording_id)
@@ -211,7 +213,8 @@ class Spool:
 
     def _usage(self) -> Usage:
         used = sum(_sizes(self._root))
-        free = shutil.disk_usage(self._root if self._root.is_dir() else self._root.parent).free
+        there = next(folder for folder in (self._root, *self._root.parents) if folder.is_dir())
+        free = shutil.disk_usage(there).free
         return Usage(used, free)
 
 
