@@ -180,7 +180,7 @@ class Core:
         """
 
     def stop_recording(self, recording: int) -> None:
-        """Ends a recording; its last `slice` follows. Unknown ids are ignored."""
+        """Ends a recording; its last `slice` follows, and `record_ended`. Unknown ids are ignored."""
 
     def metrics(self) -> dict[str, float]:
         """Counters of the whole core by Prometheus name."""
@@ -207,10 +207,11 @@ class Event:
     reason; a pull also cause, retry_ms) · `no_viewers` · `rejected` (count, peer, ssrc; packets or connections of
     strangers, once a second at most) · `slice` (a recording finished a file: recording, tag, path, start_ms, end_ms,
     duration_ms, frames, key_frames, bytes, video, reason, lost; see docs/media.md) · `record_failed` (recording, tag,
-    reason, lost; it goes on if it can) · `play` (ticket, app, name, peer, protocol, token; a private stream was asked
-    for with a token: answer with `answer_play`) · `publish` (receiver 0; ticket, app, name, query, peer, protocol:
-    somebody waits to be let in or sent away) · `ended` (reason; a fed stream is over, its last event) · `failed`
-    (reason; our own fault: the stream is closed) · `overflow` (lost).
+    reason, lost; it goes on if it can) · `record_ended` (recording, tag, reason, lost; its last event) · `play`
+    (ticket, app, name, peer, protocol, token; a private stream was asked for with a token: answer with `answer_play`) ·
+    `publish` (receiver 0; ticket, app, name, query, peer, protocol: somebody waits to be let in or sent away) · `ended`
+    (reason; a fed stream is over, its last event) · `failed` (reason; our own fault: the stream is closed) · `overflow`
+    (lost).
     """
 
     @property

@@ -43,7 +43,18 @@ EVENTS_AT_ONCE: Final = 200
 CLOSE_SECONDS: Final = 3.0
 """For the last slices when the gateway ends."""
 _KINDS: Final = frozenset(
-    {"first_packet", "first_key_frame", "silent", "resumed", "slice", "record_failed", "ended", "failed", "overflow"}
+    {
+        "first_packet",
+        "first_key_frame",
+        "silent",
+        "resumed",
+        "slice",
+        "record_failed",
+        "record_ended",
+        "ended",
+        "failed",
+        "overflow",
+    }
 )
 
 _AWAY: Final = (UnavailableError, OSError)
@@ -294,6 +305,10 @@ class Recorder:
                 self.counters.failures += 1
                 self._mark(address, MarkKind.FAILED, at, event.detail.get("reason", ""))
                 log.error("a stream cannot be recorded", app=event.app, stream=event.name, **event.detail)
+            case "record_ended":
+                # A recording without a frame tells of no slice.
+                self._ending.discard(event.detail["tag"])
+                self._ended.set()
             case "overflow":
                 self._rescan = True
             case _:

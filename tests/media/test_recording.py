@@ -191,6 +191,8 @@ async def test_every_frame_is_in_exactly_one_file(
     assert b"".join(runs).endswith(heard)
     assert len(heard) >= len(b"".join(runs[2:]))
 
+    ended = await bench.wait("record_ended")
+    assert (ended["reason"], ended["tag"], ended["lost"]) == ("stopped", "a tag", "0")
     told = bench.told("slice")
     assert [Path(detail["path"]) for detail in told] == paths
     assert {detail["tag"] for detail in told} == {"a tag"}

@@ -53,6 +53,8 @@ pub enum Kind {
     RecordFailed,
     /// Somebody with a token wants to play a private stream: answer.
     Play,
+    /// A recording is over: its last event.
+    RecordEnded,
     /// Our own fault: the stream was given up.
     Failed,
     /// Events were lost.
@@ -80,6 +82,7 @@ impl Kind {
             Self::Ended => "ended",
             Self::Slice => "slice",
             Self::RecordFailed => "record_failed",
+            Self::RecordEnded => "record_ended",
             Self::Play => "play",
             Self::Failed => "failed",
             Self::Overflow => "overflow",

@@ -19,8 +19,16 @@ use super::{
 /// Files that may wait to be finished; then the writer waits too.
 const WAITING_MAX: usize = 4096;
 
+/// What is to be done, in the order it came.
+pub(crate) enum Job {
+    /// Finish a file.
+    Finish(Finish),
+    /// Tell that a recording is over, when its last file was told of; so many frames are in none.
+    End { teller: Arc<Teller>, reason: Reason, lost: u64 },
+}
+
 /// A file that nothing more is written to.
-pub(crate) struct Job {
+pub(crate) struct Finish {
     pub(crate) file: Box<dyn OpenFile>,
     pub(crate) part: PathBuf,
     pub(crate) work: Work,
@@ -55,8 +63,16 @@ fn run(files: &dyn Files, meters: &Meters, waiting: &Receiver<Job>) {
     }
 }
 
+/// Does one job.
+pub(crate) fn close(files: &dyn Files, meters: &Meters, job: Job) {
+    match job {
+        Job::Finish(file) => finish(files, meters, file),
+        Job::End { teller, reason, lost } => teller.ended(reason, lost),
+    }
+}
+
 /// Finishes one file and tells of it.
-pub(crate) fn close(files: &dyn Files, meters: &Meters, mut job: Job) {
+fn finish(files: &dyn Files, meters: &Meters, mut job: Finish) {
     let result = match &mut job.work {
         Work::Remove => files.remove(&job.part).map(|()| None),
         Work::Publish { head, facts } => publish(files, &mut *job.file, &job.part, head, facts).map(Some),

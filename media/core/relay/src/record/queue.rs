@@ -11,7 +11,10 @@ use std::{
 
 use wire::media::{AccessUnit, Ticks};
 
-use super::{meters::Meters, teller::Teller};
+use super::{
+    meters::{Meters, count},
+    teller::Teller,
+};
 use crate::{hub::gop::begins, shard::turn::Turn, table::lock};
 
 /// Bytes that may wait in one recording: half a minute of 4 Mbit/s.
@@ -181,6 +184,7 @@ impl Tap {
     pub(super) fn put(&self, arrived: Arrived) -> bool {
         let pushed = self.queue.push(arrived);
         if pushed == Pushed::Overflow {
+            count(&self.queue.meters.failures, 1);
             // Told from here, for the writer may hang in the very call that is too slow.
             self.teller.failed("the disk is too slow: frames are dropped up to a key frame".to_owned(), 1);
         }

@@ -214,7 +214,7 @@ impl Recording {
         // Without a frame on the disk there will be no word of this file, and the loss is told of with the next one.
         let lost = if slice.has_frames() { std::mem::take(&mut self.lost) } else { 0 };
         let (job, remains) = slice.into_job(reason, lost, &self.teller);
-        (world.close)(job);
+        (world.close)(Job::Finish(job));
         remains
     }
 
@@ -231,9 +231,14 @@ impl Recording {
     }
 
     /// Our own code failed; the open file is left to be salvaged.
-    pub(crate) fn give_up(&mut self, meters: &Meters) {
-        count(&meters.failures, 1);
+    pub(crate) fn give_up(&mut self, world: &World<'_>) {
+        count(&world.meters.failures, 1);
         self.teller.failed("internal error: the recording was given up".to_owned(), self.lost);
+        self.tell_end(Reason::Failed, world);
+    }
+
+    fn tell_end(&self, reason: Reason, world: &World<'_>) {
+        (world.close)(Job::End { teller: Arc::clone(&self.teller), reason, lost: self.lost });
     }
 
     /// Nothing more comes.
@@ -244,8 +249,6 @@ impl Recording {
         };
         let remains = self.finish(now, reason, None, world);
         self.lose(remains.held.len() as u64, world.meters);
-        if self.lost > 0 {
-            self.teller.failed("the recording ended with frames in no file".to_owned(), self.lost);
-        }
+        self.tell_end(reason, world);
     }
 }

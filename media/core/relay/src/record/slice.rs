@@ -18,7 +18,7 @@ use wire::{
 
 use super::{
     calendar::Calendar,
-    closer::{Job, Work},
+    closer::{Finish, Work},
     files::{self, Files, Name, OpenFile},
     meters::{Meters, count},
     queue::Arrived,
@@ -216,7 +216,7 @@ impl Slice {
     }
 
     /// Leaves the file, as far as it is on the disk, to who finishes it, and the rest to the next one.
-    pub(crate) fn into_job(self, reason: Reason, lost: u64, teller: &Arc<Teller>) -> (Job, Remains) {
+    pub(crate) fn into_job(self, reason: Reason, lost: u64, teller: &Arc<Teller>) -> (Finish, Remains) {
         let wall_ms = (reason == Reason::Cut).then_some(self.cut_ms);
         let work = match self.safe {
             None => Work::Remove,
@@ -239,7 +239,7 @@ impl Slice {
                 }
             }
         };
-        let job = Job { file: self.file, part: self.part, work, teller: Arc::clone(teller) };
+        let job = Finish { file: self.file, part: self.part, work, teller: Arc::clone(teller) };
         (job, Remains { wall_ms, held: self.held })
     }
 }

@@ -27,6 +27,7 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// The name used outside.
     fn name(self) -> &'static str {
         match self {
             Self::Cut => "cut",
@@ -89,6 +90,12 @@ impl Teller {
     /// Something could not be written; `lost` frames were, so far, since the last file that was told of.
     pub(crate) fn failed(&self, reason: String, lost: u64) {
         self.tell(Kind::RecordFailed, vec![("reason", reason), ("lost", lost.to_string())]);
+    }
+
+    /// The recording is over.
+    pub(crate) fn ended(&self, reason: Reason, lost: u64) {
+        let detail = vec![("reason", reason.name().to_owned()), ("lost", lost.to_string())];
+        self.tell(Kind::RecordEnded, detail);
     }
 
     fn tell(&self, kind: Kind, mut detail: Vec<(&'static str, String)>) {

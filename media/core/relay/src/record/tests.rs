@@ -326,6 +326,23 @@ fn what_is_written_within_a_second_survives_without_the_end() {
 }
 
 #[test]
+fn the_end_is_told_last_and_always() {
+    let mut bench = Bench::new(60_000);
+    let start = crate::clock::now();
+    bench.disk.set_gone(true);
+    let mut source = Source::new(VideoCodec::H264, false);
+    bench.put(source.picture(0, false));
+    bench.put(source.picture(40, true));
+    bench.put(source.picture(80, false));
+    bench.end(start + Duration::from_secs(1));
+    let events = bench.events.poll(10, 0);
+    let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [EventKind::RecordFailed, EventKind::RecordEnded]);
+    let detail: BTreeMap<_, _> = events[1].detail.iter().cloned().collect();
+    assert_eq!((detail["reason"].as_str(), number(&detail, "lost")), ("ended", 2));
+}
+
+#[test]
 fn sound_alone_is_recorded_and_cut_anywhere() {
     let (mut bench, mut source) = (Bench::new(1000), Source::new(VideoCodec::H264, true));
     let tracks = wire::media::Tracks { video: None, audio: Some(testing::sound()) };
@@ -432,7 +449,8 @@ fn a_panic_costs_one_recording() {
     drop(other);
     running.writer.close();
     let kinds: Vec<_> = running.events.poll(10, 0).iter().map(|event| event.kind).collect();
-    assert_eq!(kinds, [EventKind::RecordFailed, EventKind::Slice]);
+    let ended = EventKind::RecordEnded;
+    assert_eq!(kinds, [EventKind::RecordFailed, ended, EventKind::Slice, ended]);
 }
 
 #[test]

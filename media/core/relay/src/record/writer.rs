@@ -142,7 +142,7 @@ fn turn(
             return true;
         }
         if step.is_err() {
-            recording.give_up(world.meters);
+            recording.give_up(world);
         }
         if let Some(queue) = lock(queues).remove(&recording.id) {
             queue.end(End::Ended);
