@@ -116,7 +116,7 @@ class ChannelStore:
         self, scope: Scope, *, offset: int, limit: int, device_id: DeviceId | None = None
     ) -> Listing[tuple[Channel, DeviceState]]:
         """Channels of a scope, or of one device of it, in order of device and id, with their device's state."""
-        conditions = within(scope, channels.c.project_id, channels.c.device_id)
+        conditions = within(scope, channels.c.project_id, channels.c.device_id, by_device=True)
         if device_id is not None:
             conditions.append(channels.c.device_id == device_id)
         order = (channels.c.device_id, channels.c.channel_id)

@@ -128,7 +128,7 @@ class DeviceStore:
         """The device, if it is in the scope; without one, whosever it is."""
         query = sa.select(devices).where(devices.c.device_id == device_id)
         if scope is not None:
-            query = query.where(*within(scope, devices.c.project_id, devices.c.device_id))
+            query = query.where(*within(scope, devices.c.project_id, devices.c.device_id, by_device=True))
         row = await self._database.first(query)
         return None if row is None else _device(row)
 
@@ -158,7 +158,7 @@ class DeviceStore:
 
     async def list(self, scope: Scope, wanted: DeviceFilter, page: Page | None) -> Listing[Device]:
         """InvalidError if it may not be sorted so."""
-        conditions = within(scope, devices.c.project_id, devices.c.device_id)
+        conditions = within(scope, devices.c.project_id, devices.c.device_id, by_device=True)
         if wanted.device_id is not None:
             conditions.append(contains(devices.c.device_id, wanted.device_id))
         if wanted.type is not None:

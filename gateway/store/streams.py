@@ -64,7 +64,7 @@ class StreamStore:
 
     async def get(self, scope: Scope, name: str) -> StreamRecord | None:
         """The stream, if it is in the scope."""
-        there = within(scope, streams.c.project_id, streams.c.device_id)
+        there = within(scope, streams.c.project_id, streams.c.device_id, by_device=True)
         row = await self._database.first(_query.where(*there, streams.c.name == name))
         return None if row is None else self._value(row)
 
@@ -87,7 +87,7 @@ class StreamStore:
 
     async def list(self, scope: Scope, wanted: StreamFilter, page: Page | None) -> Listing[StreamRecord]:
         """InvalidError if it may not be sorted so."""
-        conditions = within(scope, streams.c.project_id, streams.c.device_id)
+        conditions = within(scope, streams.c.project_id, streams.c.device_id, by_device=True)
         if wanted.name is not None:
             conditions.append(contains(streams.c.name, wanted.name))
         if wanted.state is not None:
