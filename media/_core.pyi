@@ -203,8 +203,9 @@ class Event:
     `connect_failed` (tcp_active, after the last try: reason; a pull, after each: reason, cause, retry_ms) ·
     `first_packet` (peer, ssrc, payload_type) · `ssrc_mismatch` (expected, got; adopted) · `wrong_payload` (payload,
     first_bytes; once) · `tracks` (payload, video, width, height, audio, sample_rate, as far as known; again on
-    change) · `first_key_frame` · `silent` (ms; nothing for silence_ms) · `resumed` · `disconnected` (TCP; peer,
-    reason; a pull also cause, retry_ms) · `no_viewers` · `rejected` (count, peer, ssrc; packets or connections of
+    change) · `first_key_frame` · `silent` (ms; nothing for silence_ms) · `resumed` (after `silent`, or the
+    `disconnected` of what is fed) · `disconnected` (TCP; peer, reason; a pull also cause, retry_ms) · `no_viewers` ·
+    `rejected` (count, peer, ssrc; packets or connections of
     strangers, once a second at most) · `slice` (a recording finished a file: recording, tag, path, start_ms, end_ms,
     duration_ms, frames, key_frames, bytes, video, reason, lost; see docs/media.md) · `record_failed` (recording, tag,
     reason, lost; it goes on if it can) · `record_ended` (recording, tag, reason, lost; its last event) · `play`

@@ -87,6 +87,22 @@ fn a_fed_stream_tells_what_a_receiver_tells() {
 }
 
 #[test]
+fn a_source_that_comes_back_has_resumed_however_soon() {
+    let relay = Relay::start(Config::default());
+    let mut feeder = relay.core.open_feed(&wanted("back")).unwrap();
+    let runtime = relay.core.runtime().unwrap();
+    let peer: SocketAddr = "192.0.2.1:80".parse().unwrap();
+    feeder.connected(peer);
+    runtime.block_on(feed(&mut feeder, 1, 1000)).unwrap();
+    feeder.disconnected(vec![("reason", "gone".to_owned())]);
+    feeder.connected(peer);
+    runtime.block_on(feeder.send(picture(&tracks(), 1, 1000))).unwrap();
+    let told = relay.wait_event(EventKind::Resumed);
+    assert_eq!(told.receiver, feeder.id());
+    assert!(relay.core.poll_events(100).iter().all(|event| event.kind != EventKind::Resumed), "told once");
+}
+
+#[test]
 fn a_feeder_is_told_of_the_end_from_outside() {
     let relay = Relay::start(Config::default());
     let mut feeder = relay.core.open_feed(&wanted("closed")).unwrap();

@@ -45,11 +45,12 @@ impl Fed {
         false
     }
 
-    fn part(&mut self, stream: &Stream, turn: Turn<'_>, reason: Vec<(&'static str, String)>) {
+    fn part(&mut self, stream: &mut Stream, turn: Turn<'_>, reason: Vec<(&'static str, String)>) {
         if let Some(peer) = self.peer.take() {
             let mut detail = vec![("peer", peer.to_string())];
             detail.extend(reason);
             stream.tell(turn, Kind::Disconnected, detail);
+            stream.await_resumption();
         }
     }
 

@@ -135,6 +135,11 @@ impl Stream {
         }
     }
 
+    /// Nothing comes for a reason that was told: no `Silent` follows, and `Resumed` when something comes again.
+    fn await_resumption(&mut self) {
+        self.told.silent = true;
+    }
+
     /// The source is known to send; told once.
     fn handle_first_packet(&mut self, turn: Turn<'_>, detail: impl FnOnce() -> Vec<(&'static str, String)>) {
         if self.firsts.packet_ms.is_none() {
