@@ -52,12 +52,12 @@ class PushAddressBody(msgspec.Struct, kw_only=True):
 
 
 class StreamController(Controller):
-    path = "/streams/{name:str}"
+    path = "/streams/{stream_name:str}"
     tags = ("operator",)
 
     @get(summary="A stream, where its source stands, and where it plays", opt=SCOPED)
-    async def show(self, request: Authorised, gateway: Services, name: FromPath[str]) -> StreamView:
-        stream = await gateway.streams.get(request.auth.scope, name)
+    async def show(self, request: Authorised, gateway: Services, stream_name: FromPath[str]) -> StreamView:
+        stream = await gateway.streams.get(request.auth.scope, stream_name)
         record, active = stream.record, stream.record.state is StreamState.ACTIVE
         addresses = gateway.streams.addresses(record, address_bases(request, gateway), gateway.clock())
         return StreamView(
@@ -74,12 +74,12 @@ class StreamController(Controller):
         self,
         request: Authorised,
         gateway: Services,
-        name: FromPath[str],
+        stream_name: FromPath[str],
         expires_in: Annotated[int, QueryParameter(ge=1, le=LIFE_MAX)] = 86_400,
     ) -> PushAddressBody:
         """Of a stream with an access key the address carries a token that is good for `expires_in` seconds."""
         address, expires = await gateway.streams.push_address(
-            request.auth.scope, name, address_bases(request, gateway), expires_in, gateway.clock()
+            request.auth.scope, stream_name, address_bases(request, gateway), expires_in, gateway.clock()
         )
         return PushAddressBody(
             address=address.whole,
@@ -89,21 +89,21 @@ class StreamController(Controller):
         )
 
     @delete("/addresses", summary="Make the play addresses given out so far void", opt=SCOPED)
-    async def void(self, request: Authorised, gateway: Services, name: FromPath[str]) -> None:
+    async def void(self, request: Authorised, gateway: Services, stream_name: FromPath[str]) -> None:
         """204. Live viewers who watch already go on; players of HLS end with their next request."""
-        await gateway.streams.void_addresses(request.auth.scope, name, gateway.clock())
+        await gateway.streams.void_addresses(request.auth.scope, stream_name, gateway.clock())
 
     @get("/events", summary="History of a stream's source", opt=SCOPED)
     async def events(
         self,
         request: Authorised,
         gateway: Services,
-        name: FromPath[str],
+        stream_name: FromPath[str],
         before: Annotated[int | None, QueryParameter(ge=1, le=NUMBER_MAX)] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
     ) -> EventList:
         """Of a channel's stream, the history of the channel."""
-        stream = (await gateway.streams.get(request.auth.scope, name)).record
+        stream = (await gateway.streams.get(request.auth.scope, stream_name)).record
         if stream.device_id is not None and stream.channel_id is not None:
             device, channel = DeviceId(stream.device_id), ChannelId(stream.channel_id)
             told = await gateway.events.history(device, channel_id=channel, before=before, limit=limit)

@@ -79,11 +79,11 @@ class StreamStore:
         row = await self._database.first(_query.where(streams.c.name == name, own))
         return None if row is None else self._value(row)
 
-    async def active(self, access_type: AccessType) -> AsyncIterator[StreamRecord]:
-        """Every active stream of this kind, in all projects; read in parts."""
+    async def active(self, access_type: AccessType) -> AsyncIterator[tuple[str, str]]:
+        """App and name of every active stream of this kind, in all projects; read in parts."""
         wanted = (streams.c.access_type == access_type.value, streams.c.state == StreamState.ACTIVE.value)
         async for row in self._database.stream(_query.where(*wanted), streams.c.stream_id):
-            yield self._value(row)
+            yield row.app, row.name
 
     async def list(self, scope: Scope, wanted: StreamFilter, page: Page | None) -> Listing[StreamRecord]:
         """InvalidError if it may not be sorted so."""

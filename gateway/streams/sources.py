@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from gateway.errors import IllegalTransitionError
+from gateway.errors import GatewayError, IllegalTransitionError, UnavailableError
 from gateway.store import Store
 from gateway.streams.errors import UrlError
 from gateway.streams.history import StreamHistory
@@ -22,6 +22,7 @@ from gateway.streams.source import Source, SourceCause, SourceState, SourceView
 from gateway.streams.turns import Turns
 from media._core import CoreError
 
+AGAIN_SECONDS: Final = 5.0
 OPENED_AT_ONCE: Final = 20
 OPENING_GAP_SECONDS: Final = 0.1
 """200 pulls a second at start-up: neither our resolver nor the cameras' network has a storm to bear."""
@@ -99,8 +100,8 @@ class _Live:
 
 
 class StreamSources:
-    """`load` opens what is to be pulled, `handle_media` takes the relay's events; nothing is to be closed: the relay
-    ends with its streams."""
+    """`handle_media` takes the relay's events, `run` is its one task; nothing is to be closed: the relay ends with its
+    streams."""
 
     def __init__(
         self,
@@ -120,25 +121,63 @@ class StreamSources:
         self._turns = Turns[tuple[str, str]]()
         self._live: dict[tuple[str, str], _Live] = {}
         self._by_receiver: dict[int, _Live] = {}
+        self._adrift: set[tuple[str, str]] = set()
+        """Streams of which may run what should not, or not what should: followed again soon."""
+        self._woken = asyncio.Event()
 
     # -- what is stored ---------------------------------------------------------------------------------------------
 
-    async def load(self) -> None:
-        """Opens the pull of every active stream, spread over time; what fails is logged and left to the next change."""
+    async def run(self) -> None:
+        """Until it is cancelled: opens what is to be pulled, and again what was lost by a fault of ours."""
+        await self._load()
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            await asyncio.sleep(AGAIN_SECONDS)
+            adrift, self._adrift = self._adrift, set()
+            for app, name in adrift:
+                await self._try_to_follow(app, name)
+
+    async def _load(self) -> None:
+        """Opens the pull of every active stream, spread over time."""
         opened = 0
-        async for stream in self._store.streams.active(AccessType.HTTP_FLV):
+        while True:
             try:
-                await self.follow(stream.app, stream.name)
-            except UrlError as error:
-                log.warning("a stream cannot be pulled", app=stream.app, stream=stream.name, error=str(error))
-            opened += 1
-            if opened % OPENED_AT_ONCE == 0:
-                await asyncio.sleep(OPENING_GAP_SECONDS)
-        if opened:
-            log.info("streams are pulled", streams=opened)
+                async for app, name in self._store.streams.active(AccessType.HTTP_FLV):
+                    await self._try_to_follow(app, name)
+                    opened += 1
+                    if opened % OPENED_AT_ONCE == 0:
+                        await asyncio.sleep(OPENING_GAP_SECONDS)
+            except UnavailableError as error:
+                log.warning("streams are pulled later", error=str(error))
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                log.info("streams are pulled", streams=opened)
+                return
+
+    async def _try_to_follow(self, app: str, name: str) -> None:
+        """One that cannot be followed is no reason to leave the others; what cannot be pulled waits for a change."""
+        try:
+            await self.follow(app, name)
+        except GatewayError as error:
+            log.warning("a stream cannot be pulled", app=app, stream=name, error=str(error))
 
     async def follow(self, app: str, name: str) -> None:
-        """Brings what runs in line with what is stored of the stream; UrlError if it cannot be pulled."""
+        """Brings what runs in line with what is stored of the stream.
+
+        UrlError if it cannot be pulled; UnavailableError while the database is away: then it is tried again.
+        """
+        try:
+            await self._follow(app, name)
+        except UnavailableError:
+            self._set_adrift(app, name)
+            raise
+
+    def _set_adrift(self, app: str, name: str) -> None:
+        self._adrift.add((app, name))
+        self._woken.set()
+
+    async def _follow(self, app: str, name: str) -> None:
         async with self._turns.of((app, name)):
             stream = await self._store.streams.find(app, name)
             live = self._live.get((app, name))
@@ -157,12 +196,16 @@ class StreamSources:
 
     @asynccontextmanager
     async def ending(self, stream: StreamRecord) -> AsyncIterator[None]:
-        """Ends what runs of the stream, and lets nothing begin until it is left."""
+        """Ends what runs of the stream, and lets nothing begin until it is left; with an error it goes on as it was."""
         async with self._turns.of((stream.app, stream.name)):
             live = self._live.get((stream.app, stream.name))
             if live is not None:
                 self._close(live, "the stream was deleted")
-            yield
+            try:
+                yield
+            except BaseException:
+                self._set_adrift(stream.app, stream.name)
+                raise
 
     def set_generation(self, app: str, name: str, generation: int) -> None:
         """Play addresses of other generations are void from now on."""
@@ -187,6 +230,8 @@ class StreamSources:
         receiver = self._relay.accept_publish(
             ticket, stream.app, stream.name, private=stream.private, generation=stream.generation
         )
+        if live is not None:  # it has ended, and that was not told
+            self._forget(live)
         self._add(_Live(receiver, stream, self._clock()), C.CONNECTED)
 
     def handle_media(self, event: RelayEvent) -> None:
@@ -201,6 +246,8 @@ class StreamSources:
         live.retry_at = at + timedelta(milliseconds=int(retry)) if retry else None
         if cause is C.ENDED:
             self._forget(live)
+            if live.stream.access_type is AccessType.HTTP_FLV:  # we did not end it
+                self._set_adrift(live.stream.app, live.stream.name)
         self._step(live, cause, at, event.detail.get("reason", ""))
 
     def look(self, app: str, name: str) -> SourceView | None:

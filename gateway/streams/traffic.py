@@ -5,11 +5,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Protocol, Self
 
-import structlog
-
-from gateway.errors import UnavailableError
 from gateway.metrics import Gathered
 from gateway.store import Store
 from gateway.streams.history import StreamHistory
@@ -18,10 +15,6 @@ from gateway.streams.push import TokenPolicy
 from gateway.streams.questions import Questions
 from gateway.streams.sources import RelayEvent, SourceRelay, StreamSources
 from gateway.streams.viewing import PlayRelay, Verifier, Viewing
-
-LOAD_AGAIN_SECONDS: Final = 5.0
-
-log = structlog.get_logger(__name__)
 
 
 class TrafficRelay(SourceRelay, PublishRelay, PlayRelay, Protocol):
@@ -83,10 +76,10 @@ class StreamTraffic:
         )
 
     async def run(self) -> None:
-        """Until it is cancelled: opens what is to be pulled, writes the history."""
+        """Until it is cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.history.run(), name="history of streams")
-            tasks.create_task(self._load(), name="pulled streams")
+            tasks.create_task(self.sources.run(), name="sources of streams")
 
     async def __aenter__(self) -> Self:
         return self
@@ -96,13 +89,3 @@ class StreamTraffic:
     ) -> None:
         await self._questions.close()
         await self.history.flush()
-
-    async def _load(self) -> None:
-        while True:
-            try:
-                await self.sources.load()
-            except UnavailableError as error:
-                log.warning("streams are pulled later", error=str(error))
-                await asyncio.sleep(LOAD_AGAIN_SECONDS)
-            else:
-                return

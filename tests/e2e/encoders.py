@@ -70,8 +70,7 @@ async def serving(port: int) -> AsyncIterator[Encoder]:
 async def recorded(address: str, file: Path, seconds: float = 2.0, headers: str = "") -> None:
     """ffmpeg plays the address into a file; it must succeed."""
     given = ["-headers", headers] if headers else []
-    taken = ["-map", "0:v", "-map", "0:a", "-t", str(seconds), "-c", "copy"]
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *given, "-i", address, *taken]
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *given, "-i", address, "-t", str(seconds), "-c", "copy"]
     process = await asyncio.create_subprocess_exec(
         *command, "-f", "matroska", file, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )

@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from gateway.clock import utc_now
 from gateway.store import SecretBox
+from tests.e2e.cameras import ipcs
 from tests.e2e.encoders import pushing, recorded, serving
 from tests.e2e.playing import ffprobe, flv, hls, watch
 from tests.e2e.running import ADMIN, PASSWORD, RunningGateway, free_ports
@@ -196,6 +197,28 @@ def _signed(gateway: RunningGateway, name: str, ahead: int) -> str:
     expires = int(utc_now().timestamp()) + ahead
     mac = hmac.new(key, f"default/{name}:{expires}".encode(), hashlib.sha256).digest()
     return f"expires={expires}&sign={base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
+
+
+async def test_addresses_of_a_channel_are_revoked(gateway: RunningGateway) -> None:
+    async with ipcs(gateway) as (_, [device]):
+        channel = await gateway.wait_for(device, "ONLINE")
+        addresses: list[str] = []
+        for turn in range(2):  # the second call is made under the new generation too
+            assert (await gateway.set_state(channel, "ACTIVE")).is_success
+            channel = await gateway.wait_for(device, "INVITE_SUCCESS")
+            assert channel.play is not None
+            addresses.append(channel.play["http_flv"])
+            assert await status(addresses[-1]) == 200
+            if turn == 0:
+                url = f"{gateway.url}/gb/v1/streams/{channel.stream_name}/addresses"
+                assert (await gateway.client.delete(url)).status_code == 204
+            assert await status(addresses[0]) == 403
+            again = await gateway.channel(device)
+            assert again is not None
+            assert again.play is not None
+            assert await status(again.play["http_flv"]) == 200
+            assert (await gateway.set_state(channel, "STOPPED")).is_success
+            channel = await gateway.wait_for(device, "ONLINE")
 
 
 async def test_the_sixth_viewer_is_refused(gateway: RunningGateway) -> None:

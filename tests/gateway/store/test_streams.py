@@ -37,7 +37,7 @@ async def test_a_stream_comes_back_as_it_was(store: Store) -> None:
         assert await store.streams.get(Scope(PROJECT), one.name) == one
         assert await store.streams.own(one.name) == one
         assert await store.streams.find("default", one.name) == one
-    assert [one async for one in store.streams.active(AccessType.HTTP_FLV)] == [pulled]
+    assert [one async for one in store.streams.active(AccessType.HTTP_FLV)] == [("default", "stream2")]
     listing = await store.streams.list(Scope(PROJECT), StreamFilter(), None)
     assert set(listing.entries) == {pushed, pulled}
 

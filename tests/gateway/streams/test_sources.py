@@ -12,6 +12,7 @@ from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts
 from gateway.credentials.model import PushKey
 from gateway.credentials.push_keys import PushKeys
+from gateway.errors import UnavailableError
 from gateway.scope import Scope
 from gateway.settings import DEFAULT_QUOTAS
 from gateway.store import Store
@@ -20,7 +21,7 @@ from gateway.streams.changes import NewStream, StreamChange
 from gateway.streams.errors import StreamDeletingError, UrlError
 from gateway.streams.history import StreamHistory
 from gateway.streams.live import RelayView
-from gateway.streams.model import AccessType, ShareType, StreamState
+from gateway.streams.model import AccessType, ShareType, StreamRecord, StreamState
 from gateway.streams.publishing import Publishing
 from gateway.streams.push import RULES, Refusal, TokenPolicy
 from gateway.streams.questions import Questions
@@ -175,9 +176,13 @@ async def test_at_the_start_all_active_ones_are_pulled_spread_over_time(
     again = NotingRelay()
     fresh = StreamSources(world.store, again, world.history, lambda: NOW)
     begin = asyncio.get_running_loop().time()
-    await fresh.load()
+    task = asyncio.create_task(fresh.run())
+    async with asyncio.timeout(5):
+        while len(again.open) < 4:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     assert sorted(name for _, name in again.open.values()) == ["p0", "p1", "p2", "p3"]
-    assert asyncio.get_running_loop().time() - begin >= 0.1
+    assert asyncio.get_running_loop().time() - begin >= 0.05
+    task.cancel()
 
 
 async def test_where_a_pull_stands(world: World) -> None:
@@ -322,3 +327,77 @@ async def test_void_addresses(world: World) -> None:
     assert world.relay.told[-1] == ("generation", "s1", 1)
     await world.change(url="http://other.example/live")
     assert world.relay.told[-1][3]["generation"] == 1
+
+
+@pytest.fixture
+async def running(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """What was lost is opened again at once."""
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+    task = asyncio.create_task(world.sources.run())
+    yield
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def opened_again(world: World, receiver: int) -> None:
+    async with asyncio.timeout(5):
+        while not world.relay.open or world.receiver == receiver:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.usefixtures("running")
+async def test_a_pull_that_ends_by_a_fault_of_ours_is_opened_again(world: World) -> None:
+    await world.add(kind=AccessType.HTTP_FLV)
+    receiver = world.receiver
+    del world.relay.open[receiver]
+    world.event("failed", receiver, reason="a bug")
+    await opened_again(world, receiver)
+    assert await world.told() == [
+        ("OPENED", "CONNECTING", ""),
+        ("ENDED", "IDLE", "a bug"),
+        ("OPENED", "CONNECTING", ""),
+    ]
+
+
+@pytest.mark.usefixtures("running")
+async def test_what_could_not_be_deleted_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.add(kind=AccessType.HTTP_FLV)
+    receiver = world.receiver
+
+    async def fail(_: str) -> bool:
+        raise UnavailableError("the database is away")
+
+    monkeypatch.setattr(world.store.streams, "delete", fail)
+    with pytest.raises(UnavailableError):
+        await world.streams.delete(world.project.project_id, "s1")
+    await opened_again(world, receiver)
+    assert not world.streams.deleting
+
+
+@pytest.mark.usefixtures("running")
+async def test_a_change_that_could_not_be_followed_is_followed_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, times = world.store.streams.find, 0
+
+    async def fail_once(app: str, name: str) -> StreamRecord | None:
+        nonlocal times
+        times += 1
+        if times == 1:
+            raise UnavailableError("the database is away")
+        return await find(app, name)
+
+    monkeypatch.setattr(world.store.streams, "find", fail_once)
+    with pytest.raises(UnavailableError):
+        await world.add(kind=AccessType.HTTP_FLV)
+    await opened_again(world, 0)
+
+
+async def test_an_end_that_was_not_told_does_not_keep_the_next_push_out(world: World) -> None:
+    await world.add()
+    assert await world.push(1) is None
+    world.relay.open.clear()  # the event about it was lost
+    assert await world.push(2) is None
+    view = world.sources.look("default", "s1")
+    assert view is not None
+    assert view.state == "CONNECTED"
