@@ -80,3 +80,30 @@ async def test_errors_tell_no_values(url: str) -> None:
     assert "a secret" not in repr(caught.value) + str(caught.value)
     await writing.dispose()
     await reading.dispose()
+
+
+async def test_users_of_before_keep_their_roles(url: str) -> None:
+    """The first administrator goes on to look after everything."""
+
+    def grow(connection: Connection) -> list[tuple[object, ...]]:
+        command.upgrade(configuration(connection), "0001")
+        connection.execute(text("INSERT INTO project VALUES ('p', 'default', '2026-03-01', NULL, '{}')"))
+        for number, role in enumerate(("viewer", "administrator", "administrator")):
+            row = f"('{number}', 'user{number}', 'p', '{role}', 'hash', '2026-03-0{number + 1}')"
+            connection.execute(text(f"INSERT INTO user_account VALUES {row}"))
+        upgrade(connection)
+        query = (
+            "SELECT name, role, restricted, enabled, account_admin FROM membership"
+            " JOIN user_account ON user_account.user_id = membership.user_id ORDER BY name"
+        )
+        return [tuple(row) for row in connection.execute(text(query))]
+
+    writing, reading = open_engines(url)
+    async with writing.begin() as connection:
+        assert await connection.run_sync(grow) == [
+            ("user0", "viewer", False, True, False),
+            ("user1", "administrator", False, True, True),
+            ("user2", "administrator", False, True, False),
+        ]
+    await writing.dispose()
+    await reading.dispose()
