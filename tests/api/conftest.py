@@ -90,7 +90,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Opener]:
             url = f"sqlite:///{tmp_path / 'gateway.db'}"
             secrets = SecretBox.load(tmp_path / "secret.key")
             store = await stack.enter_async_context(Store.open(url, secrets=secrets))
-            world = World(store, **settings)
+            world = World(store, **{"local_root": tmp_path / "kept", **settings})
             first = await world.first_start()
             http = await stack.enter_async_context(serve(world, tmp_path / "api.sock"))
             token, _ = await world.accounts.log_in("admin", first.password, world.now)

@@ -202,7 +202,7 @@ class World:
         quotas: Mapping[str, int] = {},
         object_storage: ObjectStorage | None = None,
         buckets: Mapping[str, Collection[str]] = {},
-        local_root: Path = Path("/nonexistent"),
+        local_root: Path = Path("/dev/null/kept"),
     ) -> None:
         self.application: Any = None
         """What serves it, once it is served."""
