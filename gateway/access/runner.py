@@ -110,8 +110,9 @@ class AccessRunner:
         while not self._closed:
             self._wake.clear()
             wait = await self._turn()
+            await asyncio.sleep(TICK)  # however often it is woken: what begins meanwhile is read together
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(max(0.0, wait - TICK)):
                     await self._wake.wait()
 
     async def close(self) -> None:
