@@ -26,20 +26,20 @@ log = structlog.get_logger(__name__)
 STATUS: Final[Mapping[str, int]] = {
     "VIS.0001": 403,  # the token is refused
     "VIS.0002": 400,  # no project id
-    "VIS.0003": 403,
+    "VIS.0003": 403,  # X-Project-Id names another project than the path
     "VIS.0004": 403,  # not subscribed
     "VIS.0005": 404,  # a parameter is wrong
     "VIS.0006": 403,  # not allowed
     "VIS.0007": 500,  # our fault
     "VIS.0008": 503,  # something we depend on is down
-    "VIS.0009": 503,
-    "VIS.0010": 404,
-    "VIS.0011": 503,
-    "VIS.0012": 404,
-    "VIS.0013": 500,
+    "VIS.0009": 503,  # who asks cannot be looked up
+    "VIS.0010": 404,  # no object storage is configured
+    "VIS.0011": 503,  # the object storage does not answer
+    "VIS.0012": 404,  # the bucket may be written, but nothing in it deleted
+    "VIS.0013": 500,  # the local directory cannot be made
     "VIS.0014": 400,  # a quota is used up
-    "VIS.0015": 404,
-    "VIS.0017": 403,  # the bucket cannot be reached
+    "VIS.0015": 404,  # the project has no user any more
+    "VIS.0017": 403,  # what is in the bucket may not be read
     "VIS.0018": 400,  # subscribed already
     "VIS.0101": 409,  # the credential's user name is taken
     "VIS.0102": 404,  # no such credential
@@ -57,8 +57,8 @@ STATUS: Final[Mapping[str, int]] = {
     "VIS.0205": 400,  # being retained: only to be stopped
     "VIS.0206": 400,  # the stream is active: its access type stays
     "VIS.0207": 400,  # nothing can be pulled from this URL
-    "VIS.0208": 400,  # no access keys for the object storage
-    "VIS.0209": 400,  # the path cannot be
+    "VIS.0208": 400,  # the object storage refuses our access keys
+    "VIS.0209": 400,  # the path cannot be, or there is no such bucket
     "VIS.0210": 403,  # the bucket may not be written
     "VIS.0211": 400,  # nothing flows
     "VIS.0212": 400,  # the stream's address cannot be connected to
@@ -72,7 +72,7 @@ STATUS: Final[Mapping[str, int]] = {
     "VIS.0304": 404,  # no such channel
     "VIS.0305": 500,  # the invitation failed
     "VIS.0306": 500,  # the cancellation failed
-    "VIS.0307": 400,
+    "VIS.0307": 400,  # the channel's device is registered: not deleted
     "VIS.0308": 400,  # invited already, or offline
     "VIS.0309": 400,  # not invited
     "VIS.0310": 400,  # the channel's access strategy is active
@@ -88,6 +88,8 @@ CODES: Final[Mapping[type[GatewayError], str]] = {
     accounts.TooManyAttemptsError: "VIS.0001",
     accounts.PasswordError: "VIS.0106",
     accounts.ForbiddenError: "VIS.0006",
+    accounts.AnotherProjectError: "VIS.0003",
+    accounts.AccountsAwayError: "VIS.0009",
     accounts.NotSubscribedError: "VIS.0004",
     accounts.AlreadySubscribedError: "VIS.0018",
     InvalidError: "VIS.0005",
@@ -110,10 +112,15 @@ CODES: Final[Mapping[type[GatewayError], str]] = {
     streams.NotPublishingError: "VIS.0211",
     streams.UnreachableError: "VIS.0212",
     streams.CodingError: "VIS.0213",
-    retention.BucketUnreachableError: "VIS.0017",
+    retention.NoStorageError: "VIS.0010",
+    retention.BucketUnreachableError: "VIS.0011",
+    retention.BucketRightsError: "VIS.0012",
+    retention.DirectoryError: "VIS.0013",
+    retention.BucketReadError: "VIS.0017",
     retention.RetainingError: "VIS.0205",
     retention.NotAuthorisedError: "VIS.0208",
     retention.PathError: "VIS.0209",
+    retention.NoBucketError: "VIS.0209",
     retention.BucketDeniedError: "VIS.0210",
     retention.NotFlowingError: "VIS.0211",
     retention.H265Error: "VIS.0213",
@@ -123,6 +130,7 @@ CODES: Final[Mapping[type[GatewayError], str]] = {
     devices.StreamExistsError: "VIS.0201",
     devices.DeviceExistsError: "VIS.0301",
     devices.DeviceRegisteredError: "VIS.0303",
+    devices.ChannelRegisteredError: "VIS.0307",
     devices.ChannelBusyError: "VIS.0308",
     devices.NotInvitableError: "VIS.0308",
     devices.NotInvitedError: "VIS.0309",
@@ -210,7 +218,8 @@ def _judge(error: Exception) -> tuple[int, str, str]:
     if isinstance(error, GatewayError):
         code = _code(error)
         status = next((status for kind, status in OTHERWISE.items() if isinstance(error, kind)), STATUS[code])
-        return status, code, "the service is overloaded or down; try again" if status == 503 else str(error)
+        told = "the service is overloaded or down; try again" if isinstance(error, UnavailableError) else str(error)
+        return status, code, told
     if _is_bad_request(error):
         return STATUS["VIS.0005"], "VIS.0005", _explain(error)
     if isinstance(error, HTTPException) and error.status_code < 500:

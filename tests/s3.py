@@ -105,6 +105,8 @@ class Faults:
     """Close connections as they come, and those that are open."""
     answer: tuple[int, bytes] | None = None
     """Answer every request with this status and body instead of passing it on."""
+    deny: tuple[str, ...] = ()
+    """Answer requests with these methods that they are not allowed; others pass, one a connection."""
     cut_after: int | None = None
     """Pass on so many bytes of a connection's requests, then close it."""
     lose_answers: bool = False
@@ -125,6 +127,7 @@ class Faults:
     def heal(self) -> None:
         """From now on everything works."""
         self.refuse, self.answer, self.cut_after, self.lose_answers, self.delay = False, None, None, False, 0.0
+        self.deny = ()
 
 
 @asynccontextmanager
@@ -153,11 +156,18 @@ async def _pass(server: Server, faults: Faults, reader: asyncio.StreamReader, wr
     if faults.refuse:
         return
     if faults.answer is not None:
-        status, body = faults.answer
         await _read_request(reader)
-        head = f"HTTP/1.1 {status} Fault\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
-        writer.write(f"{head}Connection: close\r\n\r\n".encode() + body)
-        await writer.drain()
+        await _answer(writer, *faults.answer)
+        return
+    if faults.deny:
+        request = await _read_request(reader)
+        if request.startswith(tuple(f"{method} ".encode() for method in faults.deny)):
+            await _answer(writer, 403, b"" if request.startswith(b"HEAD") else DENIED)
+        else:
+            there, back = await asyncio.open_connection("127.0.0.1", server.port)
+            back.write(request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+            await _pump(faults, there, writer, None)
+            back.close()
         return
     there, back = await asyncio.open_connection("127.0.0.1", server.port)
     tasks = [
@@ -193,9 +203,17 @@ async def _pump(faults: Faults, reader: asyncio.StreamReader, writer: Any, limit
         await writer.drain()
 
 
-async def _read_request(reader: asyncio.StreamReader) -> None:
+async def _answer(writer: asyncio.StreamWriter, status: int, body: bytes) -> None:
+    """The last answer of a connection."""
+    head = f"HTTP/1.1 {status} Fault\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
+    writer.write(f"{head}Connection: close\r\n\r\n".encode() + body)
+    await writer.drain()
+
+
+async def _read_request(reader: asyncio.StreamReader) -> bytes:
     """Takes a request off the connection, so that the client reads our answer instead of a reset."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    for line in head.split(b"\r\n"):
+    request = await reader.readuntil(b"\r\n\r\n")
+    for line in request.split(b"\r\n"):
         if line.lower().startswith(b"content-length:"):
-            await reader.readexactly(int(line.partition(b":")[2]))
+            request += await reader.readexactly(int(line.partition(b":")[2]))
+    return request

@@ -1,6 +1,8 @@
 """Lets a request in by its token or signature, into one project only."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Self
 
 from litestar.datastructures import Headers
@@ -12,9 +14,10 @@ from api.auth.recorder import READING
 from api.auth.signature import Bodies, again, digest, received
 from api.errors import NoTokenError, ProjectIdError
 from api.services import Gateway
-from gateway.accounts.errors import ForbiddenError
+from gateway.accounts.errors import AccountsAwayError, AnotherProjectError, ForbiddenError
 from gateway.accounts.model import Access, Role
 from gateway.accounts.signing import is_signed
+from gateway.errors import UnavailableError
 
 PROJECT_ID: Final = re.compile(r"[0-9a-f]{32}")
 TOKEN_MAX: Final = 4096
@@ -51,7 +54,8 @@ class Gate(ASGIMiddleware):
         project_id = _project_id(scope, headers)
         access: Access
         if token:
-            access = await self._gateway.accounts.verify(token[:TOKEN_MAX], self._gateway.clock())
+            with _looking_up():
+                access = await self._gateway.accounts.verify(token[:TOKEN_MAX], self._gateway.clock())
         else:
             access, receive = await self._signed(scope, receive, project_id)
         scope["auth"], scope["user"] = access, access.user  # whatever is refused now, the audit log knows who asked
@@ -62,11 +66,13 @@ class Gate(ASGIMiddleware):
 
     async def _signed(self, scope: Scope, receive: Receive, project_id: str | None) -> tuple[Access, Receive]:
         keys = self._gateway.keys
-        begun = await keys.begin(received(scope), self._gateway.clock())
+        with _looking_up():
+            begun = await keys.begin(received(scope), self._gateway.clock())
         body = await self._bodies.read(receive)
-        access = await keys.finish(
-            begun, digest(body), is_empty=not body, project_id=project_id, at=self._gateway.clock()
-        )
+        with _looking_up():
+            access = await keys.finish(
+                begun, digest(body), is_empty=not body, project_id=project_id, at=self._gateway.clock()
+            )
         return access, again(body, receive)
 
     def _check(self, scope: Scope, access: Access) -> None:
@@ -82,6 +88,15 @@ class Gate(ASGIMiddleware):
             self._gateway.accounts.check_subscribed(access.project)
 
 
+@contextmanager
+def _looking_up() -> Iterator[None]:
+    """AccountsAwayError for what is down meanwhile: it is told apart from what the request itself would need."""
+    try:
+        yield
+    except UnavailableError as error:
+        raise AccountsAwayError(str(error)) from error
+
+
 def _project_id(scope: Scope, headers: Headers) -> str | None:
     """The project that is asked for, by the path or by X-Project-Id."""
     in_path, in_header = scope["path_params"].get("project_id"), headers.get("x-project-id") or None
@@ -89,5 +104,5 @@ def _project_id(scope: Scope, headers: Headers) -> str | None:
         if project_id is not None and not PROJECT_ID.fullmatch(str(project_id)):
             raise ProjectIdError("a project id has 32 hexadecimal digits")
     if in_path is not None and in_header not in {None, in_path}:
-        raise ForbiddenError("X-Project-Id and the path name different projects")
+        raise AnotherProjectError("X-Project-Id and the path name different projects")
     return in_path or in_header

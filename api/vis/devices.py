@@ -175,6 +175,24 @@ class DeviceController(Controller):
             await _cancel(gateway, channel, may_be_idle=has_settings)
         return Done()
 
+    @delete(
+        "/{device_id:str}/channels/{channel_id:str}",
+        status_code=200,
+        summary="Delete a channel of a device that is not registered",
+        opt=SCOPED,
+    )
+    async def remove_channel(
+        self,
+        project_id: FromPath[str],
+        device_id: FromPath[str],
+        channel_id: FromPath[str],
+        request: Authorised,
+        gateway: Services,
+    ) -> Done:
+        """An extension: what a device names no more goes, with its stream; what it names again comes back anew."""
+        await gateway.devices.delete_channel(request.auth.scope, device_id, channel_id, gateway.clock())
+        return Done()
+
 
 async def _invite(gateway: Gateway, project: Project, channel: Channel) -> None:
     try:

@@ -133,11 +133,15 @@ class Agenda:
         if (found := self._open.get(key)) is not None:
             self._finish(moment, found, withdrawn=reason)
 
-    def forget(self, device_id: DeviceId) -> None:
-        """The device was deleted, with all that was planned for it."""
-        for key in [key for key in self._planned if key[0] == device_id]:
+    def forget(self, device_id: DeviceId, channel_id: ChannelId | None = None) -> None:
+        """The device was deleted, or only this channel of it, with all that was planned for it."""
+
+        def gone(key: Key) -> bool:
+            return key[0] == device_id and channel_id in {None, key[1]}
+
+        for key in [key for key in self._planned if gone(key)]:
             del self._planned[key]
-        for key in [key for key in self._open if key[0] == device_id]:
+        for key in [key for key in self._open if gone(key)]:
             self._changed.pop(self._open[key].record.slice_id, None)
             self._remove(key)
 

@@ -20,7 +20,7 @@ from gateway.accounts.quotas import Quotas
 from gateway.devices.errors import NotInvitableError, NotInvitedError
 from gateway.devices.model import Channel, ChannelId, DeviceId, InvitationStatus, StateEvent
 from gateway.errors import GatewayError, NotFoundError
-from gateway.gb28181.notices import DeviceForgotten, Notice
+from gateway.gb28181.notices import ChannelForgotten, DeviceForgotten, Notice
 from gateway.store import Store
 from gateway.store.strategies import CHANGED
 
@@ -164,9 +164,11 @@ class AccessRunner:
             self._wake.set()
 
     def handle_notice(self, notice: Notice) -> Sequence[StateEvent]:
-        """A device may be no more."""
+        """A device or a channel may be no more."""
         if isinstance(notice, DeviceForgotten):
             self._agenda.forget(notice.device_id)
+        elif isinstance(notice, ChannelForgotten):
+            self._agenda.forget(notice.device_id, notice.channel_id)
         return ()
 
     def look(self, record: AccessSlice) -> AccessSlice:

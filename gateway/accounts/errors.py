@@ -1,6 +1,6 @@
 """What may be wrong with accounts."""
 
-from gateway.errors import ConflictError, GatewayError
+from gateway.errors import ConflictError, GatewayError, UnavailableError
 
 
 class LoginError(GatewayError):
@@ -21,6 +21,14 @@ class TokenError(GatewayError):
 
 class ForbiddenError(GatewayError):
     """The user may not do this, or not in this project."""
+
+
+class AnotherProjectError(ForbiddenError):
+    """The request names two projects."""
+
+
+class AccountsAwayError(UnavailableError):
+    """Nobody can be let in: the accounts cannot be looked up now."""
 
 
 class PasswordError(GatewayError):

@@ -11,6 +11,10 @@ class DeviceRegisteredError(ConflictError):
     """The device is registered and may not be deleted."""
 
 
+class ChannelRegisteredError(ConflictError):
+    """The channel's device is registered: the channel may not be deleted."""
+
+
 class ChannelBusyError(ConflictError):
     """The channel is invited: the name of its stream may not change now."""
 

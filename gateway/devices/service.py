@@ -9,6 +9,7 @@ from gateway.accounts.model import Project
 from gateway.accounts.quotas import Quotas
 from gateway.devices.errors import (
     ChannelBusyError,
+    ChannelRegisteredError,
     DeviceExistsError,
     DeviceRegisteredError,
     StreamExistsError,
@@ -37,16 +38,24 @@ class DeviceChannels:
 class Devices:
     """Every call is for one scope; what is outside of it is not found.
 
-    `deleted` is told the id of each device that is no more, so that the hot state forgets it.
+    `deleted` is told the id of each device that is no more, so that the hot state forgets it; `channel_deleted` those
+    of each channel.
     """
 
     def __init__(
-        self, store: Store, quotas: Quotas, *, domain: str, deleted: Callable[[DeviceId], None] = lambda _id: None
+        self,
+        store: Store,
+        quotas: Quotas,
+        *,
+        domain: str,
+        deleted: Callable[[DeviceId], None] = lambda _id: None,
+        channel_deleted: Callable[[DeviceId, ChannelId], None] = lambda _device_id, _channel_id: None,
     ) -> None:
         self._store = store
         self._quotas = quotas
         self._domain = domain
         self._deleted = deleted
+        self._channel_deleted = channel_deleted
 
     async def create(
         self,
@@ -142,6 +151,16 @@ class Devices:
         if device.state is DeviceState.ONLINE or not await self._store.devices.delete(device.device_id, at):
             raise DeviceRegisteredError(f"device {device_id} is registered")
         self._deleted(device.device_id)
+
+    async def delete_channel(self, scope: Scope, device_id: str, channel_id: str, at: datetime) -> None:
+        """Deletes a channel of a device that is not registered now, with its stream; its history stays.
+
+        It comes back, as a new one, if the device names it again. NotFoundError, ChannelRegisteredError.
+        """
+        channel = await self.channel(scope, device_id, channel_id)
+        if not await self._store.channels.delete(channel.device_id, channel.channel_id, at):
+            raise ChannelRegisteredError(f"channel {channel_id} belongs to a device that is registered")
+        self._channel_deleted(channel.device_id, channel.channel_id)
 
     async def update_channel(self, device: Device, channel: Channel, change: ChannelUpdate, at: datetime) -> Channel:
         """Changes a channel's settings.

@@ -31,7 +31,14 @@ from gateway.gb28181.call import DeviceGone, Failure, FailureCause, MediaLost
 from gateway.gb28181.call_view import CallView
 from gateway.gb28181.channel_line import CallBook, ChannelLine, PacketWitness, Switchboard
 from gateway.gb28181.directory import Directory
-from gateway.gb28181.notices import CatalogueChanged, DeviceForgotten, DeviceOffline, DeviceOnline, Notice
+from gateway.gb28181.notices import (
+    CatalogueChanged,
+    ChannelForgotten,
+    DeviceForgotten,
+    DeviceOffline,
+    DeviceOnline,
+    Notice,
+)
 from gateway.gb28181.offer import TransportPolicy
 from gateway.gb28181.old_calls import end_old_calls
 from gateway.gb28181.state_writer import StateWriter
@@ -250,6 +257,8 @@ class Invitations:
                     self._device_offline(device_id)
                 case DeviceForgotten(device_id):
                     self._device_forgotten(device_id)
+                case ChannelForgotten(device_id, channel_id):
+                    self._channel_forgotten(device_id, channel_id)
                 case CatalogueChanged(_, change):
                     self._catalogue_changed(change)
                 case _:
@@ -291,6 +300,12 @@ class Invitations:
     def _device_forgotten(self, device_id: DeviceId) -> None:
         for line in self._by_device.pop(device_id, []):
             del self._lines[line.channel.device_id, line.channel.channel_id]
+            line.drop()
+
+    def _channel_forgotten(self, device_id: DeviceId, channel_id: ChannelId) -> None:
+        line = self._lines.pop((device_id, channel_id), None)
+        if line is not None:
+            self._by_device[device_id].remove(line)
             line.drop()
 
     def _catalogue_changed(self, change: CatalogueChange) -> None:

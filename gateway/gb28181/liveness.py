@@ -10,11 +10,11 @@ from typing import Final
 
 import structlog
 
-from gateway.devices.model import Device, DeviceId, DeviceState, Registration, StateCause, StateEvent
+from gateway.devices.model import ChannelId, Device, DeviceId, DeviceState, Registration, StateCause, StateEvent
 from gateway.devices.presence import DevicePresence
 from gateway.errors import GatewayError, IllegalTransitionError
 from gateway.gb28181.directory import Directory, RegisteredDevice, codes_of
-from gateway.gb28181.notices import DeviceForgotten, DeviceOffline, DeviceOnline, Notices
+from gateway.gb28181.notices import ChannelForgotten, DeviceForgotten, DeviceOffline, DeviceOnline, Notices
 from gateway.gb28181.state_writer import StateWriter
 from gateway.store import DeviceInfo, Store
 from sip.alarm import Alarm
@@ -104,6 +104,13 @@ class Liveness:
         """The device was deleted."""
         if self._directory.remove(device_id) is not None:
             self._notices.publish(DeviceForgotten(device_id))
+
+    def forget_channel(self, device_id: DeviceId, channel_id: ChannelId) -> None:
+        """A channel was deleted: at its next registration the device is asked for its catalogue again."""
+        device = self._directory.get(device_id)
+        if device is not None:
+            device.catalogue_at = None
+        self._notices.publish(ChannelForgotten(device_id, channel_id))
 
     # -- inputs -------------------------------------------------------------------------------------------------------
 

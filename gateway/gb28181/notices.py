@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from gateway.devices.model import CatalogueChange, DeviceId, StateCause, StateEvent
+from gateway.devices.model import CatalogueChange, ChannelId, DeviceId, StateCause, StateEvent
 from gateway.gb28181.messages import Message
 
 log = structlog.get_logger(__name__)
@@ -46,6 +46,14 @@ class DeviceForgotten:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelForgotten:
+    """A channel was deleted."""
+
+    device_id: DeviceId
+    channel_id: ChannelId
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogueChanged:
     """An answer or a notification was stored: channels appeared, or were reported on or off."""
 
@@ -63,7 +71,7 @@ class MessageReceived:
     """Of the SIP message: that of a call if the device sent it inside one."""
 
 
-Notice = DeviceOnline | DeviceOffline | DeviceForgotten | CatalogueChanged | MessageReceived
+Notice = DeviceOnline | DeviceOffline | DeviceForgotten | ChannelForgotten | CatalogueChanged | MessageReceived
 Listener = Callable[[Notice], Sequence[StateEvent]]
 
 

@@ -23,7 +23,14 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
-from gateway.retention.errors import BucketDeniedError, BucketUnreachableError, NotAuthorisedError
+from gateway.retention.errors import (
+    BucketDeniedError,
+    BucketReadError,
+    BucketRightsError,
+    BucketUnreachableError,
+    NoBucketError,
+    NotAuthorisedError,
+)
 from gateway.retention.model import Slice
 from gateway.retention.names import CONTENT_TYPES
 from gateway.retention.places import Outcome
@@ -35,6 +42,11 @@ RETRIES: Final = 2
 RETRY_SECONDS: Final = 20
 DELETED_AT_ONCE: Final = 1000
 SLICE_ID: Final = "slice-id"
+_REFUSED: Final[Mapping[type[BucketDeniedError], str]] = {
+    BucketDeniedError: "written",
+    BucketReadError: "read",
+    BucketRightsError: "deleted from",
+}
 _REFUSED_KEYS: Final = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AuthFailure")
 
 
@@ -75,13 +87,20 @@ class Bucket:
         )
 
     async def probe(self, path: str) -> None:
-        """Writes an object under the path and deletes it."""
+        """Writes an object under the path, looks at it and deletes it: uploads and expiry will need all three.
+
+        BucketReadError, BucketRightsError if one of the latter is refused.
+        """
         key = f"{path}.gateway-{secrets.token_hex(8)}"
+        refusal = BucketDeniedError
         try:
             await obstore.put_async(self._store, key, b"", mode="create")
+            refusal = BucketReadError
+            await obstore.head_async(self._store, key)
+            refusal = BucketRightsError
             await obstore.delete_async(self._store, key)
         except (BaseError, OSError, ValueError) as error:
-            raise self._explain(error) from error
+            raise self._explain(error, refusal) from error
 
     async def put(self, found: Slice, file: Path) -> Outcome:
         """Stores the file, in parts if it is large."""
@@ -134,14 +153,14 @@ class Bucket:
         attributes: Mapping[str, str] = found.attributes
         return attributes.get(SLICE_ID, ""), found.meta["size"]
 
-    def _explain(self, error: Exception) -> Exception:
+    def _explain(self, error: Exception, refusal: type[BucketDeniedError] = BucketDeniedError) -> Exception:
         """What it means for us; the first line of the text says all, the rest repeats it for programmers."""
         text = str(error)
         told = text.splitlines()[0][:300] if text else type(error).__name__
         if isinstance(error, PermissionDeniedError | UnauthenticatedError):
             if any(code in text for code in _REFUSED_KEYS):
                 return NotAuthorisedError(f"the object storage refuses the gateway's access keys: {told}")
-            return BucketDeniedError(f"bucket {self._name} may not be written: {told}")
+            return refusal(f"bucket {self._name} may not be {_REFUSED[refusal]}: {told}")
         if isinstance(error, FileNotFoundError):
-            return BucketDeniedError(f"there is no bucket {self._name}: {told}")
+            return NoBucketError(f"there is no bucket {self._name}: {told}")
         return BucketUnreachableError(f"bucket {self._name} cannot be reached: {told}")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gateway.retention.buckets import Bucket, ObjectStorage
-from gateway.retention.errors import NotAuthorisedError
+from gateway.retention.errors import NoStorageError
 from gateway.retention.local import LocalDirectory
 from gateway.retention.model import StoreType
 from gateway.retention.places import Place
@@ -18,11 +18,11 @@ class Depot:
         self._buckets: dict[str, Bucket] = {}
 
     def place(self, store_type: StoreType, bucket: str, project_id: str) -> Place:
-        """NotAuthorisedError for a bucket if no object storage is configured."""
+        """NoStorageError for a bucket if no object storage is configured."""
         if store_type is StoreType.LOCAL:
             return LocalDirectory(self._local_root / project_id)
         if self._storage is None:
-            raise NotAuthorisedError("the gateway has no access keys for an object storage (retention.obs)")
+            raise NoStorageError("the gateway has no object storage (retention.obs)")
         if bucket not in self._buckets:
             self._buckets[bucket] = Bucket(self._storage, bucket)
         return self._buckets[bucket]

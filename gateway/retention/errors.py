@@ -12,15 +12,35 @@ class PathError(GatewayError):
 
 
 class NotAuthorisedError(GatewayError):
-    """The gateway has no access keys for the object storage, or they are refused."""
+    """The object storage refuses the gateway's access keys."""
+
+
+class NoStorageError(NotAuthorisedError):
+    """The gateway knows of no object storage."""
 
 
 class BucketDeniedError(GatewayError):
     """The bucket is not there, is not for this project, or may not be written."""
 
 
+class NoBucketError(BucketDeniedError):
+    """There is no such bucket."""
+
+
+class BucketReadError(BucketDeniedError):
+    """The bucket may be written, but what is in it not looked at."""
+
+
+class BucketRightsError(BucketDeniedError):
+    """The bucket may be written, but nothing in it deleted."""
+
+
 class BucketUnreachableError(GatewayError):
     """The object storage does not answer, or answers that it cannot."""
+
+
+class DirectoryError(BucketUnreachableError):
+    """The local directory cannot be made."""
 
 
 class NotRetainedError(GatewayError):

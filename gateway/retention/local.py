@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from gateway.retention.errors import BucketDeniedError, BucketUnreachableError
+from gateway.retention.errors import BucketDeniedError, BucketUnreachableError, DirectoryError
 from gateway.retention.model import Slice
 from gateway.retention.places import Outcome
 
@@ -28,7 +28,7 @@ class LocalDirectory:
         self._root = root
 
     async def probe(self, path: str) -> None:
-        """Writes a file under the path and deletes it."""
+        """Writes a file under the path and deletes it. DirectoryError if the path cannot be made."""
         await asyncio.to_thread(self._probe, path)
 
     async def put(self, found: Slice, file: Path) -> Outcome:
@@ -40,9 +40,12 @@ class LocalDirectory:
         await asyncio.to_thread(self._delete, keys)
 
     def _probe(self, path: str) -> None:
+        folder = self._root / path
         try:
-            folder = self._root / path
             folder.mkdir(0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise DirectoryError(f"the local directory cannot be made: {error}") from error
+        try:
             file = folder / f".gateway-{secrets.token_hex(8)}"
             file.touch(0o600)
             file.unlink()

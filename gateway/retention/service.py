@@ -36,7 +36,7 @@ PROBE_SECONDS: Final = 15
 """For a bucket to be written to before a stream is retained in it."""
 
 Places = Callable[[StoreType, str, str], Place]
-"""Gives the place of a store type, a bucket and a project's id; NotAuthorisedError."""
+"""Gives the place of a store type, a bucket and a project's id; NoStorageError."""
 
 
 class RecorderView(Protocol):
@@ -87,8 +87,7 @@ class Retentions:
     ) -> None:
         """Makes or changes a stream's retention (`settle`); set ACTIVE, its place is first written to.
 
-        NotFoundError; InvalidError, PathError, RetainingError, H265Error; NotAuthorisedError, BucketDeniedError,
-        BucketUnreachableError.
+        NotFoundError; InvalidError, PathError, RetainingError, H265Error; what `Place` raises, NoStorageError.
         """
         stream = await self._stream(scope, name)
         present = await self._store.retention.get(project.project_id, name)

@@ -28,6 +28,7 @@ from gateway.paging import Listing
 from gateway.scope import Scope
 from gateway.store.base import Database, clip, one
 from gateway.store.credentials import lock_project
+from gateway.store.deletion import delete_channel
 from gateway.store.events import append_events
 from gateway.store.scoping import within
 from gateway.store.strategies import strategy_columns, strategy_value
@@ -236,6 +237,10 @@ class ChannelStore:
             return await self._database.writer.run(write)
         except sa.exc.IntegrityError as error:
             raise ConflictError("a stream of this name exists already") from error
+
+    async def delete(self, device_id: DeviceId, channel_id: ChannelId, at: datetime) -> bool:
+        """Deletes the channel with its stream and strategy, unless its device is ONLINE: then False. NotFoundError."""
+        return await self._database.writer.run(lambda connection: delete_channel(connection, device_id, channel_id, at))
 
     async def set_tcp_support(self, device_id: DeviceId, channel_id: ChannelId, supported: bool) -> None:
         """Keeps whether media over TCP has been seen to work."""

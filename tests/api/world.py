@@ -227,6 +227,8 @@ class World:
             allow_private=False,
         )
         self.voided: list[str] = []
+        self.forgotten: list[tuple[DeviceId, ChannelId]] = []
+        """Channels that were deleted."""
         self.gateway = Gateway(
             accounts=self.accounts,
             keys=AccessKeys(store, started_at=NOW),
@@ -236,7 +238,7 @@ class World:
             audit=Audit(store, lambda: self.now, days=365),
             credentials=Credentials(store, limits),
             push_keys=PushKeys(store, limits),
-            devices=Devices(store, limits, domain=DOMAIN),
+            devices=Devices(store, limits, domain=DOMAIN, channel_deleted=lambda *key: self.forgotten.append(key)),
             statistics=Statistics(store, self.rosters, self.packets),
             streams=Streams(store, self.relay, limits, self.traffic.sources, channel_voided=self._voided),
             retentions=Retentions(store, Depot(object_storage, local_root).place, self.recorder, buckets=buckets),

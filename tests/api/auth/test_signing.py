@@ -168,7 +168,8 @@ async def test_the_project_is_that_of_the_path_of_the_header_or_the_users_own(
     assert (await signing("GET", "/gb/v1/channels")).status_code == 200
     signing.headers = {"X-Project-Id": other.project_id}
     assert (await signing("GET", "/gb/v1/channels")).status_code == 403
-    assert (await signing("GET", f"/v1/{client.project_id}/streams")).status_code == 403
+    answer = await signing("GET", f"/v1/{client.project_id}/streams")
+    assert (answer.status_code, answer.json()["error_code"]) == (403, "VIS.0003")
 
 
 async def test_a_viewers_key_only_reads(client: Client, world: World) -> None:

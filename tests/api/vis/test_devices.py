@@ -160,6 +160,23 @@ async def test_a_registered_device_is_not_deleted(client: Client, world: World, 
     assert await client.ok("GET", "streams") == []
 
 
+async def test_a_registered_channel_is_not_deleted(client: Client, world: World, nvr: str) -> None:
+    channel = f"{nvr}/channels/{CHANNEL}"
+    strategy = {"start_time": "10:00", "end_time": "18:00", "total_length": 120, "state": "ACTIVE"}
+    await client.ok("PUT", f"{channel}/access-strategy", strategy)
+    await client.refused("VIS.0307", "DELETE", channel)
+    await world.lose(NVR, client.project_id)
+    assert await client.ok("DELETE", channel) == {"result": "success"}
+    assert world.forgotten == [(NVR, CHANNEL)]
+    await client.refused("VIS.0304", "DELETE", channel)
+    await client.refused("VIS.0302", "DELETE", f"devices/unknown/channels/{CHANNEL}")
+    assert [one["channel_id"][-1] for one in (await client.ok("GET", nvr))["channels"]] == ["2", "3"]
+    assert len(await client.ok("GET", "streams")) == 2
+    assert (await client.ok("GET", "subscription"))["quota"]["random_access_time"]["used"] == 0
+    await world.register(NVR, client.project_id, channels=3)
+    assert (await client.ok("GET", nvr))["channels"][0]["invitation_status"] == "ONLINE", "named again, it is back"
+
+
 async def test_an_nvr_is_asked_for_its_channels(client: Client, world: World, nvr: str) -> None:
     assert await client.ok("PUT", f"{nvr}/channel-refresh") == {"result": "success"}
     assert (await client.ok("GET", nvr))["channels_query"] == "QUERYING"

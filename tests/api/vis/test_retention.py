@@ -178,9 +178,9 @@ async def test_a_path_that_cannot_be(local: tuple[World, Client], path: str) -> 
     await local[1].refused("VIS.0209", "PUT", URL, LOCAL | {"path": path})
 
 
-async def test_without_access_keys_there_are_no_buckets(local: tuple[World, Client]) -> None:
+async def test_without_an_object_storage_there_are_no_buckets(local: tuple[World, Client]) -> None:
     body = LOCAL | {"store_type": "obs", "bucket": "obs-momo", "path": ""}
-    await local[1].refused("VIS.0208", "PUT", URL, body | {"state": "ACTIVE"})
+    await local[1].refused("VIS.0010", "PUT", URL, body | {"state": "ACTIVE"})
     assert await shown(local[1]) is None
     await local[1].ok("PUT", URL, body)
 
@@ -194,16 +194,29 @@ async def test_buckets_that_cannot_be_used(
     port, faults = broken
     _, client = await with_bucket(opened, s3_server.storage(port))
     body = LOCAL | {"store_type": "obs", "bucket": bucket, "path": "", "state": "ACTIVE"}
-    await client.refused("VIS.0210", "PUT", URL, body | {"bucket": "not-there"})
+    await client.refused("VIS.0209", "PUT", URL, body | {"bucket": "not-there"})
     faults.answer = (403, s3.DENIED)
     await client.refused("VIS.0210", "PUT", URL, body)
     faults.answer = (403, s3.BAD_KEY)
     await client.refused("VIS.0208", "PUT", URL, body)
     faults.answer = (503, s3.SLOW_DOWN)
-    await client.refused("VIS.0017", "PUT", URL, body)
+    assert bucket in await client.refused("VIS.0011", "PUT", URL, body)
+    faults.heal()
+    faults.deny = ("HEAD",)
+    assert "read" in await client.refused("VIS.0017", "PUT", URL, body)
+    faults.deny = ("DELETE", "POST")
+    assert "deleted" in await client.refused("VIS.0012", "PUT", URL, body)
     assert await shown(client) is None, "what was refused was not kept"
     faults.heal()
     await client.ok("PUT", URL, body)
+
+
+async def test_a_local_directory_that_cannot_be_made(opened: Opener, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("a file")
+    world, client = await opened(local_root=tmp_path / "kept")
+    await camera(world, client)
+    await client.refused("VIS.0013", "PUT", URL, LOCAL | {"state": "ACTIVE"})
+    assert await shown(client) is None
 
 
 async def test_a_bucket_of_another_project(

@@ -272,6 +272,15 @@ def test_a_deleted_device_is_forgotten() -> None:
     assert kinds(world.go_to(700)) == [(End, 3)]
 
 
+def test_a_deleted_channel_is_forgotten_alone() -> None:
+    world = World()
+    gone = replace(planned(2), device_id=planned(1).device_id, channel_id=ChannelId("gone"))
+    world.agenda.add([planned(1), gone])
+    assert len(world.go_to(600.1)) == 2
+    world.agenda.forget(*gone.key)
+    assert kinds(world.go_to(700)) == [(End, 1)]
+
+
 def test_an_end_that_waits_still_does_not_hang_up_on_the_next_slice() -> None:
     """At one in five minutes, the last of six ends at 610 has its turn at 635: but its channel has one at 620."""
     records = [planned(number, 590, 610) for number in range(6)]

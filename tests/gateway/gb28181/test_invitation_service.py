@@ -14,10 +14,11 @@ from gateway.accounts.model import Project
 from gateway.app import App
 from gateway.clock import utc_now
 from gateway.credentials.model import CredentialType
-from gateway.devices.errors import NotInvitableError, NotInvitedError
+from gateway.devices.errors import ChannelRegisteredError, NotInvitableError, NotInvitedError
 from gateway.devices.model import Channel, DeviceId, DeviceType, InvitationStatus
 from gateway.errors import UnavailableError
 from gateway.gb28181.invitation_service import InvitationError
+from gateway.scope import Scope
 from gateway.settings import Settings, load
 from gateway.simulator.clip import ClipSpec
 from gateway.simulator.config import ChannelSpec, DeviceSpec, FleetConfig, Server
@@ -122,6 +123,25 @@ async def test_video_flows_until_it_is_cancelled(world: World) -> None:
         await world.nothing_is_held()
         with pytest.raises(NotInvitedError):
             await world.app.invitations.cancel(channel)
+
+
+async def test_a_deleted_channel_is_forgotten_and_comes_back_as_another(world: World) -> None:
+    ids = await world.provision(1)
+    scope = Scope(world.project.project_id)
+    async with world.fleet(ids):
+        before = await world.channel(ids[0])
+        with pytest.raises(ChannelRegisteredError):
+            await world.app.devices.delete_channel(scope, ids[0], before.channel_id, utc_now())
+    await world.until(before, InvitationStatus.OFFLINE)
+    await world.app.devices.delete_channel(scope, ids[0], before.channel_id, utc_now())
+    assert world.status(before) is None
+    async with world.fleet(ids):
+        after = await world.channel(ids[0])
+        assert after.stream_id != before.stream_id
+        await world.app.invitations.invite(after)
+        await world.until(after, InvitationStatus.INVITE_SUCCESS)
+        await world.app.invitations.cancel(after)
+        await world.until(after, InvitationStatus.ONLINE)
 
 
 async def test_an_answer_that_the_relay_cannot_follow_ends_the_call(

@@ -7,7 +7,15 @@ import pytest
 
 from gateway.retention.buckets import PART_BYTES, Bucket
 from gateway.retention.depot import Depot
-from gateway.retention.errors import BucketDeniedError, BucketUnreachableError, NotAuthorisedError
+from gateway.retention.errors import (
+    BucketDeniedError,
+    BucketReadError,
+    BucketRightsError,
+    BucketUnreachableError,
+    NoBucketError,
+    NoStorageError,
+    NotAuthorisedError,
+)
 from gateway.retention.local import LocalDirectory
 from gateway.retention.model import StoreType
 from gateway.retention.places import Outcome
@@ -88,7 +96,14 @@ async def test_what_is_wrong_with_a_bucket(
     with pytest.raises(BucketUnreachableError):
         await place.probe("")
     faults.heal()
-    with pytest.raises(BucketDeniedError, match="no bucket"):
+    faults.deny = ("HEAD",)
+    with pytest.raises(BucketReadError, match="may not be read"):
+        await place.probe("")
+    faults.deny = ("DELETE", "POST")
+    with pytest.raises(BucketRightsError, match="may not be deleted from"):
+        await place.probe("")
+    faults.heal()
+    with pytest.raises(NoBucketError, match="no bucket"):
         await Bucket(s3_server.storage(), "not-there").probe("")
 
 
@@ -122,8 +137,8 @@ async def test_an_upload_cut_in_the_middle_leaves_nothing_half(
     assert await s3_server.objects(bucket) == {found.key: LARGE}
 
 
-def test_without_keys_there_is_no_bucket(tmp_path: Path) -> None:
+def test_without_an_object_storage_there_is_no_bucket(tmp_path: Path) -> None:
     depot = Depot(None, tmp_path)
-    with pytest.raises(NotAuthorisedError):
+    with pytest.raises(NoStorageError):
         depot.at("OBS/obs-momo")
     assert isinstance(depot.place(StoreType.LOCAL, "", PROJECT), LocalDirectory)

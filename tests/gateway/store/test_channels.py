@@ -237,3 +237,19 @@ async def test_a_deleted_device_leaves_only_its_history(store: Store) -> None:
     assert await store.channels.nodes(NVR) == []
     assert [channel async for channel in store.channels.load()] == []
     assert len(await store.events.history(NVR)) == 5
+
+
+async def test_a_channel_is_deleted_with_its_stream_unless_its_device_is_online(store: Store) -> None:
+    await store.channels.upsert_catalogue(NVR, [entry(FIRST), entry(SECOND)], complete=True, at=NOW)
+    gone = await store.channels.get(NVR, FIRST)
+    assert gone is not None
+    assert not await store.channels.delete(NVR, FIRST, LATER)
+    await store.devices.set_state(event(None, DeviceState.OFFLINE.value, StateCause.KEEPALIVE_LOST))
+    assert await store.channels.delete(NVR, FIRST, LATER)
+    assert await store.channels.get(NVR, FIRST) is None
+    assert await store.streams.get(Scope(PROJECT), gone.stream_name) is None
+    assert await store.channels.get(NVR, SECOND) is not None
+    with pytest.raises(NotFoundError):
+        await store.channels.delete(NVR, FIRST, LATER)
+    with pytest.raises(NotFoundError):
+        await store.channels.delete(DeviceId("unknown"), FIRST, LATER)
