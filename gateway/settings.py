@@ -79,7 +79,8 @@ def _complete(quotas: Any) -> Any:
 
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=3_153_600_000)]
+"""Up to a hundred years: what is added to the time of day must stay a date."""
 Rules = Annotated[dict[str, str], AfterValidator(_networks)]
 """Network → `host` or `host:port` at which its devices reach us; other devices get the address they came to."""
 
@@ -286,7 +287,7 @@ class Accounts(_Section):
     """How long a token is good."""
     subscription_required: bool = False
     """Whether a project must subscribe (POST /v1/{project_id}/subscription) before it is served."""
-    audit_days: Annotated[int, Field(ge=0)] = 365
+    audit_days: Annotated[int, Field(ge=0, le=36_500)] = 365
     """How long the audit log is kept; 0: for ever."""
     quotas: Annotated[dict[str, Annotated[int, Field(ge=0)]], BeforeValidator(_complete)] = DEFAULT_QUOTAS
     """What a project may have unless it was given more."""
@@ -297,7 +298,7 @@ class Statistics(_Section):
 
     interval: Seconds = 60.0
     """Between two readings of the packets of a call; a crash loses what came since the last one."""
-    history_days: Annotated[int, Field(ge=0)] = 90
+    history_days: Annotated[int, Field(ge=0, le=36_500)] = 90
     """How long state changes and packet sums are kept; 0: for ever. The lists need none older than today."""
 
 

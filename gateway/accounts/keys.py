@@ -98,6 +98,8 @@ class AccessKeys:
         claim, key, secret = begun
         signing.verify(claim, secret, body_hash, is_empty=is_empty)
         expires_at = claim.date + signing.SKEW
+        if at > expires_at:  # its body came so late that the signature may have been forgotten already
+            raise SignatureError("the request aged out before its body was there")
         if not self._seen.add(claim.signature, expires_at, at):
             raise SignatureError("this signature was used before: sign each request anew")
         if claim.date > at:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gateway.errors import InvalidError
 from gateway.paging import Listing, Page
 from gateway.store.secrets import SecretBox, SecretError
-from gateway.store.writer import Writer, translated
+from gateway.store.writer import FAILURES, Writer, translated
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class Database:
             async with self._readers.connect() as connection:
                 rows: Sequence[sa.Row[Any]] = (await connection.execute(query)).all()
                 return rows
-        except sa.exc.SQLAlchemyError as error:
+        except FAILURES as error:
             raise translated(error) from error
 
     async def first(self, query: sa.Select[Any]) -> sa.Row[Any] | None:

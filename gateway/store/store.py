@@ -31,7 +31,7 @@ from gateway.store.strategies import StrategyStore
 from gateway.store.stream_events import StreamEventStore
 from gateway.store.streams import StreamStore
 from gateway.store.tables import marks
-from gateway.store.writer import Changed, Writer, WriterCounters
+from gateway.store.writer import FAILURES, Changed, Writer, WriterCounters
 
 KEY_MARK: Final = "key_fingerprint"
 
@@ -76,7 +76,7 @@ class Store:
                 async with writing.begin() as connection:
                     await connection.run_sync(upgrade)
                     await _check_key(connection, secrets)
-            except (sa.exc.SQLAlchemyError, OSError) as error:
+            except FAILURES as error:
                 raise UnavailableError(f"cannot open the database: {error}") from error
             writer = await stack.enter_async_context(Writer(writing))
             database = Database(writer, reading, secrets)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 
+import asyncpg
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -27,6 +28,8 @@ QUEUE_LIMIT: Final = 50_000
 GROUP_LIMIT: Final = 2_000
 """Calls in one commit: bounds how long the first of them waits."""
 DATA_EXCEPTION: Final = "22"
+FAILURES: Final = (sa.exc.SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What a database that fails raises: SQLAlchemy hands on as it is what a connection that cannot be made raises."""
 _CHANGED: Final = "gateway_changed_devices"
 
 log = structlog.get_logger(__name__)
@@ -223,14 +226,14 @@ async def _execute(connection: AsyncConnection, works: list[_Work]) -> None:
 
 def _translate(error: Exception) -> Exception:
     """Broken constraints and domain errors go to the caller as they are; the rest means the database failed."""
-    if isinstance(error, GatewayError | sa.exc.IntegrityError) or not isinstance(error, sa.exc.SQLAlchemyError):
+    if isinstance(error, GatewayError | sa.exc.IntegrityError) or not isinstance(error, FAILURES):
         return error
     failure = translated(error)
     failure.__cause__ = error
     return failure
 
 
-def translated(error: sa.exc.SQLAlchemyError) -> GatewayError:
+def translated(error: Exception) -> GatewayError:
     """What the caller learns: that a value cannot be kept (SQLSTATE class 22), or that the database failed."""
     state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
     if state.startswith(DATA_EXCEPTION):

@@ -130,3 +130,19 @@ def test_the_spool_and_local_recordings_are_in_the_data_directory_unless_told() 
         Path("/srv/gateway/recordings"),
     )
     assert load(["retention.spool_dir=/mnt/spool"]).spool_dir == Path("/mnt/spool")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "accounts.audit_days=1000000",
+        "statistics.history_days=1000000",
+        "accounts.token_life=inf",
+        "media.address_life=1e12",
+        "sip.timers.request=nan",
+    ],
+)
+def test_no_duration_leads_out_of_the_calendar(given: str) -> None:
+    """Else the first one to reckon with it ends the gateway."""
+    with pytest.raises(SettingsError, match=given.partition("=")[0]):
+        load([given])

@@ -1,5 +1,6 @@
 """Requests signed by the vendor's signer, over real HTTP."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,8 +12,10 @@ from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.sdk_request import SdkRequest
 from huaweicloudsdkcore.signer.signer import DerivationAKSKSigner, Signer, SM3Signer
 
+from gateway.accounts.errors import SignatureError
 from gateway.accounts.keys import AccessKeys
 from gateway.accounts.model import Role
+from gateway.accounts.signing import SignedRequest
 from tests.api.conftest import Client
 from tests.api.world import World
 
@@ -207,3 +210,20 @@ async def test_a_restart_lets_no_signature_be_used_again(signing: Signing, clien
     signing.now = lambda: world.now
     assert (await signing("GET", path)).status_code == 200
     assert world.gateway.keys is not keys
+
+
+async def test_a_body_that_is_held_back_lets_no_signature_be_used_again(
+    signing: Signing, client: Client, world: World
+) -> None:
+    """A stranger who saw a request may begin it in time, and send its body when it has been forgotten."""
+    path = f"/v1/{client.project_id}/streams"
+    request = signing.sign("GET", path)
+    keys = world.gateway.keys
+    headers = [(name.lower(), value) for name, value in request.headers.raw]
+    begun = await keys.begin(SignedRequest("GET", path.encode(), b"", headers), world.now)
+    assert (await client.http.send(request)).status_code == 200
+    world.now += timedelta(minutes=20)
+    assert (await signing("GET", path)).status_code == 200
+    empty = hashlib.sha256(b"").hexdigest()
+    with pytest.raises(SignatureError, match="aged out"):
+        await keys.finish(begun, empty, is_empty=True, project_id=client.project_id, at=world.now)

@@ -1,5 +1,6 @@
 """Opening, migrating and closing a database."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from gateway.store import SecretBox, Store
 from gateway.store.engine import open_engines
 from gateway.store.migrate import configuration, upgrade
 from gateway.store.tables import metadata
+from tests.gateway.store.postgresql import Server
+from tests.gateway.store.samples import NOW
 
 
 async def test_the_migrations_make_the_tables_of_the_code(url: str) -> None:
@@ -70,6 +73,63 @@ async def test_a_database_that_cannot_be_reached_is_told(url: str) -> None:
     with pytest.raises(UnavailableError, match="cannot open the database"):
         async with Store.open(url, secrets=SecretBox(b"k" * 32)):
             pass
+
+
+class Gate:
+    """Between the store and its server: shut, the server is as good as down."""
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self._there: list[asyncio.StreamWriter] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._enter, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def shut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._there:
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._server_port)
+        self._there += [writer, back]
+        for source, sink in ((reader, back), (there, writer)):
+            task = asyncio.create_task(self._carry(source, sink))
+            self._tasks.add(task)
+
+    @staticmethod
+    async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            sink.write(data)
+        sink.close()
+
+
+@pytest.mark.postgresql
+async def test_a_server_that_is_down_is_waited_for(postgresql_server: Server, secrets: SecretBox) -> None:
+    """Tasks that run for ever bear UnavailableError, and nothing else: they would take the gateway down with them."""
+    gate = Gate(postgresql_server.port)
+    await gate.open()
+    async with Store.open(f"postgresql://gateway@127.0.0.1:{gate.port}/postgres", secrets=secrets) as store:
+        await store.ping()
+        await gate.shut()
+        for _ in range(2):  # the connection that was there, and the one that cannot be made
+            with pytest.raises(UnavailableError):
+                await store.ping()
+            with pytest.raises(UnavailableError):
+                await store.audit.prune(NOW)
+        with pytest.raises(UnavailableError, match="cannot open the database"):
+            async with Store.open(f"postgresql://gateway@127.0.0.1:{gate.port}/postgres", secrets=secrets):
+                pass
+        await gate.open()
+        await store.ping()
+        assert await store.audit.prune(NOW) == 0
+    await gate.shut()
 
 
 async def test_errors_tell_no_values(url: str) -> None:
