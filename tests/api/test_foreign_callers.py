@@ -24,8 +24,8 @@ from tests.api.world import World
 pytestmark = pytest.mark.timeout(300)  # each test makes all calls of the application
 
 CHANNEL = "34020000001310000001"
-OPEN = {"/healthz", "/readyz", "/metrics", "/v3/auth/tokens"}
-"""Open to everybody by intention; log-in and log-out share a path."""
+OPEN = {"/healthz", "/readyz", "/metrics", "/v3/auth/tokens", "/", "/{file_path}"}
+"""Open to everybody by intention: log-in and log-out share a path, and the last two are the page, where it is built."""
 PASSING = {"token", "audit_entry", "serial", "seen_signature"}
 """Tables that every call may write to, or that belong to nobody."""
 
