@@ -28,6 +28,7 @@ pub mod hls;
 pub mod inspect;
 pub mod media;
 pub mod nal;
+pub mod packetize;
 pub mod parameter_sets;
 mod payload;
 mod probe;
