@@ -39,6 +39,7 @@ pub mod rfc4571;
 pub mod rtcp;
 pub mod rtmp;
 pub mod rtp;
+pub mod rtsp;
 mod sample;
 mod sound;
 #[cfg(test)]

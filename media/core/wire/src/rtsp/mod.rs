@@ -1,0 +1,11 @@
+//! RTSP 1.0 (RFC 2326): messages on a connection, the Transport header, and session descriptions of streams.
+
+mod describe;
+mod reader;
+mod sdp;
+mod transport;
+
+pub use describe::{TrackFormat, describe, track_formats};
+pub use reader::{HEAD_MAX, Item, Message, Reader, ReaderError, Start};
+pub use sdp::{Description, MediaDescription, SdpError};
+pub use transport::{Delivery, Transport};
