@@ -1,11 +1,15 @@
 //! RTSP 1.0 (RFC 2326): messages on a connection, the Transport header, and session descriptions of streams.
 
 mod describe;
+mod muxer;
 mod reader;
 mod sdp;
+mod server;
 mod transport;
 
 pub use describe::{TrackFormat, describe, track_formats};
+pub use muxer::{Muxer, Seed, interleaved};
 pub use reader::{HEAD_MAX, Item, Message, Reader, ReaderError, Start};
 pub use sdp::{Description, MediaDescription, SdpError};
+pub use server::{Event, SESSION_SECONDS, Server, Target};
 pub use transport::{Delivery, Transport};
