@@ -56,6 +56,10 @@ class Core:
         for `accept_publish` or `refuse_publish`; players have the same rights as by HTTP, with the query behind the
         stream's name."""
 
+    def listen_rtsp(self, host: str, port: int) -> int:
+        """Opens an RTSP port for players and returns it; they have the same rights as by HTTP. Datagrams leave from two
+        ports side by side that the system chooses."""
+
     def accept_publish(
         self,
         ticket: int,
@@ -308,7 +312,7 @@ class Stream:
     def rate_audio_bps(self) -> int: ...
     @property
     def viewers(self) -> dict[str, int]:
-        """Viewers by protocol: http-flv, ws-flv, rtmp, hls."""
+        """Viewers by protocol: http-flv, ws-flv, rtmp, rtsp, hls."""
     @property
     def faults(self) -> dict[str, int]:
         """Deviations counted by name (see docs/media.md): pes_truncated, psm_contradicts, resync …"""

@@ -101,6 +101,10 @@ class Relay:
         """Opens an RTMP port and returns it (`Core.listen_rtmp`)."""
         return self.core.listen_rtmp(host, port)
 
+    def listen_rtsp(self, host: str, port: int) -> int:
+        """Opens an RTSP port and returns it (`Core.listen_rtsp`)."""
+        return self.core.listen_rtsp(host, port)
+
     def accept_publish(
         self,
         ticket: int,

@@ -78,6 +78,10 @@ impl Core {
         py.detach(|| self.0.listen_rtmp(host, port)).map_err(error)
     }
 
+    fn listen_rtsp(&self, py: Python<'_>, host: &str, port: u16) -> PyResult<u16> {
+        py.detach(|| self.0.listen_rtsp(host, port)).map_err(error)
+    }
+
     #[pyo3(signature = (ticket, app, name, *, private = true, generation = 0, viewers_max = 0))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn accept_publish(

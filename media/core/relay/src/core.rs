@@ -26,10 +26,11 @@ use crate::{
     events::{Event, EventQueue},
     feeds::Feeds,
     ingest::{Expected, Sockets},
+    listener::Listener,
     ports::PortPool,
     pull::Puller,
     record::{Order, Recorder},
-    rtmp::{Listener, Publishers},
+    rtmp::Publishers,
     shard::{
         Shard, Surroundings,
         inbox::{Command, Open, Origin},

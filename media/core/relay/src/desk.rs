@@ -5,7 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use wire::hls::Container;
+use tokio::sync::watch;
+use wire::{hls::Container, media::Tracks};
 
 use crate::{
     clock,
@@ -79,6 +80,10 @@ impl Directory for Desk {
                 Answer::Later(answer)
             }
         }
+    }
+
+    fn tracks(&self, app: &str, name: &str) -> Option<watch::Receiver<Option<Arc<Tracks>>>> {
+        Some(self.table.by_name(app, name)?.feeds.tracks())
     }
 
     fn seat(&self, app: &str, name: &str) -> Result<Seat, Denied> {

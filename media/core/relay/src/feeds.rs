@@ -11,7 +11,10 @@ use std::{
 };
 
 use tokio::sync::watch;
-use wire::hls::{Container, Window};
+use wire::{
+    hls::{Container, Window},
+    media::Tracks,
+};
 
 use crate::{
     door::{Denied, Feed, Seat},
@@ -41,9 +44,20 @@ pub(crate) struct Feeds {
     sent_before: AtomicU64,
     /// Viewers of live streams; changed upwards under the lock of `slots` only.
     seats: Arc<AtomicU32>,
+    tracks: watch::Sender<Option<Arc<Tracks>>>,
 }
 
 impl Feeds {
+    /// Tells the tracks to whoever must describe the stream.
+    pub(crate) fn set_tracks(&self, tracks: Arc<Tracks>) {
+        self.tracks.send_replace(Some(tracks));
+    }
+
+    /// Where the tracks appear; the sender is dropped when the stream ends.
+    pub(crate) fn tracks(&self) -> watch::Receiver<Option<Arc<Tracks>>> {
+        self.tracks.subscribe()
+    }
+
     /// Takes a place for a viewer of the live stream if fewer than `max` watch (0: no limit).
     pub(crate) fn seat(&self, max: u32) -> Result<Seat, Denied> {
         let slots = lock(&self.slots);

@@ -48,6 +48,10 @@ impl Directory for Streams {
         Answer::Known(question.token == "good")
     }
 
+    fn tracks(&self, _: &str, _: &str) -> Option<watch::Receiver<Option<Arc<Tracks>>>> {
+        None // HTTP describes nothing
+    }
+
     fn seat(&self, app: &str, name: &str) -> Result<Seat, Denied> {
         self.access(app, name).map(|_| Seat::new(&Arc::default())).ok_or(Denied::Gone)
     }

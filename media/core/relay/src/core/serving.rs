@@ -14,7 +14,8 @@ use crate::{
     feed::{Feeder, OpenFeed},
     feeds::Feeds,
     pull::{OpenPull, Pull},
-    rtmp::{self, Decision, Listener},
+    rtmp::{self, Decision},
+    rtsp,
     shard::inbox::{Command, Open, Origin},
     table::{Entry, lock},
 };
@@ -45,8 +46,18 @@ impl Core {
             events: Arc::clone(&self.events),
             publishers: Arc::clone(&self.publishers),
         };
-        let listener = Listener::open(&self.runtime()?, host, port, shared)
+        let listener = rtmp::listen(&self.runtime()?, host, port, shared)
             .map_err(Error::io(format!("cannot open the RTMP port {port} on {host}")))?;
+        let port = listener.port();
+        lock(&self.listeners).push(listener);
+        Ok(port)
+    }
+
+    /// Opens an RTSP port and returns its number.
+    pub fn listen_rtsp(&self, host: &str, port: u16) -> Result<u16, Error> {
+        let (directory, key) = (self.directory(), self.config.play_key.clone());
+        let listener = rtsp::listen(&self.runtime()?, host, port, directory, key)
+            .map_err(Error::io(format!("cannot open the RTSP port {port} on {host}")))?;
         let port = listener.port();
         lock(&self.listeners).push(listener);
         Ok(port)

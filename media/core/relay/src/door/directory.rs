@@ -12,8 +12,11 @@ use tokio::sync::{oneshot, watch};
 use wire::{
     flv::FlvOptions,
     hls::{Container, Window},
+    media::Tracks,
     rtmp::PlayerReader,
 };
+
+use crate::rtsp::RtspPlayer;
 
 /// Who may play a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +91,8 @@ pub enum Framing {
     WebSocket,
     /// RTMP's messages instead of FLV; what the player says goes on where its `play` ended.
     Rtmp(Box<PlayerReader>),
+    /// Packets of RTP.
+    Rtsp(Box<RtspPlayer>),
 }
 
 /// A viewer of a live stream whose request was answered: nothing but the stream follows on its socket.
@@ -121,6 +126,9 @@ pub trait Directory: Send + Sync + 'static {
 
     /// Asks the application about a token.
     fn ask(&self, question: &Question<'_>) -> Answer;
+
+    /// Where the stream's tracks appear once they are known; `None` if there is no such stream.
+    fn tracks(&self, app: &str, name: &str) -> Option<watch::Receiver<Option<Arc<Tracks>>>>;
 
     /// Takes a place among the viewers of live streams.
     fn seat(&self, app: &str, name: &str) -> Result<Seat, Denied>;

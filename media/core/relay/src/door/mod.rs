@@ -40,6 +40,9 @@ const CONNECTIONS_MAX: usize = 4096;
 const BACKLOG: i32 = 1024;
 /// A silent client is probed after so long, so that what vanished does not stay.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// It is given up when so many probes, so far apart, find nobody.
+const PROBES: u32 = 3;
+const PROBE_EVERY: Duration = Duration::from_secs(10);
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
     Content-Type: application/json\r\nContent-Length: 70\r\n\r\n\
     {\"error_code\":\"busy\",\"error_msg\":\"too many connections are open now\"}\n";
@@ -165,5 +168,6 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, counters: Arc<Counte
 /// Options that help but must not fail a connection.
 pub(crate) fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    let probes = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(PROBE_EVERY).with_retries(PROBES);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&probes);
 }

@@ -13,7 +13,6 @@ use std::{
 };
 
 use wire::{
-    flv::H265,
     hls::{Container, Segmenter, SegmenterOptions},
     media::{AccessUnit, Kind, Ticks, Tracks},
 };
@@ -41,9 +40,6 @@ const VIEWER_BITS: u32 = 28;
 /// Length of HLS segments, if key frames allow.
 const SEGMENT: Ticks = Ticks::from_millis(2000);
 
-/// Forms of live output: each of FLV and RTMP with either form of H.265, with and without sound.
-const FORMS: usize = 8;
-
 /// A segmenter and where its segments go.
 struct Segments {
     segmenter: Segmenter,
@@ -62,7 +58,7 @@ impl Segments {
 pub(crate) struct Hub {
     bytes_max: usize,
     cache: GopCache,
-    outlets: [Option<Box<Outlet>>; FORMS],
+    outlets: [Option<Box<Outlet>>; Form::COUNT],
     segmenters: [Option<Segments>; 2],
     recordings: Vec<record::Tap>,
     feeds_sent: u64,
@@ -80,7 +76,7 @@ impl Hub {
         Self {
             bytes_max,
             cache: GopCache::new(bytes_max),
-            outlets: [const { None }; FORMS],
+            outlets: [const { None }; Form::COUNT],
             segmenters: [const { None }; 2],
             recordings: Vec::new(),
             feeds_sent: 0,
@@ -134,11 +130,15 @@ impl Hub {
 
     /// Takes a viewer in; the number that its readiness is to be told with, unless it is gone already.
     pub(crate) fn attach(&mut self, turn: Turn<'_>, wanted: door::Viewer) -> Option<u32> {
-        let form = Form { rtmp: matches!(wanted.framing, Framing::Rtmp(_)), options: wanted.options };
-        let number = outlet_number(form);
+        let form = match &wanted.framing {
+            Framing::Plain | Framing::WebSocket => Form::Flv(wanted.options),
+            Framing::Rtmp(_) => Form::Rtmp(wanted.options),
+            Framing::Rtsp(player) => Form::Rtsp(player.selection),
+        };
+        let number = form.number();
         let settled = self.settled(turn.now);
         let outlet = self.outlets[number]
-            .get_or_insert_with(|| Box::new(Outlet::new(form, self.bytes_max, &self.cache)));
+            .get_or_insert_with(|| Box::new(Outlet::new(form, self.bytes_max, &self.cache, turn.wall_ms)));
         let viewer = Viewer::new(turn.now, wanted.socket, wanted.seat, wanted.framing);
         let (key, step) = outlet.add(turn.now, viewer, settled);
         turn.metrics.viewers.add(1);
@@ -203,9 +203,9 @@ impl Hub {
         let viewers = self.outlets.iter().flatten().map(|outlet| outlet.viewers.len() as u64).sum();
         metrics.viewers.sub(viewers);
         for outlet in self.outlets.iter_mut().flatten() {
-            outlet.viewers.iter_mut().for_each(|(_, viewer)| viewer.take_leave());
+            outlet.take_leave();
         }
-        self.outlets = [const { None }; FORMS];
+        self.outlets = [const { None }; Form::COUNT];
         self.recordings.clear();
     }
 
@@ -249,8 +249,4 @@ impl Hub {
             self.outlets[number] = None;
         }
     }
-}
-
-fn outlet_number(Form { rtmp, options }: Form) -> usize {
-    usize::from(rtmp) << 2 | usize::from(options.h265 == H265::Codec12) << 1 | usize::from(options.audio)
 }

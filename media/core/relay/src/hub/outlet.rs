@@ -7,9 +7,10 @@ use bytes::Bytes;
 use slab::Slab;
 use wire::{
     chunk::Chunk,
-    flv::{FlvMuxer, FlvOptions},
+    flv::{FlvMuxer, FlvOptions, H265},
     media::AccessUnit,
     rtmp::RtmpMuxer,
+    rtsp::{self, Selection},
 };
 
 use super::{
@@ -39,24 +40,48 @@ impl Step {
 }
 
 /// What a viewer wants; viewers of one form share its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Form {
-    /// Messages of RTMP instead of FLV.
-    pub(crate) rtmp: bool,
-    pub(crate) options: FlvOptions,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Flv(FlvOptions),
+    Rtmp(FlvOptions),
+    /// Interleaved RTP of these tracks.
+    Rtsp(Selection),
+}
+
+impl Form {
+    /// Numbers of forms are below this.
+    pub(crate) const COUNT: usize = 12;
+
+    /// Its own number.
+    pub(crate) fn number(self) -> usize {
+        let (kind, first, second) = match self {
+            Self::Flv(options) => (0, options.h265 == H265::Codec12, options.audio),
+            Self::Rtmp(options) => (1, options.h265 == H265::Codec12, options.audio),
+            Self::Rtsp(selection) => (2, selection.video, selection.audio),
+        };
+        kind << 2 | usize::from(first) << 1 | usize::from(second)
+    }
 }
 
 enum Muxer {
     Flv(FlvMuxer),
     Rtmp(RtmpMuxer),
+    Rtsp(Box<rtsp::Muxer>),
 }
 
 impl Muxer {
-    fn new(form: Form) -> Self {
-        if form.rtmp {
-            Self::Rtmp(RtmpMuxer::new(form.options))
-        } else {
-            Self::Flv(FlvMuxer::new(form.options))
+    /// `wall_ms` belongs to the newest unit of `cache`.
+    fn new(form: Form, cache: &GopCache, wall_ms: u64) -> Self {
+        match form {
+            Form::Flv(options) => Self::Flv(FlvMuxer::new(options)),
+            Form::Rtmp(options) => Self::Rtmp(RtmpMuxer::new(options)),
+            Form::Rtsp(selection) => {
+                let newest = cache.units().last().map_or(0, |unit| unit.dts.as_millis());
+                let epoch_ms = wall_ms.cast_signed() - newest;
+                // Unlike other streams' is enough: nothing is protected by it.
+                let seed = wall_ms.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ std::ptr::from_ref(cache) as u64;
+                Self::Rtsp(Box::new(rtsp::Muxer::new(rtsp::Beginning { seed, epoch_ms }, selection)))
+            }
         }
     }
 
@@ -65,6 +90,7 @@ impl Muxer {
         match self {
             Self::Flv(muxer) => muxer.head(&entry.tracks),
             Self::Rtmp(muxer) => muxer.head(&entry.tracks, entry.dts),
+            Self::Rtsp(_) => Bytes::new(),
         }
     }
 
@@ -72,11 +98,21 @@ impl Muxer {
         match self {
             Self::Flv(muxer) => muxer.write(unit),
             Self::Rtmp(muxer) => muxer.write(unit),
+            Self::Rtsp(muxer) => muxer.write(unit),
+        }
+    }
+
+    /// What ends the form's own stream, if it has such a thing.
+    fn farewell(&self) -> Bytes {
+        match self {
+            Self::Flv(_) | Self::Rtmp(_) => Bytes::new(),
+            Self::Rtsp(muxer) => muxer.farewell(),
         }
     }
 }
 
 pub(crate) struct Outlet {
+    form: Form,
     muxer: Muxer,
     ring: Ring,
     pub(crate) viewers: Slab<Viewer>,
@@ -84,8 +120,9 @@ pub(crate) struct Outlet {
 
 impl Outlet {
     /// Makes the muxer and feeds it what the cache holds, so that the first viewer begins at once.
-    pub(crate) fn new(form: Form, bytes_max: usize, cache: &GopCache) -> Self {
-        let mut outlet = Self { muxer: Muxer::new(form), ring: Ring::new(bytes_max), viewers: Slab::new() };
+    pub(crate) fn new(form: Form, bytes_max: usize, cache: &GopCache, wall_ms: u64) -> Self {
+        let muxer = Muxer::new(form, cache, wall_ms);
+        let mut outlet = Self { form, muxer, ring: Ring::new(bytes_max), viewers: Slab::new() };
         cache.units().for_each(|unit| outlet.mux(unit));
         outlet
     }
@@ -132,20 +169,32 @@ impl Outlet {
         step
     }
 
+    /// Tells every viewer that the stream is over.
+    pub(crate) fn take_leave(&mut self) {
+        let goodbye = self.muxer.farewell();
+        self.viewers.iter_mut().for_each(|(_, viewer)| viewer.take_leave(&goodbye));
+    }
+
     /// Finds viewers whose time is over.
     pub(crate) fn check(&self, now: Instant) -> Step {
         let gone = self.viewers.iter().filter_map(|(key, viewer)| Some((key, viewer.check(now).err()?)));
         Step { written: Written::default(), gone: gone.collect() }
     }
 
+    /// Whether its viewers want no pictures, though there may be some.
+    fn is_sound_alone(&self) -> bool {
+        self.form == Form::Rtsp(Selection { video: false, audio: true })
+    }
+
     fn mux(&mut self, unit: &AccessUnit) {
         if let Some(chunk) = self.muxer.write(unit) {
-            let needed = if begins(unit) {
+            let begins = begins(unit) || self.is_sound_alone();
+            let needed = if begins {
                 self.viewers.iter().map(|(_, viewer)| viewer.needs()).min().unwrap_or(u64::MAX)
             } else {
                 0
             };
-            self.ring.push(Entry::new(chunk, begins(unit), unit.dts, Arc::clone(&unit.tracks)), needed);
+            self.ring.push(Entry::new(chunk, begins, unit.dts, Arc::clone(&unit.tracks)), needed);
         }
     }
 
@@ -154,6 +203,8 @@ impl Outlet {
         let Some(number) = ring.beginning() else { return };
         if let Some(entry) = ring.get(number)
             && (settled || entry.tracks.video.is_some())
+            // Datagrams of a whole GOP at once would be lost on the way: their viewers begin with the next key frame.
+            && (!viewer.takes_datagrams() || number + 1 == ring.end())
         {
             viewer.begin(now, number, muxer.head(entry), Arc::clone(&entry.tracks));
         }
@@ -219,7 +270,7 @@ mod tests {
     }
 
     fn outlet() -> Outlet {
-        Outlet::new(Form::default(), 4 << 20, &GopCache::new(4 << 20))
+        Outlet::new(Form::Flv(FlvOptions::default()), 4 << 20, &GopCache::new(4 << 20), 0)
     }
 
     /// The numbers of the pictures in an FLV stream, and whether each is a key frame.

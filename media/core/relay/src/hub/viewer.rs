@@ -2,7 +2,7 @@
 //! stays in the ring, and when that is too much, it goes on at the last key frame.
 
 use std::{
-    io::{IoSlice, Read},
+    io::{IoSlice, Read, Write},
     net::TcpStream,
     sync::Arc,
     time::{Duration, Instant},
@@ -21,7 +21,10 @@ use wire::{
 };
 
 use super::ring::{Entry, Ring};
-use crate::door::{self, Seat};
+use crate::{
+    door::{self, Seat},
+    rtsp::RtspPlayer,
+};
 
 /// Not a byte taken for so long, though some wait: the viewer is closed.
 const STALL: Duration = Duration::from_secs(10);
@@ -35,6 +38,9 @@ const LAG_MAX: Ticks = Ticks::from_millis(2000);
 /// Slices for one system call, and the chunks that make them.
 const CHUNKS_A_CALL: usize = 16;
 const SLICES: usize = CHUNKS_A_CALL * 4;
+
+/// Bytes of answers to a player that it does not take.
+const ANSWERS_MAX: usize = 64 << 10;
 
 /// Why a viewer is to be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +56,7 @@ enum Framing {
     Plain,
     WebSocket(Box<ClientReader>),
     Rtmp(Box<PlayerReader>),
+    Rtsp(Box<RtspPlayer>),
 }
 
 impl From<door::Framing> for Framing {
@@ -58,6 +65,7 @@ impl From<door::Framing> for Framing {
             door::Framing::Plain => Self::Plain,
             door::Framing::WebSocket => Self::WebSocket(Box::default()),
             door::Framing::Rtmp(reader) => Self::Rtmp(reader),
+            door::Framing::Rtsp(player) => Self::Rtsp(player),
         }
     }
 }
@@ -68,6 +76,7 @@ pub(crate) enum Protocol {
     HttpFlv,
     WsFlv,
     Rtmp,
+    Rtsp,
 }
 
 /// A chunk that was begun; it is held here so that the ring may forget it.
@@ -127,6 +136,7 @@ impl Viewer {
             Framing::Plain => Protocol::HttpFlv,
             Framing::WebSocket(_) => Protocol::WsFlv,
             Framing::Rtmp(_) => Protocol::Rtmp,
+            Framing::Rtsp(_) => Protocol::Rtsp,
         }
     }
 
@@ -175,13 +185,20 @@ impl Viewer {
     }
 
     /// Tells a client that the stream is over (RFC 6455 §7.4.1: going away), if its socket is between two messages and
-    /// has room. A plain client sees the end of the connection.
-    pub(crate) fn take_leave(&mut self) {
+    /// has room. A plain client sees the end of the connection; `goodbye` is for those who are sent packets.
+    pub(crate) fn take_leave(&mut self, goodbye: &Bytes) {
         if self.begun.is_some() || self.answer.is_some() || self.closing {
             return;
         }
-        let last = match self.framing {
+        let last = match &self.framing {
             Framing::Plain => return,
+            Framing::Rtsp(player) => match &player.datagrams {
+                Some(datagrams) => {
+                    datagrams.send_packets(goodbye);
+                    return;
+                }
+                None => goodbye.to_vec(),
+            },
             Framing::WebSocket(_) => control_frame(Opcode::Close, &1001_u16.to_be_bytes()),
             Framing::Rtmp(_) => farewell(),
         };
@@ -215,10 +232,30 @@ impl Viewer {
                     Ok(Some(PlayerEvent::Answer(bytes))) => self.answer = Some(bytes.into()),
                     Ok(Some(PlayerEvent::Leave)) | Err(_) => return Err(Gone::Left),
                 },
+                Framing::Rtsp(player) => {
+                    player.server.handle(&scratch[..size]);
+                    let leaves = player.listen().is_err();
+                    let said = player.server.take_output();
+                    if leaves && self.begun.is_none() && self.answer.is_none() {
+                        // Whoever cannot be told finds the connection closed.
+                        let _ = self.socket.write_all(&said);
+                    }
+                    // Each request is answered: a player that asks and takes no answers is not served for ever.
+                    let waiting = self.answer.take().unwrap_or_default();
+                    if leaves || waiting.len() + said.len() > ANSWERS_MAX {
+                        return Err(Gone::Left);
+                    }
+                    self.answer = Some([waiting, said.into()].concat().into());
+                }
                 Framing::Plain | Framing::WebSocket(_) => {}
             }
         }
         Ok(())
+    }
+
+    /// Whether it is sent datagrams, which nobody waits for.
+    pub(crate) fn takes_datagrams(&self) -> bool {
+        matches!(&self.framing, Framing::Rtsp(player) if player.datagrams.is_some())
     }
 
     /// Whether the viewer has to go because of time.
@@ -298,11 +335,24 @@ impl Viewer {
 
     fn write_chunks(&mut self, now: Instant, ring: &Ring, total: &mut Written) -> Result<(), Gone> {
         let Some(next) = self.next else { return Ok(()) };
+        if let Framing::Rtsp(player) = &self.framing {
+            if ring.get(next).is_some_and(|entry| !player.can_follow(&entry.tracks)) {
+                // It was told of other tracks; the player connects again.
+                return Err(Gone::Left);
+            }
+            if let Some(datagrams) = &player.datagrams {
+                let (number, bytes) = datagrams.send(ring, next);
+                (self.next, self.progress) = (Some(number), now);
+                total.bytes += bytes;
+                return Ok(());
+            }
+        }
         let websocket = self.is_websocket();
         let mut slices = [IoSlice::new(&[]); SLICES];
         let (mut used, mut taken) = (0, 0);
         while let Some(entry) = ring.get(next + taken)
             && used + 4 <= SLICES
+            && self.can_follow(entry)
         {
             let prefix: &[u8] = if websocket { &entry.frame } else { &[] };
             for part in std::iter::once(prefix).chain(entry.chunk.parts()).filter(|part| !part.is_empty()) {
@@ -318,6 +368,13 @@ impl Viewer {
         total.bytes += sent as u64;
         self.advance(ring, next, sent);
         Ok(())
+    }
+
+    fn can_follow(&self, entry: &Entry) -> bool {
+        match &self.framing {
+            Framing::Rtsp(player) => player.can_follow(&entry.tracks),
+            _ => true,
+        }
     }
 
     /// Notes that `sent` bytes from chunk `number` on went out.

@@ -160,6 +160,7 @@ impl Stream {
         let mut detail = vec![("payload", payload.to_owned())];
         detail.extend(report::describe(&tracks));
         self.tell(turn, Kind::Tracks, detail);
+        self.entry.feeds.set_tracks(Arc::clone(&tracks));
         self.hub.set_tracks(tracks);
     }
 

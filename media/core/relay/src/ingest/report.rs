@@ -61,6 +61,7 @@ impl Stream {
             ("http-flv", self.hub.viewers(Protocol::HttpFlv)),
             ("ws-flv", self.hub.viewers(Protocol::WsFlv)),
             ("rtmp", self.hub.viewers(Protocol::Rtmp)),
+            ("rtsp", self.hub.viewers(Protocol::Rtsp)),
             ("hls", self.entry.feeds.players()),
         ])
     }

@@ -10,8 +10,8 @@ use tokio::{
 };
 use wire::rtmp::{Event, Server, ServerError, Target};
 
-use super::{Counters, Shared, lobby::Place, play, publish};
-use crate::core::check_name;
+use super::{Counters, Shared, play, publish};
+use crate::{core::check_name, listener::Place};
 
 /// What a client wants must be known so soon after connecting.
 const BEGINNING: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ mod server;
 mod transport;
 
 pub use describe::{TrackFormat, describe, track_formats};
-pub use muxer::{Muxer, Seed, interleaved};
+pub use muxer::{Beginning, Muxer, Selection, interleaved};
 pub use reader::{HEAD_MAX, Item, Message, Reader, ReaderError, Start};
 pub use sdp::{Description, MediaDescription, SdpError};
 pub use server::{Event, SESSION_SECONDS, Server, Target};

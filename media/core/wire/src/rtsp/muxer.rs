@@ -1,6 +1,8 @@
 //! A live stream as interleaved packets (RFC 2326 §10.12): `$`, channel, length, packet. Made once for all players of a
 //! stream; who takes datagrams finds the packets by the same lengths.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
@@ -16,14 +18,39 @@ const REPORTS: Ticks = Ticks::from_millis(5_000);
 /// Seconds from 1900 to 1970 (RFC 3550 §4).
 const NTP_EPOCH: u64 = 2_208_988_800;
 
-/// What random numbers a muxer begins with.
+/// What a muxer begins with.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Seed(pub u64);
+pub struct Beginning {
+    /// Random bits, for sources, sequence numbers and timestamps (RFC 3550 §5.1, §8.1).
+    pub seed: u64,
+    /// The wall clock when the stream's own clock stood at zero, in milliseconds of the UNIX epoch.
+    pub epoch_ms: i64,
+}
 
-/// Makes the packets of one stream; track `n` is in channel `2n`, its reports in `2n + 1`.
+/// Which tracks are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Selection {
+    /// The pictures.
+    pub video: bool,
+    /// The sound.
+    pub audio: bool,
+}
+
+impl Selection {
+    fn has(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Video => self.video,
+            Kind::Audio => self.audio,
+        }
+    }
+}
+
+/// Makes the packets of one stream; track `n` of its description is in channel `2n`, its reports in `2n + 1`.
 #[derive(Debug)]
 pub struct Muxer {
-    seed: Seed,
+    beginning: Beginning,
+    selection: Selection,
+    described: Option<Arc<Tracks>>,
     tracks: Vec<Track>,
     packets: Vec<Chunk>,
 }
@@ -40,15 +67,22 @@ struct Track {
 
 impl Muxer {
     /// One that has sent nothing. All players of a stream share its numbers.
-    pub fn new(seed: Seed) -> Self {
-        Self { seed, tracks: Vec::new(), packets: Vec::new() }
+    pub fn new(beginning: Beginning, selection: Selection) -> Self {
+        Self { beginning, selection, described: None, tracks: Vec::new(), packets: Vec::new() }
     }
 
-    /// Begins with `tracks`, as they were described.
-    pub fn set_tracks(&mut self, tracks: &Tracks) {
+    /// Whether a player to whom `described` was described can go on with `tracks`.
+    pub fn can_follow(described: &Tracks, tracks: &Tracks) -> bool {
+        let video = |tracks: &Tracks| tracks.video.as_ref().map(|track| track.codec);
+        described.audio == tracks.audio && video(described) == video(tracks)
+    }
+
+    /// Begins anew with `tracks`, as they were described.
+    fn set_tracks(&mut self, tracks: &Arc<Tracks>) {
+        self.described = Some(Arc::clone(tracks));
         let made = track_formats(tracks).into_iter().zip(0_u8..).map(|(format, number)| {
             // Which of the 64 bits go where matters only in that tracks differ.
-            let bits = self.seed.0.rotate_left(u32::from(number) * 29) ^ u64::from(number);
+            let bits = self.beginning.seed.rotate_left(u32::from(number) * 29) ^ u64::from(number);
             let ssrc = (bits >> 32) as u32;
             let options = packetize::Options {
                 payload_type: format.payload_type,
@@ -66,35 +100,56 @@ impl Muxer {
                 reported: None,
             }
         });
-        self.tracks = made.collect();
+        self.tracks = made.filter(|track| self.selection.has(track.kind)).collect();
     }
 
-    /// The packets of one unit, behind a report if one is due. `wall_ms`: milliseconds of the UNIX epoch now.
-    pub fn write(&mut self, unit: &AccessUnit, wall_ms: u64) -> Chunk {
-        let Some(track) = self.tracks.iter_mut().find(|track| track.kind == unit.kind) else {
-            return Chunk::default();
-        };
+    /// The packets of one unit, behind a report if one is due; `None` if its track is not sent. Where the tracks change so
+    /// that a player cannot follow, new ones begin.
+    pub fn write(&mut self, unit: &AccessUnit) -> Option<Chunk> {
+        let same = |known: &Arc<Tracks>| Arc::ptr_eq(known, &unit.tracks);
+        if !self.described.as_ref().is_some_and(|known| same(known) || Self::can_follow(known, &unit.tracks))
+        {
+            self.set_tracks(&unit.tracks);
+        }
+        let track = self.tracks.iter_mut().find(|track| track.kind == unit.kind)?;
         self.packets.clear();
         track.packetizer.packetize(unit, &mut self.packets);
         let size = self.packets.iter().map(|packet| 4 + packet.len()).sum::<usize>();
         let mut out = BytesMut::with_capacity(size + 4 + REPORT_LEN);
         if track.reported.is_none_or(|at| unit.dts - at >= REPORTS) {
             track.reported = Some(unit.dts);
-            track.put_report(unit.pts, wall_ms, &mut out);
+            track.put_report(unit.pts, self.beginning.epoch_ms + unit.pts.as_millis(), &mut out);
         }
         for packet in &self.packets {
             put_frame(&mut out, track.channel, packet.len());
             packet.parts().into_iter().for_each(|part| out.put_slice(part));
         }
-        Chunk::from_bytes(out.freeze())
+        (!out.is_empty()).then(|| Chunk::from_bytes(out.freeze()))
+    }
+
+    /// Tells that every track has ended (RFC 3550 §6.6): players of datagrams see no end of a connection.
+    pub fn farewell(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.tracks.len() * (4 + FAREWELL_LEN));
+        for track in &self.tracks {
+            put_frame(&mut out, track.channel + 1, FAREWELL_LEN);
+            out.put_slice(&[0x80, 201, 0, 1]);
+            out.put_u32(track.ssrc);
+            out.put_slice(&[0x81, 203, 0, 1]);
+            out.put_u32(track.ssrc);
+        }
+        out.freeze()
     }
 }
 
 const REPORT_LEN: usize = 28;
 
+/// An empty receiver report and the goodbye behind it.
+const FAREWELL_LEN: usize = 16;
+
 impl Track {
     /// A sender report (RFC 3550 §6.4.1): which wall clock time belongs to `time`.
-    fn put_report(&self, time: Ticks, wall_ms: u64, out: &mut BytesMut) {
+    fn put_report(&self, time: Ticks, wall_ms: i64, out: &mut BytesMut) {
+        let wall_ms = wall_ms.max(0).unsigned_abs();
         put_frame(out, self.channel + 1, REPORT_LEN);
         out.put_slice(&[0x80, 200, 0, 6]);
         out.put_u32(self.ssrc);
@@ -126,8 +181,6 @@ pub fn interleaved(data: &Bytes) -> impl Iterator<Item = (u8, Bytes)> + '_ {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::{
         media::{AudioCodec, VideoCodec},
@@ -135,11 +188,20 @@ mod tests {
         testing,
     };
 
+    const BOTH: Selection = Selection { video: true, audio: true };
+
+    fn muxer(selection: Selection) -> Muxer {
+        Muxer::new(Beginning { seed: 0x0123_4567_89AB_CDEF, epoch_ms: 1_700_000_000_000 }, selection)
+    }
+
+    fn packets(muxer: &mut Muxer, unit: &AccessUnit) -> Vec<(u8, Bytes)> {
+        muxer.write(unit).map(|chunk| interleaved(&chunk.to_bytes()).collect()).unwrap_or_default()
+    }
+
     #[test]
     fn each_track_has_its_channels_and_its_reports() {
         let tracks = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::G711A)));
-        let mut muxer = Muxer::new(Seed(0x0123_4567_89AB_CDEF));
-        muxer.set_tracks(&tracks);
+        let mut muxer = muxer(BOTH);
         let mut ssrcs = Vec::new();
         let mut channels = Vec::new();
         for second in 0..12 {
@@ -147,8 +209,7 @@ mod tests {
                 testing::video(&tracks, second * 1000, second * 1000, true),
                 testing::audio(&tracks, second * 1000, 160),
             ] {
-                let chunk = muxer.write(&unit, 1_700_000_000_500).to_bytes();
-                for (channel, packet) in interleaved(&chunk) {
+                for (channel, packet) in packets(&mut muxer, &unit) {
                     channels.push(channel);
                     match channel {
                         0 | 2 => ssrcs.push(Packet::parse(&packet).unwrap().ssrc),
@@ -168,10 +229,7 @@ mod tests {
     #[test]
     fn a_report_ties_timestamps_to_the_wall_clock() {
         let tracks = Arc::new(testing::tracks(VideoCodec::H264, None));
-        let mut muxer = Muxer::new(Seed(7));
-        muxer.set_tracks(&tracks);
-        let chunk = muxer.write(&testing::video(&tracks, 40, 80, true), 1_700_000_000_500).to_bytes();
-        let packets: Vec<_> = interleaved(&chunk).collect();
+        let packets = packets(&mut muxer(BOTH), &testing::video(&tracks, 440, 500, true));
         let report = &packets[0].1;
         assert_eq!(report[8..12], 3_908_988_800_u32.to_be_bytes());
         assert_eq!(report[12..16], (1_u32 << 31).to_be_bytes(), "half a second");
@@ -180,10 +238,47 @@ mod tests {
     }
 
     #[test]
-    fn a_track_that_was_not_described_is_not_sent() {
-        let mut muxer = Muxer::new(Seed(7));
-        muxer.set_tracks(&testing::tracks(VideoCodec::H264, None));
+    fn every_track_that_was_sent_says_goodbye() {
+        let tracks = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::G711A)));
+        let mut muxer = muxer(BOTH);
+        assert!(muxer.farewell().is_empty(), "nothing was sent");
+        let sent = packets(&mut muxer, &testing::video(&tracks, 0, 0, true));
+        let told: Vec<_> = interleaved(&muxer.farewell()).collect();
+        assert_eq!(told.iter().map(|(channel, _)| *channel).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(told[0].1[12..], sent[0].1[4..8], "the source is that of the reports");
+        assert!(told.iter().all(|(_, packet)| packet.len() == FAREWELL_LEN && packet[9] == 203));
+    }
+
+    #[test]
+    fn only_what_was_selected_is_sent_under_its_number() {
         let tracks = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::Aac)));
-        assert!(muxer.write(&testing::audio(&tracks, 0, 100), 0).is_empty());
+        let mut sound = muxer(Selection { video: false, audio: true });
+        assert_eq!(packets(&mut sound, &testing::video(&tracks, 0, 0, true)), []);
+        let channels: Vec<_> = packets(&mut sound, &testing::audio(&tracks, 0, 100))
+            .iter()
+            .map(|(channel, _)| *channel)
+            .collect();
+        assert_eq!(channels, [3, 2]);
+    }
+
+    #[test]
+    fn new_parameter_sets_go_on_and_new_codings_begin_anew() {
+        let tracks = Arc::new(testing::tracks(VideoCodec::H264, None));
+        let mut larger = (*tracks).clone();
+        larger.video.as_mut().unwrap().width = 640;
+        let larger = Arc::new(larger);
+        let other = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::G711U)));
+        assert!(Muxer::can_follow(&tracks, &larger) && !Muxer::can_follow(&tracks, &other));
+        let mut muxer = muxer(BOTH);
+        let seqs: Vec<_> = [&tracks, &larger, &other]
+            .into_iter()
+            .zip(0..)
+            .map(|(tracks, number)| {
+                let packets = packets(&mut muxer, &testing::video(tracks, number * 40, number * 40, true));
+                Packet::parse(&packets.last().unwrap().1).unwrap().seq
+            })
+            .collect();
+        assert_eq!(seqs[1], seqs[0].wrapping_add(1));
+        assert_eq!(seqs[2], seqs[0], "a stream of its own");
     }
 }

@@ -1,0 +1,300 @@
+//! One client's connection up to the moment that it plays: what it asks is answered here, and what it wants is looked up.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use percent_encoding::percent_decode_str;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use wire::{
+    flv::FlvOptions,
+    media::Tracks,
+    rtsp::{Delivery, Event, ReaderError, Selection, Server, Target, Transport, describe, track_formats},
+};
+
+use super::{Counters, Datagrams, RtspPlayer, Shared};
+use crate::{
+    clock,
+    core::check_name,
+    door::{
+        Framing, Seat, Viewer,
+        rights::{self, Claim, Refusal},
+        route::Query,
+    },
+};
+
+/// A client that says nothing for so long before it plays is closed.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// The whole way from connecting to playing may take so long.
+const BEGINNING: Duration = Duration::from_secs(60);
+
+/// The client must take what it is sent within so long.
+const WRITING: Duration = Duration::from_secs(10);
+
+/// A stream that has just begun is waited for so long before it is described.
+const TRACKS: Duration = Duration::from_secs(10);
+
+/// How long the application may think about a token.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
+
+const BUFFER: usize = 8 << 10;
+
+/// A longer query is refused.
+const QUERY_MAX: usize = 8192;
+
+/// Why a connection ended before it came to anything.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("closed by the peer")]
+    Closed,
+    #[error("too slow")]
+    Slow,
+    #[error("broken protocol: {0}")]
+    Protocol(#[from] ReaderError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// A stream that a client was let in to, and what it set up of it.
+struct Session {
+    app: String,
+    name: String,
+    tracks: Arc<Tracks>,
+    set_up: [Option<Delivery>; 2],
+}
+
+struct Connection<'a> {
+    shared: &'a Shared,
+    stream: TcpStream,
+    peer: SocketAddr,
+    server: Server,
+    session: Option<Session>,
+}
+
+/// Serves a connection until it closes, or the player's socket is handed to its stream.
+pub(super) async fn serve(shared: &Shared, counters: &Counters, stream: TcpStream, peer: SocketAddr) {
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let server = Server::new(shared.session_id(peer));
+    let connection = Connection { shared, stream, peer, server, session: None };
+    match timeout(BEGINNING, connection.run(counters)).await {
+        Ok(Ok(()) | Err(End::Closed | End::Io(_))) => {}
+        Ok(Err(End::Slow | End::Protocol(_))) | Err(_) => {
+            counters.broken.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Connection<'_> {
+    async fn run(mut self, counters: &Counters) -> Result<(), End> {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            while let Some(event) = self.server.poll_event()? {
+                match event {
+                    Event::Describe(target, _) => self.describe(counters, &target).await,
+                    Event::SetUp { target, track, offers, .. } => {
+                        self.set_up(counters, &target, track, &offers).await;
+                    }
+                    Event::Play => match self.seat() {
+                        Ok(seat) => return self.play(seat).await,
+                        Err(status) => self.refuse(counters, status),
+                    },
+                    // Streams are brought by RTMP.
+                    Event::Announce(..) | Event::Record => self.refuse(counters, 405),
+                    Event::Data(..) => {}
+                    Event::Ended => {
+                        self.flush().await?;
+                        return Ok(());
+                    }
+                }
+            }
+            self.flush().await?;
+            let size = timeout(IDLE, self.stream.read(&mut buffer)).await.map_err(|_| End::Slow)??;
+            if size == 0 {
+                return Err(End::Closed);
+            }
+            self.server.handle(&buffer[..size]);
+        }
+    }
+
+    fn refuse(&mut self, counters: &Counters, status: u16) {
+        counters.denied.fetch_add(1, Ordering::Relaxed);
+        self.server.refuse(status);
+    }
+
+    async fn describe(&mut self, counters: &Counters, target: &Target) {
+        match self.admit(target).await {
+            Ok(session) => {
+                let number = clock::wall_us();
+                let description = describe(&session.tracks, number);
+                self.session = Some(session);
+                self.server.describe(&description);
+            }
+            Err(status) => self.refuse(counters, status),
+        }
+    }
+
+    /// The stream that is meant, if the client may play it.
+    async fn admit(&self, target: &Target) -> Result<Session, u16> {
+        let (app, name) = named(target).ok_or(404_u16)?;
+        let query = Query::parse(&target.query);
+        let directory = self.shared.directory.as_ref();
+        let claim = Claim {
+            app: &app,
+            name: &name,
+            peer: self.peer,
+            protocol: "rtsp",
+            query: &query,
+            token: None,
+            again: false,
+        };
+        let now_s = clock::wall_ms() / 1000;
+        rights::admit(directory, &self.shared.play_key, &claim, now_s, TOKEN_PATIENCE)
+            .await
+            .map_err(status)?;
+        let mut tracks = directory.tracks(&app, &name).ok_or(404_u16)?;
+        // A stream that ends meanwhile is not there; one without a key frame cannot be described yet.
+        let tracks = timeout(TRACKS, tracks.wait_for(Option::is_some)).await.map_err(|_| 503_u16)?;
+        let tracks = tracks.map_err(|_| 404_u16)?.clone().ok_or(503_u16)?;
+        Ok(Session { app, name, tracks, set_up: [None; 2] })
+    }
+
+    async fn set_up(&mut self, counters: &Counters, target: &Target, track: usize, offers: &[Transport]) {
+        // Some players set up what they knew before, and describe nothing.
+        if self.session.is_none() {
+            match self.admit(target).await {
+                Ok(session) => self.session = Some(session),
+                Err(status) => return self.refuse(counters, status),
+            }
+        }
+        match self.choose(target, track, offers) {
+            Ok(chosen) => self.server.set_up(&chosen),
+            Err(status) => self.refuse(counters, status),
+        }
+    }
+
+    /// The first way of sending the track that we can serve. All tracks go one way.
+    fn choose(&mut self, target: &Target, track: usize, offers: &[Transport]) -> Result<Transport, u16> {
+        let ports = self.shared.ports.as_ref();
+        let session = self.session.as_mut().ok_or(455_u16)?;
+        let (app, name) = named(target).ok_or(404_u16)?;
+        if (&app, &name) != (&session.app, &session.name) || track >= track_formats(&session.tracks).len() {
+            return Err(404);
+        }
+        let interleaved = |delivery: &Delivery| matches!(delivery, Delivery::Interleaved(_));
+        let before = session.set_up.iter().flatten().next().map(interleaved);
+        let fits = |offer: &&Transport| {
+            let known = before.is_none_or(|before| before == interleaved(&offer.delivery));
+            !offer.record && known && (interleaved(&offer.delivery) || ports.is_some())
+        };
+        let offer = offers.iter().find(fits).ok_or(461_u16)?;
+        let delivery = match offer.delivery {
+            Delivery::Udp { client, .. } => {
+                Delivery::Udp { client, server: ports.map(|ports| ports.numbers()) }
+            }
+            // Every player of a stream shares its bytes, and so its channels.
+            Delivery::Interleaved(_) => {
+                let channel = track as u8 * 2;
+                Delivery::Interleaved(Some((channel, channel + 1)))
+            }
+        };
+        session.set_up[track] = Some(delivery);
+        Ok(Transport { delivery, record: false, ssrc: None })
+    }
+
+    /// A place among the viewers, once something is set up.
+    fn seat(&self) -> Result<Seat, u16> {
+        let session = self.session.as_ref().ok_or(455_u16)?;
+        if session.set_up.iter().all(Option::is_none) {
+            return Err(455);
+        }
+        self.shared.directory.seat(&session.app, &session.name).map_err(|denied| status(denied.into()))
+    }
+
+    /// Hands the player to its stream.
+    async fn play(mut self, seat: Seat) -> Result<(), End> {
+        self.server.accept();
+        self.flush().await?;
+        let Some(session) = self.session.take() else { return Ok(()) };
+        let formats = track_formats(&session.tracks);
+        let wanted = |kind| {
+            formats
+                .iter()
+                .zip(&session.set_up)
+                .any(|(format, set_up)| format.kind == kind && set_up.is_some())
+        };
+        let selection =
+            Selection { video: wanted(wire::media::Kind::Video), audio: wanted(wire::media::Kind::Audio) };
+        let player = RtspPlayer {
+            datagrams: self.datagrams(&session),
+            server: self.server,
+            described: session.tracks,
+            selection,
+        };
+        let viewer = Viewer {
+            socket: self.stream.into_std()?,
+            peer: self.peer,
+            options: FlvOptions::default(),
+            framing: Framing::Rtsp(Box::new(player)),
+            seat,
+        };
+        self.shared.directory.attach(&session.app, &session.name, viewer);
+        Ok(())
+    }
+
+    /// Where datagrams go, if they do. Only ever to the address that the connection comes from: nobody else is flooded.
+    fn datagrams(&self, session: &Session) -> Option<Datagrams> {
+        let ports = self.shared.ports.as_ref()?;
+        let mut to = [None; 4];
+        for (track, delivery) in session.set_up.iter().enumerate() {
+            match delivery {
+                Some(Delivery::Udp { client, .. }) => {
+                    to[track * 2] = Some(ports.reach(SocketAddr::new(self.peer.ip(), client.0)));
+                    to[track * 2 + 1] = Some(ports.reach(SocketAddr::new(self.peer.ip(), client.1)));
+                }
+                Some(Delivery::Interleaved(_)) => return None,
+                None => {}
+            }
+        }
+        Some(Datagrams { ports: Arc::clone(ports), to })
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        let out = self.server.take_output();
+        if out.is_empty() {
+            return Ok(());
+        }
+        Ok(timeout(WRITING, self.stream.write_all(&out)).await.map_err(|_| End::Slow)??)
+    }
+}
+
+/// App and name of the stream that is meant.
+fn named(target: &Target) -> Option<(String, String)> {
+    let decoded = |text: &str| {
+        let text = percent_decode_str(text).decode_utf8().ok()?;
+        check_name(&text).ok()?;
+        Some(text.into_owned())
+    };
+    (target.query.len() <= QUERY_MAX).then_some(())?;
+    Some((decoded(&target.app)?, decoded(&target.name)?))
+}
+
+/// The status that tells a refusal.
+fn status(refusal: Refusal) -> u16 {
+    match refusal {
+        Refusal::UnknownStream => 404,
+        Refusal::SignatureMissing
+        | Refusal::SignatureExpired
+        | Refusal::SignatureWrong
+        | Refusal::TokenRefused => 403,
+        Refusal::TooManyViewers => 453,
+        Refusal::TokenUnchecked | Refusal::Busy => 503,
+    }
+}

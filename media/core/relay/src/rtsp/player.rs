@@ -1,0 +1,129 @@
+//! A player as its stream's shard has it: what it was promised, and where its packets go.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use wire::{
+    media::Tracks,
+    rtsp::{Event, Muxer, Selection, Server, interleaved},
+};
+
+use crate::{hub::ring::Ring, sockets};
+
+/// Bytes of send buffer asked for: a large key frame goes out at once.
+const SEND_BUFFER: usize = 4 << 20;
+
+/// Tries to find two free ports side by side.
+const PORT_TRIES: usize = 64;
+
+/// The two sockets that all datagrams of a port's players leave from.
+#[derive(Debug)]
+pub(crate) struct UdpPorts {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+}
+
+impl UdpPorts {
+    /// Two ports side by side, the first of them even (RFC 3550 §11), wherever the system has them free.
+    pub(crate) fn open(host: IpAddr) -> io::Result<Self> {
+        let mut last = None;
+        for _ in 0..PORT_TRIES {
+            let rtp = sockets::udp(host, 0)?;
+            let port = rtp.local_addr()?.port();
+            if !port.is_multiple_of(2) {
+                continue;
+            }
+            match sockets::udp(host, port + 1) {
+                Ok(reports) => {
+                    // Less is no reason to fail.
+                    let _ = socket2::SockRef::from(&rtp).set_send_buffer_size(SEND_BUFFER);
+                    return Ok(Self { rtp, rtcp: reports });
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable)))
+    }
+
+    /// `to` as these sockets write it: those of IPv6 reach IPv4 by mapped addresses.
+    pub(crate) fn reach(&self, to: SocketAddr) -> SocketAddr {
+        let mapped = self.rtp.local_addr().is_ok_and(|own| own.is_ipv6());
+        match to.ip() {
+            IpAddr::V4(ip) if mapped => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
+            _ => to,
+        }
+    }
+
+    /// Their numbers.
+    pub(crate) fn numbers(&self) -> (u16, u16) {
+        let port = |socket: &UdpSocket| socket.local_addr().map_or(0, |address| address.port());
+        (port(&self.rtp), port(&self.rtcp))
+    }
+}
+
+/// Where a player takes datagrams, by channel; tracks that were not set up have none.
+#[derive(Debug)]
+pub(crate) struct Datagrams {
+    pub(crate) ports: Arc<UdpPorts>,
+    pub(crate) to: [Option<SocketAddr>; 4],
+}
+
+impl Datagrams {
+    /// Sends all chunks from `number` on; the number after the last, and the bytes sent. What the system does not take is
+    /// lost, as datagrams are.
+    pub(crate) fn send(&self, ring: &Ring, mut number: u64) -> (u64, u64) {
+        let mut bytes = 0;
+        while let Some(entry) = ring.get(number) {
+            bytes += self.send_packets(&entry.chunk.head);
+            number += 1;
+        }
+        (number, bytes)
+    }
+
+    /// Sends the packets of one chunk; the bytes sent.
+    pub(crate) fn send_packets(&self, chunk: &Bytes) -> u64 {
+        let mut bytes = 0;
+        for (channel, packet) in interleaved(chunk) {
+            let Some(Some(to)) = self.to.get(usize::from(channel)) else { continue };
+            let socket = if channel.is_multiple_of(2) { &self.ports.rtp } else { &self.ports.rtcp };
+            bytes += socket.send_to(&packet, to).unwrap_or(0) as u64;
+        }
+        bytes
+    }
+}
+
+/// A player whose PLAY was answered.
+#[derive(Debug)]
+pub struct RtspPlayer {
+    /// What it still says goes on here.
+    pub(crate) server: Server,
+    /// The tracks it was told of.
+    pub(crate) described: Arc<Tracks>,
+    /// Those it set up.
+    pub(crate) selection: Selection,
+    /// `None`: on its connection.
+    pub(crate) datagrams: Option<Datagrams>,
+}
+
+impl RtspPlayer {
+    /// Whether what it was told of is still true.
+    pub(crate) fn can_follow(&self, tracks: &Arc<Tracks>) -> bool {
+        Arc::ptr_eq(&self.described, tracks) || Muxer::can_follow(&self.described, tracks)
+    }
+
+    /// Deals with what it said; an error if it leaves, or cannot be understood.
+    pub(crate) fn listen(&mut self) -> Result<(), ()> {
+        loop {
+            match self.server.poll_event() {
+                Ok(None) => return Ok(()),
+                Ok(Some(Event::Data(..))) => {} // receiver reports, which change nothing
+                Ok(Some(Event::Ended)) | Err(_) => return Err(()),
+                Ok(Some(_)) => self.server.refuse(455),
+            }
+        }
+    }
+}
