@@ -8,7 +8,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from api.services import Gateway
+from api.services import Gateway, MediaServer
 from gateway.accounts.model import Access, Role, User
 from gateway.streams.live import Bases
 
@@ -38,11 +38,15 @@ def address(scope: Any) -> str:
 
 def address_bases(request: Request[Any, Any, Any], gateway: Gateway) -> Bases:
     """How addresses begin that we give to this client."""
-    http, rtmp = base_url(request, gateway), gateway.rtmp
-    if rtmp is None or rtmp.public_url:
-        return Bases(http, rtmp.public_url if rtmp else None)
+    http = base_url(request, gateway)
     host = urlsplit(http).hostname or gateway.sip.host
-    return Bases(http, f"rtmp://{f'[{host}]' if ':' in host else host}:{rtmp.port}")
+    return Bases(http, _base("rtmp", gateway.rtmp, host), _base("rtsp", gateway.rtsp, host))
+
+
+def _base(scheme: str, server: MediaServer | None, host: str) -> str | None:
+    if server is None or server.public_url:
+        return server.public_url if server else None
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}"
 
 
 def base_url(request: Request[Any, Any, Any], gateway: Gateway) -> str:

@@ -85,12 +85,12 @@ class SipServer:
 
 
 @dataclass(frozen=True, slots=True)
-class RtmpServer:
-    """Where streams are pushed to."""
+class MediaServer:
+    """Where streams are pushed to, or played from, by a protocol with a port of its own."""
 
     port: int
     public_url: str = ""
-    """rtmp://host:port; empty: the host at which the client addressed us, and `port`."""
+    """Such as rtmp://host:port; empty: the host at which the client addressed us, and `port`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +120,7 @@ class Gateway:
     metrics: CollectorRegistry
     sip: SipServer
     clock: Callable[[], datetime]
-    rtmp: RtmpServer | None = None
+    rtmp: MediaServer | None = None
+    rtsp: MediaServer | None = None
     public_url: str = ""
     """Beginning of play addresses; empty: as the client addressed us."""

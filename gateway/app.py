@@ -294,19 +294,24 @@ def _retention_works(settings: Settings, store: Store, relay: Relay) -> Retentio
 
 
 def _listen(settings: Settings, relay: Relay, *hearers: Callable[[Event], None]) -> None:
-    """Opens the relay's RTMP port, and gives its events to all that hear them; GatewayError if the port is taken."""
+    """Opens the relay's RTMP and RTSP ports; its events go to all that hear them. GatewayError if a port is taken."""
 
     def handle_media(event: Event) -> None:
         for hear in hearers:
             hear(event)
 
     relay.listen(handle_media)
-    if not settings.rtmp.port:
-        return
+    rtmp, rtsp = settings.rtmp, settings.rtsp
     try:
-        relay.listen_rtmp(settings.rtmp.host, settings.rtmp.port)
+        if rtmp.port:
+            relay.listen_rtmp(rtmp.host, rtmp.port)
     except CoreError as error:
         raise GatewayError(f"RTMP cannot be served (rtmp.port): {error}") from error
+    try:
+        if rtsp.port:
+            relay.listen_rtsp(rtsp.host, rtsp.port)
+    except CoreError as error:
+        raise GatewayError(f"RTSP cannot be served (rtsp.port): {error}") from error
 
 
 def _accounts(settings: Settings, store: Store, quotas: Quotas, passwords: Passwords) -> Accounts:

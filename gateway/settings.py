@@ -176,6 +176,16 @@ class Rtp(_Section):
         return self
 
 
+class Rtsp(_Section):
+    """Streams that are played by RTSP."""
+
+    host: str = "0.0.0.0"
+    port: Port = 8554
+    """0: no RTSP."""
+    public_url: Annotated[str, Field(pattern=r"^(rtsp://[^/\s]+)?$")] = ""
+    """Beginning of RTSP addresses, such as rtsp://video.example.org; empty: the host as the client addressed us."""
+
+
 class Rtmp(_Section):
     """Streams that are pushed by RTMP, and played."""
 
@@ -324,6 +334,7 @@ class Settings(BaseSettings):
     http: Http = Http()
     rtp: Rtp = Rtp()
     rtmp: Rtmp = Rtmp()
+    rtsp: Rtsp = Rtsp()
     pull: Pull = Pull()
     media: Media = Media()
     database: Database = Database()

@@ -34,6 +34,8 @@ class Play(msgspec.Struct, kw_only=True):
     hls_fmp4: str
     rtmp: str | None
     """None where RTMP is off."""
+    rtsp: str | None
+    """None where RTSP is off."""
 
 
 class ChannelView(msgspec.Struct, kw_only=True):
@@ -172,6 +174,7 @@ def play(addresses: PlayAddresses) -> Play:
         hls=addresses.hls,
         hls_fmp4=addresses.hls_fmp4,
         rtmp=addresses.rtmp,
+        rtsp=addresses.rtsp,
     )
 
 

@@ -117,6 +117,8 @@ class Addresses(msgspec.Struct, kw_only=True):
     hls_fmp4: str
     rtmp: str | None
     """None where RTMP is off."""
+    rtsp: str | None
+    """None where RTSP is off."""
 
 
 class Endpoint(msgspec.Struct, kw_only=True):
@@ -224,6 +226,7 @@ class StreamController(Controller):
                 hls=addresses.hls,
                 hls_fmp4=addresses.hls_fmp4,
                 rtmp=addresses.rtmp,
+                rtsp=addresses.rtsp,
             ),
         )
         if stream.encode_type != "H265":

@@ -64,13 +64,15 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield running
     yield _data_dir(settings.data_dir)
     yield asyncio.run(_database(settings))
-    sip, http, rtp, rtmp = settings.sip, settings.http, settings.rtp, settings.rtmp
+    sip, http, rtp, rtmp, rtsp = settings.sip, settings.http, settings.rtp, settings.rtmp, settings.rtsp
     ours = running is not None
     yield _port("SIP", sip.host, sip.port, socket.SOCK_DGRAM, ours=ours)
     yield _port("SIP", sip.host, sip.port, socket.SOCK_STREAM, ours=ours)
     yield _port("HTTP", http.host, http.port, socket.SOCK_STREAM, ours=ours)
     if rtmp.port:
         yield _port("RTMP", rtmp.host, rtmp.port, socket.SOCK_STREAM, ours=ours)
+    if rtsp.port:
+        yield _port("RTSP", rtsp.host, rtsp.port, socket.SOCK_STREAM, ours=ours)
     yield _port("RTP (first of the range)", rtp.host, rtp.port_min, socket.SOCK_DGRAM, ours=ours)
     yield _range(rtp.port_min, rtp.port_max)
     yield _addresses(settings)

@@ -21,7 +21,7 @@ from gateway.clock import utc_now
 from gateway.commands.options import ConfigFile, Overrides, load, told
 from gateway.errors import GatewayError
 from gateway.memory import settle_collector
-from gateway.settings import Settings
+from gateway.settings import Rtmp, Rtsp, Settings
 
 log = structlog.get_logger(__name__)
 
@@ -135,14 +135,14 @@ def services(app: App) -> api.services.Gateway:
         metrics=app.metrics,
         sip=api.services.SipServer(address.host, address.port),
         clock=utc_now,
-        rtmp=_rtmp(app.settings),
+        rtmp=_offered(app.settings.rtmp),
+        rtsp=_offered(app.settings.rtsp),
         public_url=app.settings.http.public_url,
     )
 
 
-def _rtmp(settings: Settings) -> api.services.RtmpServer | None:
-    rtmp = settings.rtmp
-    return api.services.RtmpServer(rtmp.port, rtmp.public_url) if rtmp.port else None
+def _offered(settings: Rtmp | Rtsp) -> api.services.MediaServer | None:
+    return api.services.MediaServer(settings.port, settings.public_url) if settings.port else None
 
 
 def announce(app: App, http_port: int) -> None:
@@ -156,6 +156,8 @@ def announce(app: App, http_port: int) -> None:
     console.print(f"  page, APIs   http://{sip.host}:{http_port}/")
     if settings.rtmp.port:
         console.print(f"  RTMP         rtmp://{sip.host}:{settings.rtmp.port}/")
+    if settings.rtsp.port:
+        console.print(f"  RTSP         rtsp://{sip.host}:{settings.rtsp.port}/")
     first = app.first_start
     if first is not None:
         console.print(f"  project      {first.project.name}  {first.project.project_id}")

@@ -104,17 +104,20 @@ class Bases:
     """http://host or https://host, with the port if need be."""
     rtmp: str | None
     """rtmp://host:port; None if nothing listens there."""
+    rtsp: str | None
+    """rtsp://host:port; None if nothing listens there."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlayAddresses:
-    """One stream in every format that is served; `rtmp` is None where RTMP is switched off."""
+    """One stream in every format that is served; `rtmp` and `rtsp` are None where those are switched off."""
 
     http_flv: str
     ws_flv: str
     hls: str
     hls_fmp4: str
     rtmp: str | None
+    rtsp: str | None
 
 
 def play_addresses(app: str, name: str, bases: Bases, *, query: str) -> PlayAddresses:
@@ -127,4 +130,5 @@ def play_addresses(app: str, name: str, bases: Bases, *, query: str) -> PlayAddr
         hls=f"{base}{path}/hls.m3u8{query}",
         hls_fmp4=f"{base}{path}/hls.fmp4.m3u8{query}",
         rtmp=None if bases.rtmp is None else f"{bases.rtmp}{path}{query}",
+        rtsp=None if bases.rtsp is None else f"{bases.rtsp}{path}{query}",
     )

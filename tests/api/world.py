@@ -9,7 +9,7 @@ from typing import Any
 from argon2 import PasswordHasher
 from prometheus_client import CollectorRegistry
 
-from api.services import Gateway, RtmpServer, SipServer
+from api.services import Gateway, MediaServer, SipServer
 from gateway.access.errors import StrategyActiveError
 from gateway.access.rules import Settled
 from gateway.access.service import AccessStrategies
@@ -261,7 +261,8 @@ class World:
             health=self.health,
             metrics=CollectorRegistry(),
             sip=SipServer("192.0.2.1", 5080),
-            rtmp=RtmpServer(1935),
+            rtmp=MediaServer(1935),
+            rtsp=MediaServer(8554),
             clock=lambda: self.now,
         )
 

@@ -61,6 +61,7 @@ class RunningGateway:
     sip_port: int = 0
     http_port: int = 0
     rtmp_port: int = 0
+    rtsp_port: int = 0
     rtp_port: int = 0
     process: subprocess.Popen[bytes] | None = None
     client: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=20.0))
@@ -69,7 +70,7 @@ class RunningGateway:
     async def start(self) -> Self:
         """Returns when it is ready and we are logged in."""
         if not self.sip_port:
-            self.sip_port, self.http_port, self.rtmp_port = free_ports(3)
+            self.sip_port, self.http_port, self.rtmp_port, self.rtsp_port = free_ports(4)
             self.rtp_port = 20_000 + (os.getpid() * 64 + self.http_port) % 10_000
         environment = {
             **os.environ,
@@ -82,6 +83,8 @@ class RunningGateway:
             "GATEWAY_HTTP__PORT": str(self.http_port),
             "GATEWAY_RTMP__HOST": "127.0.0.1",
             "GATEWAY_RTMP__PORT": str(self.rtmp_port),
+            "GATEWAY_RTSP__HOST": "127.0.0.1",
+            "GATEWAY_RTSP__PORT": str(self.rtsp_port),
             "GATEWAY_RTP__HOST": "127.0.0.1",
             "GATEWAY_RTP__PORT_MIN": str(self.rtp_port),
             "GATEWAY_RTP__PORT_MAX": str(self.rtp_port + 499),

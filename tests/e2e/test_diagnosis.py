@@ -86,6 +86,8 @@ def command(gateway: RunningGateway, *words: str) -> subprocess.CompletedProcess
         "GATEWAY_HTTP__PORT": str(gateway.http_port),
         "GATEWAY_RTMP__HOST": "127.0.0.1",
         "GATEWAY_RTMP__PORT": str(gateway.rtmp_port),
+        "GATEWAY_RTSP__HOST": "127.0.0.1",
+        "GATEWAY_RTSP__PORT": str(gateway.rtsp_port),
         "COLUMNS": "200",
     }
     return subprocess.run(

@@ -1,12 +1,9 @@
 """RTMP with foreign programs at both ends: FFmpeg and PyAV publish and play, and nothing is lost or changed between."""
 
 import asyncio
-import hashlib
 import struct
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,136 +12,9 @@ import av
 import pytest
 
 from gateway.simulator.clip import Clip, ClipSpec, clip
-from media._core import CoreError, Event, Stream
-from media.relay import Relay
+from media._core import CoreError, Event
+from tests.media.house import FAR, HOST, REMUX, House, Played, play, push, same_times
 from tests.media.rtmp_client import HANDSHAKE, NULL, Client, command, number, tag
-
-HOST = "127.0.0.1"
-FAR = 4_000_000_000
-
-
-@dataclass
-class House:
-    """A relay with both ports open, and somebody who decides about publishers."""
-
-    relay: Relay
-    rtmp: int
-    http: int
-    events: list[Event] = field(default_factory=list)
-    decide: Callable[["House", Event], object] = field(default=lambda house, event: house.accept(event))
-
-    def handle(self, event: Event) -> None:
-        self.events.append(event)
-        if event.kind == "publish":
-            self.decide(self, event)
-
-    def accept(self, event: Event, *, private: bool = False) -> int:
-        detail = event.detail
-        return self.relay.accept_publish(int(detail["ticket"]), detail["app"], detail["name"], private=private)
-
-    def url(self, name: str, query: str = "") -> str:
-        return f"rtmp://{HOST}:{self.rtmp}/live/{name}{query}"
-
-    def flv(self, name: str) -> str:
-        return f"http://{HOST}:{self.http}/live/{name}.live.flv"
-
-    async def event(self, kind: str) -> Event:
-        """The first of its kind; it is taken out."""
-        async with asyncio.timeout(15):
-            while True:
-                for event in self.events:
-                    if event.kind == kind:
-                        self.events.remove(event)
-                        return event
-                await asyncio.sleep(0.01)
-
-    def stream(self, name: str) -> Stream:
-        stream = self.relay.stream("live", name)
-        assert stream is not None
-        return stream
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    async with Relay(play_key=b"key", rtp_host=HOST, rtp_port_min=23000, rtp_port_max=23099, threads=1) as relay:
-        rtmp, http = relay.listen_rtmp(HOST, 0), relay.listen_http(HOST, 0, "/nonexistent")
-        house = House(relay, rtmp, http)
-        relay.listen(house.handle)
-        yield house
-
-
-@pytest.fixture(scope="session")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Three seconds with one key frame and pictures out of order, by their coding."""
-    folder = tmp_path_factory.mktemp("clips")
-    made = {}
-    for codec, options in (("libx264", []), ("libx265", ["-x265-params", "log-level=none:keyint=250"])):
-        made[codec] = folder / f"{codec}.mp4"
-        run(
-            "-f", "lavfi", "-i", "testsrc=s=320x192:r=25:d=3", "-f", "lavfi", "-i", "sine=r=44100:d=3", "-c:v", codec,
-            *options, "-g", "250", "-bf", "2", "-pix_fmt", "yuv420p", "-c:a", "aac", str(made[codec]),
-        )  # fmt: skip
-    return made
-
-
-def run(*arguments: str) -> None:
-    subprocess.run(["ffmpeg", "-v", "error", "-y", *arguments], check=True, timeout=120)
-
-
-async def ffmpeg(*arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec("ffmpeg", "-v", "error", *arguments, stderr=asyncio.subprocess.PIPE)
-
-
-async def push(house: House, clip: Path, name: str, *options: str) -> asyncio.subprocess.Process:
-    """FFmpeg publishes in real time."""
-    return await ffmpeg("-re", "-i", str(clip), *(options or ("-c", "copy")), "-f", "flv", house.url(name))
-
-
-@dataclass
-class Played:
-    """What a demuxer and decoder made of it; times are milliseconds from the first, in order of decoding."""
-
-    codecs: dict[str, str] = field(default_factory=dict)
-    pictures: list[str] = field(default_factory=list)
-    sound: list[str] = field(default_factory=list)
-    times: dict[str, list[int]] = field(default_factory=dict)
-
-
-def play(source: str) -> Played:
-    """Reads a file or address to its end."""
-    played = Played()
-    with av.open(source, timeout=20) as container:
-        try:
-            for packet in container.demux():
-                if packet.dts is None or packet.pts is None or packet.time_base is None:
-                    continue
-                kind = packet.stream.type
-                played.times.setdefault(kind, []).append(round(packet.pts * packet.time_base * 1000))
-                if isinstance(packet.stream, av.VideoStream):
-                    played.pictures += [digest(frame) for frame in packet.stream.decode(packet)]
-                else:
-                    played.sound.append(md5(bytes(packet)))
-        except av.FFmpegError:
-            pass  # a live stream may end anywhere
-        for stream in (*container.streams.video, *container.streams.audio):
-            played.codecs[stream.type] = stream.codec_context.name
-        for video in container.streams.video:
-            played.pictures += [digest(frame) for frame in video.decode(None)]
-    for kind, times in played.times.items():
-        played.times[kind] = [moment - times[0] for moment in times]
-    return played
-
-
-def digest(frame: av.VideoFrame) -> str:
-    return md5(frame.to_ndarray().tobytes())
-
-
-def md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
-
-
-def same_times(one: list[int], other: list[int]) -> bool:
-    return len(one) == len(other) and all(abs(a - b) <= 2 for a, b in zip(one, other, strict=True))
 
 
 async def both(house: House, name: str) -> tuple[Played, Played]:
@@ -198,21 +68,6 @@ async def test_sound_alone(house: House, clips: dict[str, Path]) -> None:
     assert played.codecs == {"audio": "aac"}
     assert len(played.sound) > 30
     await publisher.wait()
-
-
-REMUX = """
-import sys, time
-import av
-with av.open(sys.argv[1]) as given, av.open(sys.argv[2], "w", format="flv") as out:
-    streams = {stream.index: out.add_stream_from_template(stream) for stream in given.streams}
-    for packet in given.demux():
-        if packet.dts is not None:
-            packet.stream = streams[packet.stream.index]
-            out.mux(packet)
-            time.sleep(0.01)
-"""
-"""Publishes a file as a recent FFmpeg does it: H.265 in the enhanced form. A process of its own, for it holds the
-interpreter while it waits for the answer."""
 
 
 async def test_h265_goes_through_in_the_enhanced_form(house: House, clips: dict[str, Path]) -> None:

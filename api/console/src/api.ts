@@ -18,6 +18,7 @@ export interface PlayAddresses {
   hls: string;
   hls_fmp4: string;
   rtmp: string | null;
+  rtsp: string | null;
 }
 
 export interface Channel {

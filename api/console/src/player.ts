@@ -20,6 +20,7 @@ function addressList(play: PlayAddresses): HTMLElement {
       ["HLS (TS)", play.hls],
       ["HLS (fMP4)", play.hls_fmp4],
       ["RTMP", play.rtmp],
+      ["RTSP", play.rtsp],
     ] as const
   ).flatMap(([label, address]) =>
     address === null

@@ -19,7 +19,7 @@ from gateway.streams.push import RULES
 from tests.e2e.running import free_ports
 from tests.gateway.streams.samples import stream
 
-PORTS = ("GATEWAY_SIP__PORT", "GATEWAY_HTTP__PORT", "GATEWAY_RTMP__PORT", "GATEWAY_RTP__PORT_MIN")
+PORTS = ("GATEWAY_SIP__PORT", "GATEWAY_HTTP__PORT", "GATEWAY_RTMP__PORT", "GATEWAY_RTSP__PORT", "GATEWAY_RTP__PORT_MIN")
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     for name, port in ports.items():
         monkeypatch.setenv(name, str(port))
-    for name in ("SIP", "HTTP", "RTMP", "RTP"):
+    for name in ("SIP", "HTTP", "RTMP", "RTSP", "RTP"):
         monkeypatch.setenv(f"GATEWAY_{name}__HOST", "127.0.0.1")
     monkeypatch.setenv("GATEWAY_RTP__PORT_MAX", str(min(ports["GATEWAY_RTP__PORT_MIN"] + 200, 65_535)))
     monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path / "data"))
