@@ -56,15 +56,8 @@ class Users:
         """
         check_user_name(name)
         chosen, restriction = chosen_password(password), _restriction(role, groups)
-        project_id = by.project.project_id
-        user = User(user_id=secrets.token_hex(16), name=name, project_id=project_id, created_at=at)
-        await self._store.accounts.add_user(user, role, await self._passwords.hash(chosen))
-        if restriction is not None:
-            try:
-                await self._store.members.put(user.user_id, project_id, role, restriction, at)
-            except NotFoundError:
-                await self._store.members.delete_user(user.user_id)
-                raise
+        user = User(user_id=secrets.token_hex(16), name=name, project_id=by.project.project_id, created_at=at)
+        await self._store.accounts.add_user(user, role, await self._passwords.hash(chosen), groups=restriction)
         return await self.get(by, name), chosen
 
     async def set_role(self, by: Access, name: str, role: Role, groups: Collection[str] | None, at: datetime) -> Access:

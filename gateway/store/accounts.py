@@ -12,7 +12,7 @@ from gateway.accounts.model import Access, Project, Role, Token, User
 from gateway.errors import ConflictError, NotFoundError
 from gateway.store.access_tables import group_users, groups, memberships
 from gateway.store.base import Database
-from gateway.store.members import TOKEN_ID_LETTERS, shut_out
+from gateway.store.members import TOKEN_ID_LETTERS, put_groups, shut_out
 from gateway.store.tables import projects, tokens, users
 
 EXPIRED_AT_ONCE: Final = 1_000
@@ -82,11 +82,18 @@ class AccountStore:
 
         await self._database.writer.run(write)
 
-    async def add_user(self, user: User, role: Role, password_hash: str) -> None:
-        """Adds the user with this role in its own project; ConflictError if the name is taken."""
+    async def add_user(
+        self, user: User, role: Role, password_hash: str, *, groups: frozenset[str] | None = None
+    ) -> None:
+        """Adds the user with this role in its own project, restricted to these groups of it; None: not restricted.
+
+        ConflictError if the name is taken, NotFoundError for an unknown group.
+        """
 
         async def write(connection: AsyncConnection) -> None:
-            await _add_user(connection, user, role, password_hash)
+            await _add_user(connection, user, role, password_hash, restricted=groups is not None)
+            if groups is not None:
+                await put_groups(connection, user.user_id, user.project_id, groups)
 
         try:
             await self._database.writer.run(write)
@@ -280,7 +287,9 @@ def _members(project_id: str) -> sa.Select[Any]:
     )
 
 
-async def _add_user(connection: AsyncConnection, user: User, role: Role, password_hash: str) -> None:
+async def _add_user(
+    connection: AsyncConnection, user: User, role: Role, password_hash: str, *, restricted: bool = False
+) -> None:
     await connection.execute(
         sa.insert(users).values(
             user_id=user.user_id,
@@ -297,7 +306,7 @@ async def _add_user(connection: AsyncConnection, user: User, role: Role, passwor
             user_id=user.user_id,
             project_id=user.project_id,
             role=role.value,
-            restricted=False,
+            restricted=restricted,
             created_at=user.created_at,
         )
     )

@@ -38,7 +38,7 @@ class MemberStore:
             if (await connection.execute(sa.update(memberships).where(*mine).values(values))).rowcount == 0:
                 key = {"user_id": user_id, "project_id": project_id, "created_at": at}
                 await connection.execute(sa.insert(memberships).values(**key, **values))
-            await _put_groups(connection, user_id, project_id, groups or frozenset())
+            await put_groups(connection, user_id, project_id, groups or frozenset())
             await _check_administrators(connection, before)
 
         await self._database.writer.run(write)
@@ -55,7 +55,7 @@ class MemberStore:
             mine = (memberships.c.user_id == user_id, memberships.c.project_id == project_id)
             if (await connection.execute(sa.delete(memberships).where(*mine))).rowcount == 0:
                 raise NotFoundError("user", user_id)
-            await _put_groups(connection, user_id, project_id, frozenset())
+            await put_groups(connection, user_id, project_id, frozenset())
             there = (tokens.c.user_id == user_id, tokens.c.project_id == project_id)
             await connection.execute(sa.delete(tokens).where(*there))
             await _check_administrators(connection, before)
@@ -140,7 +140,8 @@ async def _update(connection: AsyncConnection, user_id: str, values: dict[str, A
         raise NotFoundError("user", user_id)
 
 
-async def _put_groups(connection: AsyncConnection, user_id: str, project_id: str, wanted: frozenset[str]) -> None:
+async def put_groups(connection: AsyncConnection, user_id: str, project_id: str, wanted: frozenset[str]) -> None:
+    """Inside any transaction: the user's groups in the project are these from now on; NotFoundError."""
     of_project = sa.select(groups.c.group_id).where(groups.c.project_id == project_id)
     await connection.execute(
         sa.delete(group_users).where(group_users.c.user_id == user_id, group_users.c.group_id.in_(of_project))

@@ -262,18 +262,29 @@ class RetentionStore:
         """Drops what is of no more use: expired slices, slices of streams that are gone (their files stay where they
         are stored), recordings without slices, old history."""
 
-        async def write(connection: AsyncConnection) -> None:
-            gone = ~sa.exists().where(streams.c.stream_id == slices.c.stream_id)
-            expired = slices.c.state == SliceState.EXPIRED.value
-            settled = slices.c.state.in_([SliceState.UPLOADED.value, SliceState.MISSING.value])
-            await connection.execute(
-                sa.delete(slices).where(slices.c.end_at < slices_before, sa.or_(expired, sa.and_(settled, gone)))
-            )
-            empty = ~sa.exists().where(slices.c.recording_id == recordings.c.recording_id)
-            await connection.execute(sa.delete(recordings).where(recordings.c.ended_at < slices_before, empty))
-            await connection.execute(sa.delete(recording_marks).where(recording_marks.c.at < marks_before))
+        gone = ~sa.exists().where(streams.c.stream_id == slices.c.stream_id)
+        expired = slices.c.state == SliceState.EXPIRED.value
+        settled = slices.c.state.in_([SliceState.UPLOADED.value, SliceState.MISSING.value])
+        old = (slices.c.end_at < slices_before, sa.or_(expired, sa.and_(settled, gone)))
+        await self._forget(slices.c.slice_id, *old)
+        empty = ~sa.exists().where(slices.c.recording_id == recordings.c.recording_id)
+        await self._forget(recordings.c.recording_id, recordings.c.ended_at < slices_before, empty)
+        await self._forget(recording_marks.c.mark_id, recording_marks.c.at < marks_before)
 
-        await self._database.writer.run(write)
+    async def _forget(self, key: sa.Column[Any], *conditions: sa.ColumnElement[bool]) -> None:
+        """Deletes rows in parts, which readers find: nobody else's write waits for more than one part."""
+        part: list[Any] = []
+
+        async def write(connection: AsyncConnection) -> None:
+            await connection.execute(sa.delete(key.table).where(key.in_(part)))
+
+        async for row in self._database.stream(sa.select(key).where(*conditions), key):
+            part.append(row[0])
+            if len(part) == IDS_AT_ONCE:
+                await self._database.writer.run(write)
+                part.clear()
+        if part:
+            await self._database.writer.run(write)
 
     async def alive(self) -> datetime | None:
         """When recording was last known to run."""

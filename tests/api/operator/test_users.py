@@ -1,5 +1,6 @@
 """Users, projects and what everybody may do about themselves, under /gb/v1."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -236,3 +237,15 @@ async def test_a_role_that_is_taken_away_ends_what_its_token_may(client: Client,
     await client.ok("PUT", "/gb/v1/users/li", {"role": "viewer"})
     await li.refused("VIS.0006", "POST", "subscription")
     assert Role.OPERATOR.includes(Role.VIEWER)
+
+
+async def test_a_restricted_user_is_so_from_the_first_moment(client: Client, world: World) -> None:
+    """Else whatever ends the gateway in between leaves a user who sees everything."""
+    group_id = (await client("POST", "/gb/v1/groups", {"name": "north"})).json()["group_id"]
+    for number in range(5):
+        making = asyncio.create_task(made(client, f"li{number}", groups=[group_id]))
+        seen = await world.store.accounts.members(name=f"li{number}")
+        while not seen:
+            seen = await world.store.accounts.members(name=f"li{number}")
+        assert [one.groups for one in seen] == [frozenset({group_id})]
+        await making

@@ -1,5 +1,6 @@
 """Retention in the database."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -182,6 +183,20 @@ async def test_what_is_of_no_more_use_is_forgotten(store: Store, stream: str) ->
     await store.retention.set_state(waiting, SliceState.UPLOADED)
     await store.retention.forget(slices_before=later, marks_before=later)
     assert list(await store.retention.recordings([mine.recording_id, gone.recording_id])) == [mine.recording_id]
+
+
+async def test_much_is_forgotten_in_parts(store: Store) -> None:
+    """Registrations wait for the same writer."""
+    kept = recording()
+    gone = [
+        a_slice(kept, NOW + timedelta(minutes=minute), stream_id="stream-gone00000", state=SliceState.EXPIRED)
+        for minute in range(1_200)
+    ]
+    await asyncio.gather(*map(store.retention.add_slice, gone))
+    calls, later = store.writer.calls, NOW + timedelta(days=2)
+    await store.retention.forget(slices_before=later, marks_before=later)
+    assert await store.retention.slices("stream-gone00000", NOW, later, limit=9) == []
+    assert store.writer.calls - calls >= 3
 
 
 async def test_when_recording_was_last_known_to_run(store: Store) -> None:
