@@ -442,4 +442,6 @@ def _plain(value: str) -> Any:
 
 def _explain(problem: ErrorDetails) -> str:
     name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting (`gateway config --table` lists them)"
     return f"{name}: {problem['msg']}"

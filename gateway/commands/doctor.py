@@ -83,7 +83,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def _data_dir(directory: Path) -> Finding:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(0o700, parents=True, exist_ok=True)
         probe = directory / ".probe"
         probe.write_bytes(b"")
         probe.unlink()

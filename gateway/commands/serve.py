@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +23,7 @@ from gateway.commands.options import ConfigFile, Overrides, load, told
 from gateway.errors import GatewayError
 from gateway.memory import settle_collector
 from gateway.settings import Rtmp, Rtsp, Settings
+from gateway.sole import sole_owner
 
 log = structlog.get_logger(__name__)
 
@@ -36,9 +38,17 @@ def serve(file: ConfigFile = None, overrides: Overrides = None) -> None:
     logs.configure(settings.log)
     with told():
         try:
-            uvloop.run(_serve(settings))
+            with sole_owner(settings.data_dir):
+                uvloop.run(_serve(settings))
         except OSError as error:
-            raise GatewayError(f"{error.strerror or error}: is another gateway running? (`gateway doctor`)") from error
+            raise GatewayError(_explained(error)) from error
+
+
+def _explained(error: OSError) -> str:
+    """The system's words, with the file or what else to look at."""
+    if error.errno == errno.EADDRINUSE:
+        return f"{error.strerror or error}: is another gateway running? (`gateway doctor`)"
+    return f"{error.filename}: {error.strerror}" if error.filename else f"{error} (see `gateway doctor`)"
 
 
 async def _serve(settings: Settings) -> None:

@@ -126,7 +126,8 @@ def _read(marks: Iterable[Mark], begin: datetime, end: datetime) -> _Timeline:
 
     def until(moment: datetime) -> None:
         if at < moment and state.expected:
-            timeline.pieces.append(Gap(at, moment, state.cause, state.detail if state.failed else ""))
+            cause = state.cause
+            timeline.pieces.append(Gap(at, moment, cause, state.detail if cause is Cause.RECORDING_FAILED else ""))
         if at < moment and state.silent:
             timeline.silent.append((at, moment))
 
@@ -167,15 +168,20 @@ def _subtract(intervals: Iterable[Interval], others: Sequence[Interval]) -> list
 
 
 def _joined(found: Iterable[Gap]) -> list[Gap]:
-    """Neighbours of one cause as one."""
+    """Neighbours of one cause as one, with the moments until the first key frame, which nothing else explains."""
     joined: list[Gap] = []
     for gap in found:
         last = joined[-1] if joined else None
-        if last is not None and (last.end, last.cause, last.detail) == (gap.begin, gap.cause, gap.detail):
+        of_last = gap.cause is Cause.UNKNOWN and gap.end - gap.begin <= TOLERANCE
+        if last is not None and last.end == gap.begin and (of_last or _why(last) == _why(gap)):
             joined[-1] = replace(last, end=gap.end)
         else:
             joined.append(gap)
     return joined
+
+
+def _why(gap: Gap) -> tuple[Cause, str]:
+    return gap.cause, gap.detail
 
 
 def _long(found: Sequence[Gap]) -> list[Gap]:

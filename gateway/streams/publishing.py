@@ -93,7 +93,7 @@ class Publishing:
             try:
                 self._sources.accept(ticket, stream)
             except CoreError as error:
-                log.info("push not accepted", app=stream.app, stream=stream.name, error=str(error))
+                log.debug("push not accepted", app=stream.app, stream=stream.name, error=str(error))
                 return Refusal.TAKEN
         return None
 

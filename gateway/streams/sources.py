@@ -152,7 +152,8 @@ class StreamSources:
                 log.warning("streams are pulled later", error=str(error))
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
-                log.info("streams are pulled", streams=opened)
+                if opened:
+                    log.info("streams are pulled", streams=opened)
                 return
 
     async def _try_to_follow(self, app: str, name: str) -> None:
@@ -316,7 +317,9 @@ class StreamSources:
             live.since = at
         if not told:
             return
-        log.info("source", app=stream.app, stream=stream.name, state=after.value, cause=cause.value, reason=reason)
+        log.info(
+            "source changed", app=stream.app, stream=stream.name, state=after.value, cause=cause.value, reason=reason
+        )
         self._history.put(
             StreamEvent(
                 at=at,

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from gateway.cli import app
 from gateway.clock import utc_now
 from gateway.credentials.push_keys import PushKeys
 from gateway.settings import DEFAULT_QUOTAS
+from gateway.sole import sole_owner
 from gateway.store import SecretBox, Store, StreamQuotas
 from gateway.streams.push import RULES
 from tests.e2e.running import free_ports
@@ -93,6 +95,29 @@ def test_serve_says_that_a_port_is_in_use(settings: dict[str, int]) -> None:
         told = run("serve", code=1)
     assert "is another gateway running?" in told
     assert "Traceback" not in told
+
+
+def test_nobody_else_reads_the_data_directory_that_doctor_makes(tmp_path: Path) -> None:
+    run("doctor")
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+
+
+def test_two_gateways_do_not_share_a_data_directory(tmp_path: Path) -> None:
+    with sole_owner(tmp_path / "data"):
+        told = run("serve", code=1)
+        assert f"{tmp_path / 'data'} (data_dir) belongs to a gateway that runs" in told
+    with sole_owner(tmp_path / "data"):
+        pass  # whoever ended it left nothing behind
+
+
+def test_serve_names_the_directory_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path / "file" / "data"))
+    assert str(tmp_path / "file" / "data") in run("serve", code=1)
+
+
+def test_a_setting_that_does_not_exist_is_named() -> None:
+    assert "sip.prot: there is no such setting" in run("serve", "--set", "sip.prot=5060", code=1)
 
 
 def test_users_and_projects() -> None:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,23 @@ def test_causes() -> None:
     assert report([*FLOWS, (10, K.FAILED), (20, K.RECORDING)], [(0, 10), (20, 60)]) == [
         (10, 20, Cause.RECORDING_FAILED)
     ]
+
+
+def test_what_failed_explains_no_other_cause() -> None:
+    times = (-10, K.UP), (-10, K.EXPECTED), (-10, K.FAILED), (10, K.FLOWING), (20, K.DOWN)
+    marks = [Mark(at=NOW + timedelta(minutes=at), kind=kind, detail="disk") for at, kind in times]
+    found = gaps(marks, [], NOW, HOUR, running_since=None)
+    assert [(gap.cause, gap.detail) for gap in found] == [
+        (Cause.STREAM_ABSENT, ""),
+        (Cause.RECORDING_FAILED, "disk"),
+        (Cause.GATEWAY_DOWN, ""),
+    ]
+
+
+def test_a_gap_lasts_until_the_first_key_frame() -> None:
+    away = [*FLOWS, (10, K.ABSENT), (20, K.FLOWING)]
+    assert report(away, [(0, 10), (20.025, 60)]) == [(10, pytest.approx(20.025), Cause.STREAM_ABSENT)]
+    assert report(away, [(0, 10), (21, 60)]) == [(10, 20, Cause.STREAM_ABSENT), (20, 21, Cause.UNKNOWN)]
 
 
 def test_a_camera_that_falls_silent_in_the_middle_of_a_slice() -> None:
