@@ -213,6 +213,8 @@ async def test_streams_that_are_pushed_and_pulled_are_kept_too(tmp_path: Path) -
                     lambda: figure(gateway, "gateway_retention_recordings"), lambda count: count == 2, 40, gateway
                 )
                 await asyncio.sleep(6)
+        # A source that is away is tried again: the slice stays open until its time is over, or the stream is stopped.
+        await gateway.call("PUT", "streams/pulled-in", {"state": "STOPPED"})
         for name in ("pushed-in", "pulled-in"):
             kept = await reached(
                 lambda name=name: slices(gateway, name),

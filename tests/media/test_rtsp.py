@@ -55,6 +55,15 @@ def ends_like(part: list[str], whole: list[str], least: int) -> bool:
     return len(part) >= least and part == whole[-len(part) :]
 
 
+def is_run(part: list[str], whole: list[str], least: int) -> bool:
+    """Whether `part` stands in `whole`, nothing missing and nothing between.
+
+    A player of datagrams that hears the end may drop the sound it has not looked at yet.
+    """
+    starts = range(len(whole) - len(part) + 1)
+    return len(part) >= least and any(part == whole[start : start + len(part)] for start in starts)
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 async def test_what_is_published_is_played_unchanged(
@@ -67,7 +76,7 @@ async def test_what_is_published_is_played_unchanged(
     got = await asyncio.to_thread(played, house, "cam", transport)
     assert got.codecs == {"video": {"libx264": "h264", "libx265": "hevc"}[codec], "audio": "aac"}
     assert ends_like(got.pictures, sent.pictures, 100 if transport == "tcp" else 50)
-    assert ends_like(got.sound[-50:], sent.sound, 50)
+    assert is_run(got.sound[-50:], sent.sound, 50)
     steps = [after - before for before, after in zip(got.times["audio"], got.times["audio"][1:], strict=False)]
     assert all(22 <= step <= 25 for step in steps), "sound without gaps"
     assert await publisher.wait() == 0
