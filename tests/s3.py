@@ -134,8 +134,12 @@ class Faults:
 async def proxy(server: Server) -> AsyncIterator[tuple[int, Faults]]:
     """A TCP proxy: its port, and its faults."""
     faults = Faults()
+    served: set[asyncio.Task[Any]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            served.add(task)
+            task.add_done_callback(served.discard)
         faults.connections += 1
         faults.open.add(writer)
         try:
@@ -144,12 +148,21 @@ async def proxy(server: Server) -> AsyncIterator[tuple[int, Faults]]:
             pass
         finally:
             faults.open.discard(writer)
-            writer.close()
+            await _close(writer)
 
     listener = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with listener:
         yield listener.sockets[0].getsockname()[1], faults
         faults.away()
+        if served:
+            await asyncio.wait(served, timeout=5)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Until the socket is closed: one that the loop does not live to close is a leak."""
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _pass(server: Server, faults: Faults, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -167,7 +180,7 @@ async def _pass(server: Server, faults: Faults, reader: asyncio.StreamReader, wr
             there, back = await asyncio.open_connection("127.0.0.1", server.port)
             back.write(request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
             await _pump(faults, there, writer, None)
-            back.close()
+            await _close(back)
         return
     there, back = await asyncio.open_connection("127.0.0.1", server.port)
     tasks = [
@@ -180,7 +193,7 @@ async def _pass(server: Server, faults: Faults, reader: asyncio.StreamReader, wr
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        back.close()
+        await _close(back)
 
 
 async def _pump(faults: Faults, reader: asyncio.StreamReader, writer: Any, limit: int | None) -> None:

@@ -294,7 +294,7 @@ async def test_events_that_were_lost_are_made_good(world: World) -> None:
         await world.until(lambda: any(event.kind == "slice" for event in told))
         Recorder.handle_media(recorder, Overflow())
         await world.until(lambda: world.works.uploader.counters.stored >= 1)
-    assert [one.reason for one in await world.slices()] == ["found"]
+    assert {one.reason for one in await world.slices()} == {"found"}, "one, or two where a minute ended meanwhile"
 
 
 class Overflow:
