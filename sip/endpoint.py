@@ -7,12 +7,11 @@ never reach them.
 """
 
 import asyncio
-import inspect
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 from sip.alarm import Alarm
 from sip.call import Call, CallCause, Ended, Party
@@ -34,6 +33,7 @@ from sip.events import (
 )
 from sip.failures import FlowClosedError, RequestTimeoutError
 from sip.flow import Address, Flow
+from sip.handler_tasks import HandlerTasks
 from sip.incoming import Incoming
 from sip.message import Message, Request, Response
 from sip.outgoing import CallHandle, IncomingCall, Notifications, OutgoingCall, Subscription
@@ -43,6 +43,7 @@ from sip.timers import Timers
 from sip.transaction_layer import Failure, IncomingTransaction, Limits
 from sip.transport import Listen, Transports
 from sip.values import CSeq
+from sip.watchers import Trace, Watchers
 
 logger = logging.getLogger(__name__)
 
@@ -53,26 +54,14 @@ BUILT_IN: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS")
 Handler = Callable[[Incoming], Awaitable[None] | None]
 CallHandler = Callable[[IncomingCall], Awaitable[None] | None]
 Fields = Iterable[tuple[str, object]]
-T = TypeVar("T")
 
 _CREDENTIALS: Final = {401: "Authorization", 407: "Proxy-Authorization"}
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """One message as it went over the wire, for people to read; `sent` by us or received. `at` is monotonic seconds."""
-
-    at: float
-    sent: bool
-    flow: Flow
-    data: bytes
 
 
 @dataclass(slots=True)
 class EndpointCounters:
     """What the shell has seen; numbers only grow."""
 
-    handler_errors: int = 0
     internal_errors: int = 0
     overloaded: int = 0
     method_not_allowed: int = 0
@@ -100,12 +89,11 @@ class Endpoint:
         self._listen = listen
         self._user_agent = user_agent
         self._tcp_limits = tcp_limits or TcpLimits()
-        self._max_tasks = max_tasks
         self._handlers: dict[str, Handler] = {}
         self._call_handler: CallHandler | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = HandlerTasks(max_tasks)
         self._pending: set[PendingRequest] = set()
-        self._traces: list[Callable[[Trace], None]] = []
+        self._watchers = Watchers(self._tasks.guard)
         self._closed_callbacks: list[Callable[[Flow, str], None]] = []
         self._alarm: Alarm
         self._own = EndpointCounters()
@@ -145,10 +133,7 @@ class Endpoint:
         """Cancels the handlers that still run, fails the requests that still wait, closes the sockets. Calls are not
         ended: whoever made them does that before."""
         self._alarm.stop()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.stop()
         await self._transports.close()
         for pending in list(self._pending):
             self._fail(pending, Failure.BROKEN)
@@ -168,7 +153,12 @@ class Endpoint:
         """All counters and sizes by dotted names, for metrics."""
         core = self._core
         parts: dict[str, dict[str, int]] = {
-            "endpoint": {**asdict(self._own), "tasks": len(self._tasks), "requests": len(self._pending)},
+            "endpoint": {
+                **asdict(self._own),
+                "handler_errors": self._tasks.errors,
+                "tasks": len(self._tasks),
+                "requests": len(self._pending),
+            },
             "messages": asdict(core.counters),
             "transactions": {**asdict(core.transactions.counters), **core.transactions.sizes},
             "dialogs": {"calls": len(core.calls), "subscriptions": len(core.subscriptions)},
@@ -196,8 +186,7 @@ class Endpoint:
 
     def trace(self, callback: Callable[[Trace], None]) -> Callable[[], None]:
         """Shows each message sent and received; returns what ends it. It costs time: only while somebody looks."""
-        self._traces.append(callback)
-        return lambda: self._traces.remove(callback) if callback in self._traces else None
+        return self._watchers.add(callback)
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -351,8 +340,8 @@ class Endpoint:
 
     def _on_datagram(self, flow: Flow, data: bytes) -> None:
         now = self.loop.time()
-        if self._traces:
-            self._show(Trace(now, False, flow, data))
+        if self._watchers:
+            self._watchers.show(Trace(now, False, flow, data))
         try:
             self._core.handle_datagram(now, flow, data)
             self._work()
@@ -364,8 +353,8 @@ class Endpoint:
         if isinstance(message, SipParseError):
             self._core.counters.malformed += 1
             return
-        if self._traces:
-            self._show(Trace(now, False, flow, bytes(message)))
+        if self._watchers:
+            self._watchers.show(Trace(now, False, flow, bytes(message)))
         try:
             self._core.handle_message(now, flow, message)
             self._work()
@@ -381,7 +370,7 @@ class Endpoint:
         self._core.handle_flow_closed(self.loop.time(), flow)
         self._pump()
         for callback in self._closed_callbacks if flow.reliable else ():
-            self._guard(callback, flow, reason)
+            self._tasks.guard(callback, flow, reason)
 
     def _pump(self) -> None:
         """Sends and publishes what the core has, and arms the timer; call after every input but those of sockets."""
@@ -397,8 +386,8 @@ class Endpoint:
     def _flush(self) -> None:
         while (transmit := self._core.poll_transmit()) is not None:
             flow, data = transmit
-            if self._traces:
-                self._show(Trace(self.loop.time(), True, flow, data))
+            if self._watchers:
+                self._watchers.show(Trace(self.loop.time(), True, flow, data))
             self._transports.send(flow, data)
 
     def _arm(self) -> None:
@@ -408,10 +397,6 @@ class Endpoint:
     def _fire(self) -> None:
         self._core.handle_timeout(self.loop.time())
         self._pump()
-
-    def _show(self, trace: Trace) -> None:
-        for callback in list(self._traces):
-            self._guard(callback, trace)
 
     def _listening_address(self, flow: Flow) -> Address:
         """The local address of a flow; of a connection that we opened, with the port where we listen instead of its
@@ -442,27 +427,27 @@ class Endpoint:
                     call.context._is_established()
             case CallOver(call):
                 if isinstance(call.context, CallHandle):
-                    self._guard(call.context._is_over, event)
+                    self._tasks.guard(call.context._is_over, event)
             case SubscriptionActive(subscriber, response):
                 if isinstance(subscriber.context, Subscription):
                     subscriber.context._is_active(response)
             case SubscriptionOver(subscriber, reason, refusal):
                 if isinstance(subscriber.context, Subscription):
-                    self._guard(subscriber.context._is_over, reason, refusal)
+                    self._tasks.guard(subscriber.context._is_over, reason, refusal)
             case NotifierOver(notifier, reason):
                 if isinstance(notifier.context, Notifications):
-                    self._guard(notifier.context._is_over, reason)
+                    self._tasks.guard(notifier.context._is_over, reason)
 
     def _on_request(self, event: RequestReceived) -> None:
         incoming = Incoming(self, event)
         handler = self._handlers.get(event.request.method)
         if handler is None:
             self._answer_by_default(incoming)
-        elif len(self._tasks) >= self._max_tasks:
+        elif self._tasks.full:
             self._own.overloaded += 1
             incoming.respond(503, headers=[("Retry-After", RETRY_AFTER)])
         else:
-            self._run(handler, incoming, lambda: None if incoming.answered else incoming.respond(500))
+            self._tasks.run(handler, incoming, lambda: None if incoming.answered else incoming.respond(500))
 
     def _answer_by_default(self, incoming: Incoming) -> None:
         allow = ", ".join([*BUILT_IN, *(method for method in self._handlers if method not in BUILT_IN)])
@@ -475,43 +460,11 @@ class Endpoint:
     def _on_call(self, call: IncomingCall) -> None:
         if self._call_handler is None:
             call.reject(405)
-        elif len(self._tasks) >= self._max_tasks:
+        elif self._tasks.full:
             self._own.overloaded += 1
             call.reject(503, [("Retry-After", RETRY_AFTER)])
         else:
-            self._run(self._call_handler, call, lambda: call.hang_up("handler failed"))
-
-    def _run(self, handler: Callable[[T], Awaitable[None] | None], argument: T, failed: Callable[[], None]) -> None:
-        """Calls a handler; if it is a coroutine function, its coroutine runs as a task of this endpoint."""
-        try:
-            result = handler(argument)
-        except Exception:
-            self._handler_failed(failed)
-            return
-        if inspect.iscoroutine(result):
-            task = self.loop.create_task(self._finish(result, failed))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            task.add_done_callback(lambda _task: result.close())  # it never began if the endpoint was left at once
-
-    async def _finish(self, coroutine: Coroutine[Any, Any, None], failed: Callable[[], None]) -> None:
-        try:
-            await coroutine
-        except Exception:
-            self._handler_failed(failed)
-
-    def _handler_failed(self, failed: Callable[[], None]) -> None:
-        self._own.handler_errors += 1
-        logger.exception("SIP handler failed")
-        failed()
-
-    def _guard(self, callback: Callable[..., None], *arguments: object) -> None:
-        """Calls back; a failure there must not stop the reading of the socket."""
-        try:
-            callback(*arguments)
-        except Exception:
-            self._own.handler_errors += 1
-            logger.exception("SIP callback failed")
+            self._tasks.run(self._call_handler, call, lambda: call.hang_up("handler failed"))
 
     # -- requests that wait -------------------------------------------------------------------------------------------
 

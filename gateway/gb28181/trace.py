@@ -11,8 +11,9 @@ import structlog
 
 from gateway.devices.model import DeviceId
 from gateway.errors import ConflictError
-from sip.endpoint import Endpoint, Trace
+from sip.endpoint import Endpoint
 from sip.flow import Address
+from sip.watchers import Trace
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,8 @@ from gateway.devices.model import DeviceFilter
 from gateway.store.audit import AuditFilter
 from gateway.store.channels import ChannelUpdate
 from gateway.store.credentials import CredentialFilter
-from gateway.store.devices import DeviceInfo, NewDevices
+from gateway.store.device_batches import DeviceInfo
+from gateway.store.devices import NewDevices
 from gateway.store.push_keys import PushKeyFilter
 from gateway.store.secrets import SecretBox, SecretError
 from gateway.store.slices import SliceFilter

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.devices.model import (
@@ -25,14 +24,14 @@ from gateway.devices.model import (
 from gateway.errors import ConflictError, NotFoundError, QuotaError
 from gateway.paging import Listing, Page
 from gateway.scope import Scope
-from gateway.store.base import ROWS_AT_ONCE, Database, Sortable, clip, contains, one
-from gateway.store.channels import set_channel_states
+from gateway.store import device_batches
+from gateway.store.base import ROWS_AT_ONCE, Database, Sortable, contains, one
 from gateway.store.credentials import lock_project
+from gateway.store.device_batches import Changed, DeviceInfo, Saved
 from gateway.store.events import append_events
 from gateway.store.provisions import Provisions
 from gateway.store.scoping import devices_of, within
 from gateway.store.tables import (
-    UtcDateTime,
     calls,
     channels,
     credentials,
@@ -65,30 +64,6 @@ class NewDevices:
     suffix: str
     description: str
     at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceInfo:
-    """What a device told about itself; None leaves what is known."""
-
-    manufacturer: str | None = None
-    model: str | None = None
-    firmware: str | None = None
-    user_agent: str | None = None
-    gb_version: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Saved:
-    registration: Registration
-    event: StateEvent | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Changed:
-    event: StateEvent
-    channels: Sequence[StateEvent]
-    ends_registration: bool
 
 
 class DeviceStore:
@@ -216,7 +191,7 @@ class DeviceStore:
 
     async def save_registration(self, registration: Registration, event: StateEvent | None = None) -> None:
         """Keeps what was proved at REGISTER; `event` if the state changed with it. NotFoundError if it was deleted."""
-        await self._batch(_save_registrations, _Saved(registration, event))
+        await self._batch(device_batches.save_registrations, Saved(registration, event))
 
     async def load_registrations(self) -> AsyncIterator[tuple[Device, Registration]]:
         """Every device that holds a registration, expired or not: read at start."""
@@ -227,25 +202,25 @@ class DeviceStore:
 
     async def touch(self, seen: Mapping[DeviceId, datetime]) -> None:
         """Writes behind when devices were last heard: many at a time, now and then."""
-        await self._database.writer.batch(_touch, list(seen.items()))
+        await self._database.writer.batch(device_batches.touch, list(seen.items()))
 
     async def set_state(
         self, event: StateEvent, *, channels: Sequence[StateEvent] = (), ends_registration: bool = False
     ) -> None:
         """Sets the device's state to `event.after`, and the states of its channels with it, in one transaction."""
-        await self._batch(_set_states, _Changed(event, channels, ends_registration))
+        await self._batch(device_batches.set_states, Changed(event, channels, ends_registration))
 
     async def set_keepalive_interval(self, device_id: DeviceId, interval: float) -> None:
         """Keeps the interval that was learnt, in seconds."""
-        await self._database.writer.batch(_set_intervals, [(device_id, interval)])
+        await self._database.writer.batch(device_batches.set_intervals, [(device_id, interval)])
 
     async def set_info(self, device_id: DeviceId, info: DeviceInfo) -> None:
         """Keeps what the device told about itself, cut to a bounded length."""
-        await self._database.writer.batch(_set_info, [(device_id, info)])
+        await self._database.writer.batch(device_batches.set_info, [(device_id, info)])
 
     async def set_catalogue(self, device_id: DeviceId, status: CatalogueStatus) -> None:
         """Sets `channels_query`."""
-        await self._database.writer.batch(_set_catalogue, [(device_id, status)])
+        await self._database.writer.batch(device_batches.set_catalogue, [(device_id, status)])
 
     async def reset_catalogues(self) -> None:
         """At start: no query is running, whatever is written."""
@@ -259,11 +234,11 @@ class DeviceStore:
 
         await self._database.writer.run(write)
 
-    async def _batch(self, kind: Any, item: _Saved | _Changed) -> None:
+    async def _batch(self, kind: Any, item: Saved | Changed) -> None:
         try:
             await self._database.writer.batch(kind, [item])
         except sa.exc.IntegrityError as error:
-            device_id = item.registration.device_id if isinstance(item, _Saved) else item.event.device_id
+            device_id = item.registration.device_id if isinstance(item, Saved) else item.event.device_id
             raise NotFoundError("device", device_id) from error
 
 
@@ -327,117 +302,6 @@ async def _insert(connection: AsyncConnection, new: NewDevices, device_ids: Sequ
     await connection.execute(sa.insert(state_events), [{"device_id": device_id, **event} for device_id in device_ids])
 
 
-async def _save_registrations(connection: AsyncConnection, items: Sequence[_Saved]) -> None:
-    latest = {item.registration.device_id: item.registration for item in items}  # a storm may hold one device twice
-    await connection.execute(
-        _upsert(connection.dialect.name), [_registration_values(registration) for registration in latest.values()]
-    )
-    events = {item.event.device_id: item.event for item in items if item.event is not None}
-    await connection.execute(
-        _REGISTERED, [_registered_values(one, events.get(one.device_id)) for one in latest.values()]
-    )
-    await append_events(connection, [item.event for item in items if item.event is not None])
-    note_changed(connection, latest)
-
-
-_REGISTERED: Final = (
-    sa.update(devices)
-    .where(devices.c.device_id == sa.bindparam("id"))
-    .values(
-        registered_at=sa.func.coalesce(devices.c.registered_at, sa.bindparam("registered", type_=UtcDateTime)),
-        last_seen_at=sa.bindparam("seen"),
-        state=sa.func.coalesce(sa.bindparam("after", type_=sa.Text), devices.c.state),
-        updated_at=sa.func.coalesce(sa.bindparam("at", type_=UtcDateTime), devices.c.updated_at),
-    )
-)
-"""One statement for the row of a device, whether its state changes with the registration or not."""
-
-
-_GOES_OFFLINE: Final = sa.and_(
-    sa.bindparam("after", type_=sa.String) == DeviceState.OFFLINE.value, devices.c.state != DeviceState.OFFLINE.value
-)
-"""An end of a registration that was silent before is not the moment at which it went offline."""
-
-
-def _registered_values(registration: Registration, event: StateEvent | None) -> dict[str, Any]:
-    return {
-        "id": registration.device_id,
-        "registered": registration.registered_at,
-        "seen": registration.last_seen_at,
-        "after": None if event is None else event.after,
-        "at": None if event is None else event.at,
-    }
-
-
-def _upsert(dialect: str) -> sa.Insert:
-    insert = (postgresql if dialect == "postgresql" else sqlite).insert(registrations)
-    upsert: sa.Insert = insert.on_conflict_do_update(
-        index_elements=["device_id"],
-        set_={column.name: insert.excluded[column.name] for column in registrations.c if not column.primary_key},
-    )
-    return upsert
-
-
-async def _set_states(connection: AsyncConnection, items: Sequence[_Changed]) -> None:
-    await _write_states(connection, [item.event for item in items])
-    await set_channel_states(connection, [event for item in items for event in item.channels])
-    ended = [{"id": item.event.device_id} for item in items if item.ends_registration]
-    if ended:
-        await connection.execute(sa.delete(registrations).where(registrations.c.device_id == sa.bindparam("id")), ended)
-
-
-async def _write_states(connection: AsyncConnection, events: Sequence[StateEvent]) -> None:
-    if not events:
-        return
-    await connection.execute(
-        sa.update(devices)
-        .where(devices.c.device_id == sa.bindparam("id"))
-        .values(
-            state=sa.bindparam("after"),
-            updated_at=sa.bindparam("at"),
-            last_offline_at=sa.case((_GOES_OFFLINE, sa.bindparam("at")), else_=devices.c.last_offline_at),
-        ),
-        [{"id": event.device_id, "after": event.after, "at": event.at} for event in events],
-    )
-    await append_events(connection, events)
-    note_changed(connection, [event.device_id for event in events])
-
-
-async def _touch(connection: AsyncConnection, items: Sequence[tuple[DeviceId, datetime]]) -> None:
-    await connection.execute(
-        sa.update(devices).where(devices.c.device_id == sa.bindparam("id")).values(last_seen_at=sa.bindparam("at")),
-        [{"id": device_id, "at": at} for device_id, at in items],
-    )
-
-
-async def _set_intervals(connection: AsyncConnection, items: Sequence[tuple[DeviceId, float]]) -> None:
-    await connection.execute(
-        sa.update(registrations)
-        .where(registrations.c.device_id == sa.bindparam("id"))
-        .values(keepalive_interval=sa.bindparam("interval")),
-        [{"id": device_id, "interval": interval} for device_id, interval in items],
-    )
-
-
-async def _set_info(connection: AsyncConnection, items: Sequence[tuple[DeviceId, DeviceInfo]]) -> None:
-    names = ("manufacturer", "model", "firmware", "user_agent", "gb_version")
-    await connection.execute(
-        sa.update(devices)
-        .where(devices.c.device_id == sa.bindparam("id"))
-        .values(
-            {name: sa.func.coalesce(sa.bindparam(f"new_{name}", type_=sa.Text), devices.c[name]) for name in names}
-        ),
-        [{"id": device_id} | {f"new_{name}": clip(getattr(info, name)) for name in names} for device_id, info in items],
-    )
-
-
-async def _set_catalogue(connection: AsyncConnection, items: Sequence[tuple[DeviceId, CatalogueStatus]]) -> None:
-    await connection.execute(
-        sa.update(devices).where(devices.c.device_id == sa.bindparam("id")).values(catalogue=sa.bindparam("status")),
-        [{"id": device_id, "status": status.value} for device_id, status in items],
-    )
-
-
 def _count(project_id: str) -> sa.Select[int]:
     return sa.select(sa.func.count()).select_from(devices).where(devices.c.project_id == project_id)
 
@@ -477,10 +341,6 @@ def _device(row: sa.Row[Any]) -> Device:
         user_agent=row.user_agent,
         gb_version=row.gb_version,
     )
-
-
-def _registration_values(registration: Registration) -> dict[str, Any]:
-    return {name: getattr(registration, name) for name in registrations.c.keys()}  # noqa: SIM118  (a column collection)
 
 
 def _registration(row: sa.Row[Any]) -> Registration:

@@ -9,7 +9,7 @@ import pytest
 
 from sip.call import CallState, Party
 from sip.digest import DigestClient
-from sip.endpoint import Endpoint, Trace
+from sip.endpoint import Endpoint
 from sip.failures import (
     CallEndedError,
     CallRefusedError,
@@ -25,6 +25,7 @@ from sip.outgoing import IncomingCall, Notifications
 from sip.timers import Timers
 from sip.transport import Listen
 from sip.uri import Uri
+from sip.watchers import Trace
 
 QUICK = Timers(t1=0.05, t2=0.2, t4=0.1)
 SDP = b"v=0\r\n"
