@@ -118,8 +118,10 @@ class Core:
         viewers_max: int = 0,
         allow_private: bool = False,
         headers: Sequence[tuple[str, str]] = (),
+        transport: Literal["tcp", "udp"] = "tcp",
     ) -> Receiver:
-        """Opens the stream `app`/`name` and fetches it as FLV from `url` (http or https) until `close_receiver`.
+        """Opens the stream `app`/`name` and fetches it from `url` (http or https) until `close_receiver`. Over HTTP the
+        body tells what it is. `transport` is for RTSP: RTP on the connection or in datagrams.
 
         What fails is tried again after 1 s, doubling to 60 s, each wait shortened by up to a quarter at random. User
         and password of the URL are sent as Basic, `headers` (32 at most) beside ours; neither to another server that a
@@ -243,7 +245,7 @@ class Stream:
     @property
     def receiver(self) -> int: ...
     @property
-    def transport(self) -> Transport | Literal["rtmp", "http-flv"]: ...
+    def transport(self) -> Transport | Literal["rtmp", "rtsp", "http-flv", "http-ts", "hls", "udp-ts"]: ...
     @property
     def port(self) -> int: ...
     @property

@@ -8,7 +8,7 @@ milliseconds as a rule and two seconds at worst: whoever wants many, or must not
 import asyncio
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from media._core import Core, Event, Receiver, Stream, Tap
 
@@ -170,8 +170,9 @@ class Relay:
         viewers_max: int | None = None,
         allow_private: bool = False,
         headers: Sequence[tuple[str, str]] = (),
+        transport: Literal["tcp", "udp"] = "tcp",
     ) -> Receiver:
-        """Opens a stream that is fetched from an HTTP server (`Core.open_pull`)."""
+        """Opens a stream that is fetched from a server (`Core.open_pull`)."""
         return self.core.open_pull(
             app,
             name,
@@ -181,6 +182,7 @@ class Relay:
             viewers_max=self._viewers_max if viewers_max is None else viewers_max,
             allow_private=allow_private,
             headers=headers,
+            transport=transport,
         )
 
     def connect(self, receiver: int, host: str, port: int) -> None:

@@ -150,10 +150,10 @@ impl Core {
     #[pyo3(
         signature = (
             app, name, url, *, private = true, generation = 0, viewers_max = 0, allow_private = false,
-            headers = Vec::new(),
+            headers = Vec::new(), transport = "tcp",
         ),
         text_signature = "($self, app, name, url, *, private=True, generation=0, viewers_max=0, \
-            allow_private=False, headers=())"
+            allow_private=False, headers=(), transport='tcp')"
     )]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn open_pull(
@@ -167,9 +167,15 @@ impl Core {
         viewers_max: u32,
         allow_private: bool,
         headers: Vec<(String, String)>,
+        transport: &str,
     ) -> PyResult<Receiver> {
         let rights = PlayRights { private, generation, viewers_max };
-        let wanted = OpenPull { app, name, url, rights, allow_private, headers };
+        let datagrams = match transport {
+            "tcp" => false,
+            "udp" => true,
+            _ => return Err(PyValueError::new_err(format!("{transport:?} is neither tcp nor udp"))),
+        };
+        let wanted = OpenPull { app, name, url, rights, allow_private, headers, datagrams };
         let opened = py.detach(|| self.0.open_pull(&wanted)).map_err(error)?;
         Ok(Receiver { id: opened.id, port: opened.port })
     }

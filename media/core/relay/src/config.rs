@@ -56,10 +56,18 @@ pub enum Transport {
     TcpPassive,
     /// We connect to the device.
     TcpActive,
-    /// An RTMP publisher connects to us.
+    /// By RTMP, from a server or a publisher.
     Rtmp,
     /// We read FLV from an HTTP server.
     HttpFlv,
+    /// We read a transport stream from an HTTP server.
+    HttpTs,
+    /// We read playlists and segments from an HTTP server.
+    Hls,
+    /// By RTSP, from a server or a publisher.
+    Rtsp,
+    /// A transport stream in datagrams to our port.
+    UdpTs,
 }
 
 impl Transport {
@@ -71,6 +79,10 @@ impl Transport {
             Self::TcpActive => "tcp_active",
             Self::Rtmp => "rtmp",
             Self::HttpFlv => "http-flv",
+            Self::HttpTs => "http-ts",
+            Self::Hls => "hls",
+            Self::Rtsp => "rtsp",
+            Self::UdpTs => "udp-ts",
         }
     }
 }

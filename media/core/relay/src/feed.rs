@@ -80,6 +80,8 @@ pub(crate) enum News {
     Portion(Portion, OwnedSemaphorePermit),
     /// The connection that carries the stream stands.
     Connected(SocketAddr),
+    /// What carries the stream from now on, as snapshots tell it.
+    CarriedBy(Transport, &'static str),
     /// It ended; what else there is to say.
     Disconnected(Vec<(&'static str, String)>),
     /// An event of the source's own.
@@ -141,6 +143,11 @@ impl Feeder {
     /// The connection that carries the stream stands: event `connected`.
     pub fn connected(&self, peer: SocketAddr) {
         self.push(News::Connected(peer));
+    }
+
+    /// What carries the stream turned out, or is another thing from now on.
+    pub fn carried_by(&self, transport: Transport, payload: &'static str) {
+        self.push(News::CarriedBy(transport, payload));
     }
 
     /// That connection ended, and the source goes on: event `disconnected`, with `detail` behind the peer.

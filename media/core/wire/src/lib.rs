@@ -42,6 +42,7 @@ pub mod rtp;
 pub mod rtsp;
 mod sample;
 mod sound;
+pub mod splice;
 #[cfg(test)]
 mod testing;
 pub mod timeline;

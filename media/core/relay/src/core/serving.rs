@@ -7,7 +7,6 @@ use tokio::runtime::{Builder, Handle};
 use super::{Core, Opened, check_name};
 use crate::{
     clock,
-    config::Transport,
     desk::Desk,
     door::{Directory, Door, DoorOptions},
     error::Error,
@@ -110,15 +109,15 @@ impl Core {
         Ok(feeder)
     }
 
-    /// Opens a stream that is fetched from an HTTP server for as long as it is open.
+    /// Opens a stream that is fetched from a server for as long as it is open.
     pub fn open_pull(&self, wanted: &OpenPull) -> Result<Opened, Error> {
         let pull = Pull::new(wanted)?;
         let runtime = self.runtime()?;
         let feeder = self.open_feed(&OpenFeed {
             app: wanted.app.clone(),
             name: wanted.name.clone(),
-            transport: Transport::HttpFlv,
-            payload: "flv",
+            transport: pull.transport(),
+            payload: "",
             rights: wanted.rights,
         })?;
         let id = feeder.id();

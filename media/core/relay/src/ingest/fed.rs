@@ -6,6 +6,7 @@ use wire::unpack::Output;
 
 use super::Stream;
 use crate::{
+    config::Transport,
     events::Kind,
     feed::{Intake, News, Portion},
     shard::turn::Turn,
@@ -14,6 +15,7 @@ use crate::{
 
 /// The stream's end of a feed. Dropping it tells the feeder that the stream is closed.
 pub(crate) struct Fed {
+    transport: Transport,
     payload: &'static str,
     messages: u64,
     peer: Option<SocketAddr>,
@@ -21,8 +23,8 @@ pub(crate) struct Fed {
 }
 
 impl Fed {
-    pub(crate) fn new(payload: &'static str, intake: Intake) -> Self {
-        Self { payload, messages: 0, peer: None, _intake: intake }
+    pub(crate) fn new(transport: Transport, payload: &'static str, intake: Intake) -> Self {
+        Self { transport, payload, messages: 0, peer: None, _intake: intake }
     }
 
     /// Takes what the feeder said; true if the stream is over.
@@ -34,6 +36,7 @@ impl Fed {
                 self.peer = Some(peer);
                 stream.tell(turn, Kind::Connected, vec![("peer", peer.to_string())]);
             }
+            News::CarriedBy(transport, payload) => (self.transport, self.payload) = (transport, payload),
             News::Disconnected(detail) => self.part(stream, turn, detail),
             News::Told(kind, detail) => stream.tell(turn, kind, detail),
             News::Ended(reason) => {
@@ -79,7 +82,8 @@ impl Fed {
     /// Adds what only this kind of source knows: no message is lost, and all that were expected came.
     pub(super) fn fill(&self, stats: &mut StreamStats) {
         stats.peer = self.peer.map(|peer| peer.to_string());
-        stats.payload = Some(self.payload);
+        stats.transport = self.transport;
+        stats.payload = Some(self.payload).filter(|payload| !payload.is_empty());
         stats.expected = self.messages;
         stats.received = self.messages;
     }

@@ -18,7 +18,10 @@ use tokio_rustls::{
     rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 
-use super::{failure::Failure, location::Location};
+use super::{
+    failure::Failure,
+    location::{Location, Scheme},
+};
 
 /// Addresses of a name that are tried.
 const ADDRESSES_MAX: usize = 4;
@@ -31,17 +34,21 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// What all pulls share: whom TLS trusts.
 #[derive(Default)]
-pub(super) struct Trust(OnceLock<Result<Arc<ClientConfig>, String>>);
+pub(super) struct Trust(OnceLock<Result<Configs, String>>);
+
+/// For HTTP, and for other protocols, which have no name that servers agree on.
+type Configs = (Arc<ClientConfig>, Arc<ClientConfig>);
 
 impl Trust {
-    /// The roots are read once, when the first https source is pulled: those of the system, or of `SSL_CERT_FILE` and
+    /// The roots are read once, when the first source with TLS is pulled: those of the system, or of `SSL_CERT_FILE` and
     /// `SSL_CERT_DIR`; Mozilla's as they were built in only where the system has none.
-    fn config(&self) -> Result<Arc<ClientConfig>, Failure> {
-        self.0.get_or_init(configure).clone().map_err(Failure::Tls)
+    fn config(&self, http: bool) -> Result<Arc<ClientConfig>, Failure> {
+        let (for_http, plain) = self.0.get_or_init(configure).clone().map_err(Failure::Tls)?;
+        Ok(if http { for_http } else { plain })
     }
 }
 
-fn configure() -> Result<Arc<ClientConfig>, String> {
+fn configure() -> Result<Configs, String> {
     let mut roots = RootCertStore::empty();
     let found = load_native_certs();
     roots.add_parsable_certificates(found.certs);
@@ -53,13 +60,14 @@ fn configure() -> Result<Arc<ClientConfig>, String> {
         }
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let plain = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    let mut for_http = plain.clone();
+    for_http.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok((Arc::new(for_http), Arc::new(plain)))
 }
 
 /// Which addresses may be connected to.
@@ -79,12 +87,12 @@ pub(super) async fn connect(
     let stream = open(&allowed).await.map_err(Failure::Connect)?;
     let peer = stream.peer_addr().map_err(Failure::Connect)?;
     let _ = stream.set_nodelay(true); // helps, and must not fail a connection
-    if !location.secure {
+    if !location.scheme.is_secure() {
         return Ok((Box::new(stream), peer));
     }
     let name =
         ServerName::try_from(location.host.clone()).map_err(|error| Failure::Tls(error.to_string()))?;
-    let connector = TlsConnector::from(trust.config()?);
+    let connector = TlsConnector::from(trust.config(location.scheme == Scheme::Https)?);
     let stream = connector.connect(name, stream).await.map_err(|error| Failure::Tls(error.to_string()))?;
     Ok((Box::new(stream), peer))
 }

@@ -26,12 +26,14 @@ pub(super) enum Failure {
     Redirects(usize),
     #[error("a redirect that cannot be followed: {0}")]
     BadRedirect(BadUrl),
-    #[error("the answer is compressed ({0}): FLV is asked for as it is")]
+    #[error("the answer is compressed ({0}): it is asked for as it is")]
     Encoded(String),
     #[error("the answer is not HTTP: {0}")]
     NotHttp(hyper::Error),
     #[error("{0}")]
     NotFlv(FlvError),
+    #[error("the answer is neither FLV nor a transport stream nor a playlist")]
+    UnknownBody,
     #[error("the connection broke: {0}")]
     Broken(hyper::Error),
     #[error("the server ended the stream")]
@@ -40,6 +42,9 @@ pub(super) enum Failure {
     Silent(Duration),
     #[error("no picture or sound came for {} s", .0.as_secs())]
     NoMedia(Duration),
+    /// Of no interest to anybody: the stream was closed.
+    #[error("the stream was closed")]
+    Closed,
 }
 
 impl Failure {
@@ -58,10 +63,12 @@ impl Failure {
             Self::Encoded(_) => "compressed",
             Self::NotHttp(_) => "not_http",
             Self::NotFlv(_) => "not_flv",
+            Self::UnknownBody => "unknown_body",
             Self::Broken(_) => "broken",
             Self::Ended => "ended",
             Self::Silent(_) => "silent",
             Self::NoMedia(_) => "no_media",
+            Self::Closed => "closed",
         };
         cause.to_owned()
     }

@@ -1,4 +1,4 @@
-//! Asks a server for its stream: request, redirects, and whether the answer can be FLV.
+//! Asks a server for its stream: request, redirects, and whether the answer is a body as it is.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,6 +13,7 @@ use super::{
     connect::{Judge, Trust, connect},
     failure::Failure,
     location::Location,
+    order::Order,
 };
 
 /// Redirects that are followed.
@@ -21,15 +22,7 @@ const REDIRECTS_MAX: usize = 5;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 100;
 
-/// What to ask for.
-#[derive(Debug)]
-pub(super) struct Order {
-    pub(super) location: Location,
-    /// Sent beside ours, to this server only.
-    pub(super) headers: HeaderMap,
-}
-
-/// An answer that may be FLV.
+/// An answer whose body comes as it is.
 pub(super) struct Answer {
     pub(super) body: Incoming,
     pub(super) peer: SocketAddr,

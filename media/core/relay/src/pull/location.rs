@@ -19,10 +19,61 @@ const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(
 #[error("{0}")]
 pub(super) struct BadUrl(&'static str);
 
+/// What a URL begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Http,
+    Https,
+    Rtsp,
+    Rtsps,
+    Rtmp,
+    Rtmps,
+    Udp,
+}
+
+impl Scheme {
+    const ALL: [Self; 7] =
+        [Self::Http, Self::Https, Self::Rtsp, Self::Rtsps, Self::Rtmp, Self::Rtmps, Self::Udp];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Rtsp => "rtsp",
+            Self::Rtsps => "rtsps",
+            Self::Rtmp => "rtmp",
+            Self::Rtmps => "rtmps",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// Whether TLS is asked for.
+    pub(super) fn is_secure(self) -> bool {
+        matches!(self, Self::Https | Self::Rtsps | Self::Rtmps)
+    }
+
+    /// The port that need not be named.
+    fn port(self) -> Option<u16> {
+        match self {
+            Self::Http => Some(80),
+            Self::Https | Self::Rtmps => Some(443),
+            Self::Rtsp => Some(554),
+            Self::Rtsps => Some(322),
+            Self::Rtmp => Some(1935),
+            Self::Udp => None,
+        }
+    }
+
+    /// Whether both are one protocol, with or without TLS.
+    fn is_kin(self, other: Self) -> bool {
+        self.name().trim_end_matches('s') == other.name().trim_end_matches('s')
+    }
+}
+
 /// Where to connect, and what to ask for.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Location {
-    pub(super) secure: bool,
+    pub(super) scheme: Scheme,
     /// A name, or an address without brackets.
     pub(super) host: String,
     pub(super) port: u16,
@@ -30,10 +81,12 @@ pub(super) struct Location {
     pub(super) target: String,
     /// What the URL's user and password make of `Authorization`.
     pub(super) authorization: Option<HeaderValue>,
+    /// The URL's user and password.
+    pub(super) user: Option<(String, String)>,
 }
 
 impl Location {
-    /// Reads an absolute URL of http or https.
+    /// Reads an absolute URL.
     pub(super) fn parse(url: &str) -> Result<Self, BadUrl> {
         if url.len() > URL_MAX {
             return Err(BadUrl("the URL is longer than 8,192 bytes"));
@@ -41,11 +94,10 @@ impl Location {
         let url = url.split('#').next().unwrap_or_default().trim();
         let uri: Uri =
             utf8_percent_encode(url, UNSAFE).to_string().parse().map_err(|_| BadUrl("this is no URL"))?;
-        let secure = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err(BadUrl("the URL must begin with http:// or https://")),
-        };
+        let named = |scheme: &&Scheme| uri.scheme_str() == Some(scheme.name());
+        let scheme = *Scheme::ALL.iter().find(named).ok_or(BadUrl(
+            "the URL must begin with http://, https://, rtsp://, rtsps://, rtmp://, rtmps:// or udp://",
+        ))?;
         let authority = uri.authority().ok_or(BadUrl("the URL has no host"))?;
         let host = host(authority.host()).ok_or(BadUrl("the URL has no usable host"))?;
         let port = match authority.port() {
@@ -61,8 +113,7 @@ impl Location {
             {
                 return Err(BadUrl("the URL has no port between 1 and 65535"));
             }
-            None if secure => 443,
-            None => 80,
+            None => scheme.port().ok_or(BadUrl("the URL has no port between 1 and 65535"))?,
         };
         if port == 0 {
             return Err(BadUrl("the URL has no port between 1 and 65535"));
@@ -70,13 +121,14 @@ impl Location {
         let user = authority.as_str().rsplit_once('@').map(|(user, _)| user);
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-        Ok(Self { secure, host, port, target, authorization: user.and_then(basic) })
+        let (authorization, user) = (user.and_then(basic), user.map(credentials));
+        Ok(Self { scheme, host, port, target, authorization, user })
     }
 
     /// Where a redirect leads (RFC 3986 §5.2): `reference` is what stands in `Location`.
     pub(super) fn follow(&self, reference: &str) -> Result<Self, BadUrl> {
         let reference = reference.trim();
-        let scheme = if self.secure { "https" } else { "http" };
+        let scheme = self.scheme.name();
         let has_scheme = reference.split_once("://").is_some_and(|(scheme, _)| {
             !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
         });
@@ -95,18 +147,22 @@ impl Location {
             format!("{scheme}://{}{target}", self.authority())
         };
         let mut next = Self::parse(&url)?;
-        if self.secure && !next.secure {
-            return Err(BadUrl("a redirect leads from https to http"));
+        if !next.scheme.is_kin(self.scheme) {
+            return Err(BadUrl("a redirect leads to another protocol"));
+        }
+        if self.scheme.is_secure() && !next.scheme.is_secure() {
+            return Err(BadUrl("a redirect leads from TLS to none"));
         }
         if next.authorization.is_none() && next.is_same_origin(self) {
             next.authorization.clone_from(&self.authorization);
+            next.user.clone_from(&self.user);
         }
         Ok(next)
     }
 
     /// Whether both are on one server: only there may go what was meant for it.
     pub(super) fn is_same_origin(&self, other: &Self) -> bool {
-        (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
+        (self.scheme, &self.host, self.port) == (other.scheme, &other.host, other.port)
     }
 
     /// The host if it is written as an address.
@@ -117,15 +173,14 @@ impl Location {
     /// Host and port as they stand in `Host`.
     pub(super) fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let usual = if self.secure { 443 } else { 80 };
-        if self.port == usual { host } else { format!("{host}:{}", self.port) }
+        if Some(self.port) == self.scheme.port() { host } else { format!("{host}:{}", self.port) }
     }
 }
 
 /// For people and logs: neither user and password nor the query, where tokens stand.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.secure { "https" } else { "http" };
+        let scheme = self.scheme.name();
         let (path, query) = split(&self.target);
         write!(f, "{scheme}://{}{path}{}", self.authority(), if query.is_some() { "?…" } else { "" })
     }
@@ -169,6 +224,13 @@ fn tidy(target: &str) -> String {
     format!("/{}{query}", parts.join("/"))
 }
 
+/// User and password of the user part of a URL.
+fn credentials(user: &str) -> (String, String) {
+    let (user, password) = user.split_once(':').unwrap_or((user, ""));
+    let decoded = |part| percent_decode_str(part).decode_utf8_lossy().into_owned();
+    (decoded(user), decoded(password))
+}
+
 /// `Authorization: Basic` (RFC 7617) of the user part of a URL.
 fn basic(user: &str) -> Option<HeaderValue> {
     let (user, password) = user.split_once(':').unwrap_or((user, ""));
@@ -191,9 +253,13 @@ mod tests {
     #[test]
     fn a_url_is_read_and_shown_without_its_secrets() {
         let location = at("https://me:p%40ss@Example.org:8443/live/cam.flv?token=secret#top");
-        assert_eq!((location.secure, location.host.as_str(), location.port), (true, "example.org", 8443));
+        assert_eq!(
+            (location.scheme, location.host.as_str(), location.port),
+            (Scheme::Https, "example.org", 8443)
+        );
         assert_eq!(location.target, "/live/cam.flv?token=secret");
         assert_eq!(location.authorization.as_ref().unwrap(), "Basic bWU6cEBzcw==");
+        assert_eq!(location.user, Some(("me".to_owned(), "p@ss".to_owned())));
         let shown = format!("{location} {location:?}");
         assert!(shown.starts_with("https://example.org:8443/live/cam.flv?… "), "{shown}");
         assert!(!shown.contains("secret") && !shown.contains("me:"), "{shown}");
@@ -210,7 +276,8 @@ mod tests {
             "",
             "cam",
             "/cam.flv",
-            "rtmp://h/a",
+            "srt://h/a",
+            "udp://h/",
             "file:///etc/passwd",
             "http://",
             "http:///x",
@@ -252,9 +319,14 @@ mod tests {
         assert_eq!((other.host.as_str(), other.port, other.authorization), ("other", 80, None));
         assert_eq!(from.follow("https://h:81/").unwrap().authorization, None);
         assert!(from.follow("gopher://h/").is_err());
+        assert!(from.follow("rtsp://h/").is_err());
+        assert_eq!(
+            (at("rtsp://h/a").port, at("rtsps://h/a").port, at("rtmp://h/a/b").port),
+            (554, 322, 1935)
+        );
         let secure = at("https://h/a");
         assert!(secure.follow("http://h/a").is_err());
-        assert!(secure.follow("//h2/a").unwrap().secure);
+        assert!(secure.follow("//h2/a").unwrap().scheme.is_secure());
     }
 
     #[test]
@@ -275,7 +347,7 @@ mod tests {
             }
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let Ok(next) = from.follow(&reference) else { continue };
-            assert!(next.secure && !next.host.is_empty() && next.port > 0, "{reference}");
+            assert!(next.scheme == Scheme::Https && !next.host.is_empty() && next.port > 0, "{reference}");
             assert!(!next.host.contains(['/', '@', '[', ' ']) && next.target.starts_with('/'), "{reference}");
             assert!(next.target.parse::<Uri>().is_ok(), "{reference}: {}", next.target);
             assert!(!next.to_string().contains("secret"), "{reference}");

@@ -1,16 +1,22 @@
-//! Streams that we fetch: FLV over HTTP or HTTPS, from a server that has them.
+//! Streams that we fetch from a server that has them.
 //!
-//! A pull is one task that feeds its stream for as long as it is open: it connects, reads, and connects again with
-//! growing waits when the source fails. Where it may connect to is judged anew each time, see `address`.
+//! A pull is one task that feeds its stream for as long as it is open: it makes one attempt after another, with growing
+//! waits when the source fails. Where it may connect to is judged anew each time, see `address`. Each kind of source is a
+//! function in a module of its own that takes an [`Attempt`] and returns why it failed; `Pull::fetch` chooses it by the
+//! URL's scheme.
 
 mod address;
+mod attempt;
 mod backoff;
 mod connect;
 mod failure;
 mod fetch;
+mod http;
 mod location;
+mod order;
 
 use std::{
+    convert::Infallible,
     future::{Future, poll_fn},
     hash::{BuildHasher, RandomState},
     pin::pin,
@@ -19,53 +25,29 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
-    time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use http_body_util::BodyExt;
-use tokio::{
-    sync::Semaphore,
-    time::{sleep, timeout_at},
-};
-use wire::{
-    fault::Fault,
-    flv_read::FlvReader,
-    unpack::{Options, Output},
-};
+use tokio::{sync::Semaphore, time::sleep};
+use wire::splice::Splice;
 
 use self::{
+    attempt::{Attempt, Patience},
     backoff::Backoff,
     connect::{Judge, Trust},
     failure::Failure,
-    fetch::{Answer, Order, fetch},
-    location::Location,
+    location::Scheme,
+    order::Order,
 };
 use crate::{
     clock,
-    config::PlayRights,
+    config::{PlayRights, Transport},
     error::Error,
     events::Kind,
-    feed::{Closed, Feeder, Portion},
+    feed::{Closed, Feeder},
 };
 
 /// Pulls that connect at once; others wait for their turn.
 const CONNECTING_MAX: usize = 128;
-/// Bytes that brought nothing yet are told of at the latest when there are so many.
-const PORTION: u64 = 64 << 10;
-/// Header fields that a pull may be given.
-const HEADERS_MAX: usize = 32;
-/// Fields that belong to the connection, and are not the caller's to set.
-const OURS: [HeaderName; 8] = [
-    header::HOST,
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::TE,
-    header::UPGRADE,
-    header::EXPECT,
-    header::ACCEPT_ENCODING,
-];
 
 /// What a pulled stream is asked to be.
 #[derive(Debug, Clone)]
@@ -82,26 +64,8 @@ pub struct OpenPull {
     pub allow_private: bool,
     /// Fields of the request, for this server only.
     pub headers: Vec<(String, String)>,
-}
-
-/// How long what may take.
-#[derive(Debug, Clone, Copy)]
-struct Patience {
-    /// Resolving, connecting and TLS together; then the answer's head as long again.
-    answer: Duration,
-    /// A connection that brings no byte for so long is closed.
-    silence: Duration,
-    /// One that brings bytes and no media too.
-    media: Duration,
-    /// The first wait before connecting again.
-    retry: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self { answer: seconds(10), silence: seconds(10), media: seconds(30), retry: seconds(1) }
-    }
+    /// RTP in datagrams instead of on the connection (RTSP).
+    pub datagrams: bool,
 }
 
 /// What all pulls of a core share.
@@ -145,16 +109,23 @@ pub(crate) struct Pull {
 impl Pull {
     /// Checks what can be checked without the network.
     pub(crate) fn new(wanted: &OpenPull) -> Result<Self, Error> {
-        let invalid = |error: &dyn std::fmt::Display| Error::Invalid(format!("cannot pull: {error}"));
-        let location = Location::parse(&wanted.url).map_err(|error| invalid(&error))?;
-        let address = location.address().map(|address| address.to_canonical());
-        if let Some(address) =
-            address.filter(|address| !wanted.allow_private && !address::is_public(*address))
-        {
-            return Err(invalid(&Failure::Forbidden(address.to_string())));
+        let OpenPull { url, headers, datagrams, allow_private, .. } = wanted;
+        let order = Order::new(url, headers, *datagrams, *allow_private)?;
+        if !matches!(order.location.scheme, Scheme::Http | Scheme::Https) {
+            let name = order.location.scheme.name();
+            return Err(Error::Invalid(format!("cannot pull: {name} is not supported yet")));
         }
-        let headers = headers(&wanted.headers).map_err(|error| invalid(&error))?;
-        Ok(Self { order: Order { location, headers }, allow_private: wanted.allow_private })
+        Ok(Self { order, allow_private: *allow_private })
+    }
+
+    /// How the media will come, as far as the URL tells.
+    pub(crate) fn transport(&self) -> Transport {
+        match self.order.location.scheme {
+            Scheme::Http | Scheme::Https => Transport::HttpFlv,
+            Scheme::Rtsp | Scheme::Rtsps => Transport::Rtsp,
+            Scheme::Rtmp | Scheme::Rtmps => Transport::Rtmp,
+            Scheme::Udp => Transport::UdpTs,
+        }
     }
 
     /// Feeds the stream until it is closed.
@@ -173,22 +144,17 @@ impl Pull {
 
     async fn repeat(&self, puller: &Puller, feeder: &mut Feeder) -> Closed {
         let mut backoff = Backoff::new(puller.patience.retry);
-        let mut reader = FlvReader::new(Options::default());
+        let mut splice = Splice::new();
+        let may: Judge = if self.allow_private { |_| true } else { puller.judge };
         loop {
             feeder.tell(Kind::Connecting, vec![("url", self.order.location.to_string())]);
             puller.tried.fetch_add(1, Ordering::Relaxed);
-            let (flowed, failure) = match self.connect(puller).await {
-                Ok(answer) => {
-                    reader.handle_reconnect();
-                    let begun = clock::now();
-                    feeder.connected(answer.peer);
-                    match flow(answer, puller.patience, &mut reader, feeder).await {
-                        Ok(failure) => (Some(clock::now().saturating_duration_since(begun)), failure),
-                        Err(closed) => return closed,
-                    }
-                }
-                Err(failure) => (None, failure),
-            };
+            let mut attempt = Attempt::new(&self.order, puller, may, &mut splice, feeder);
+            let Err(failure) = fetch(&mut attempt).await;
+            let flowed = attempt.connected_at().map(|begun| clock::now().saturating_duration_since(begun));
+            if matches!(failure, Failure::Closed) {
+                return Closed;
+            }
             let wait = backoff.wait(flowed.unwrap_or_default(), RandomState::new().hash_one(0));
             let detail = vec![
                 ("reason", failure.to_string()),
@@ -205,116 +171,16 @@ impl Pull {
             sleep(wait).await;
         }
     }
-
-    async fn connect(&self, puller: &Puller) -> Result<Answer, Failure> {
-        let _turn = puller.turns.acquire().await; // it is never closed
-        let may: Judge = if self.allow_private { |_| true } else { puller.judge };
-        fetch(&self.order, &puller.trust, may, puller.patience.answer).await
-    }
 }
 
-/// Reads an answer to its end, and says why it ended.
-async fn flow(
-    mut answer: Answer,
-    patience: Patience,
-    reader: &mut FlvReader,
-    feeder: &mut Feeder,
-) -> Result<Failure, Closed> {
-    let mut heard = clock::now();
-    let mut media = heard;
-    let mut portion = Portion::default();
-    loop {
-        let (silence, no_media) = (heard + patience.silence, media + patience.media);
-        let due = reader.next_timeout().into_iter().chain([silence, no_media]).min().unwrap_or(silence);
-        let mut failure = match timeout_at(due.into(), answer.body.frame()).await {
-            Ok(None) => Some(Failure::Ended),
-            Ok(Some(Err(error))) => Some(Failure::Broken(error)),
-            Ok(Some(Ok(frame))) => {
-                heard = clock::now();
-                let data = frame.into_data().unwrap_or_default();
-                portion.bytes += data.len() as u64;
-                reader.handle_bytes(heard, &data).err().map(Failure::NotFlv)
-            }
-            Err(_) => {
-                let now = clock::now();
-                reader.handle_timeout(now);
-                (now >= silence).then_some(Failure::Silent(patience.silence))
-            }
-        };
-        portion.outputs.extend(std::iter::from_fn(|| reader.poll_output()));
-        portion.messages += reader.take_tags();
-        if portion.outputs.iter().any(is_media) {
-            media = clock::now();
-        } else if failure.is_none() && clock::now() >= no_media {
-            failure = Some(Failure::NoMedia(patience.media));
-        }
-        // Bytes in the middle of a tag need not be told of one by one.
-        if failure.is_some() || !portion.outputs.is_empty() || portion.bytes >= PORTION {
-            feeder.send(std::mem::take(&mut portion)).await?;
-            // Waiting for the stream to take it was not the server's silence.
-            heard = clock::now();
-        }
-        if let Some(failure) = failure {
-            return Ok(failure);
-        }
+/// One attempt, by the kind of source.
+async fn fetch(attempt: &mut Attempt<'_>) -> Result<Infallible, Failure> {
+    match attempt.order.location.scheme {
+        Scheme::Http | Scheme::Https => http::run(attempt).await,
+        // Refused before the pull began.
+        Scheme::Rtsp | Scheme::Rtsps | Scheme::Rtmp | Scheme::Rtmps | Scheme::Udp => Err(Failure::Closed),
     }
-}
-
-/// Whether something shows that media flows, be it that it waits for a key frame.
-fn is_media(output: &Output) -> bool {
-    matches!(output, Output::Unit(_) | Output::Fault(Fault::KeyFrameAwaited))
-}
-
-/// The caller's header fields.
-fn headers(fields: &[(String, String)]) -> Result<HeaderMap, String> {
-    if fields.len() > HEADERS_MAX {
-        return Err(format!("more than {HEADERS_MAX} header fields"));
-    }
-    let mut headers = HeaderMap::new();
-    for (name, value) in fields {
-        let bad = |_| format!("{name:?} is no header field");
-        let name_read =
-            HeaderName::try_from(name.as_str()).map_err(|_| format!("{name:?} is no header field"))?;
-        if OURS.contains(&name_read) || value.len() > 4096 {
-            return Err(format!("the header field {name:?} cannot be set"));
-        }
-        let mut value = HeaderValue::try_from(value.as_str()).map_err(bad)?;
-        value.set_sensitive(true);
-        headers.append(name_read, value);
-    }
-    Ok(headers)
 }
 
 #[cfg(test)]
 mod odd_servers;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pull(url: &str, headers: &[(&str, &str)]) -> Result<Pull, Error> {
-        Pull::new(&OpenPull {
-            app: "a".to_owned(),
-            name: "n".to_owned(),
-            url: url.to_owned(),
-            rights: PlayRights::default(),
-            allow_private: false,
-            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        })
-    }
-
-    #[test]
-    fn what_can_be_refused_at_once_is() {
-        assert!(pull("http://example.org/cam.flv", &[("X-Key", "7"), ("Cookie", "a=b")]).is_ok());
-        for url in
-            ["http://127.0.0.1/", "http://[::ffff:10.0.0.1]/", "https://[::1]/", "http://169.254.169.254/x"]
-        {
-            let error = pull(url, &[]).unwrap_err().to_string();
-            assert!(error.contains("public"), "{url}: {error}");
-        }
-        for header in [("Host", "x"), ("transfer-encoding", "chunked"), ("a b", "c"), ("X", "a\r\nb")] {
-            assert!(pull("http://example.org/", &[header]).is_err(), "{header:?}");
-        }
-        assert!(pull("http://example.org/", &[("X", "y"); 33]).is_err());
-    }
-}

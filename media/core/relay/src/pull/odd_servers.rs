@@ -4,12 +4,14 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use wire::{
     flv::{FlvMuxer, FlvOptions},
     media::{AccessUnit, Kind as TrackKind, Ticks, Tracks, VideoCodec, VideoTrack},
+    unpack::Output,
 };
 
 use super::*;
@@ -111,6 +113,7 @@ impl Told {
                     }
                 }
             }
+            News::CarriedBy(..) => {}
             News::Connected(_) => self.events.push("connected".to_owned()),
             News::Told(kind, detail) => {
                 self.note(if kind == Kind::ConnectFailed { "failed" } else { kind.name() }, &detail);
@@ -159,7 +162,15 @@ fn run(pull: Pull, judge: Judge, enough: impl Fn(&Told) -> bool) -> Told {
 
 fn wanted(url: String) -> OpenPull {
     let (app, name) = ("a".to_owned(), "n".to_owned());
-    OpenPull { app, name, url, rights: PlayRights::default(), allow_private: true, headers: vec![] }
+    OpenPull {
+        app,
+        name,
+        url,
+        rights: PlayRights::default(),
+        allow_private: true,
+        headers: vec![],
+        datagrams: false,
+    }
 }
 
 fn pull(port: u16, enough: impl Fn(&Told) -> bool) -> Told {
@@ -225,7 +236,7 @@ fn refusals_and_bad_answers_are_told_by_name() {
     assert_eq!(answer("HTTP/1.1 204 Nothing\r\n\r\n", b""), "failed http_204");
     assert_eq!(answer("HTTP/1.1 302 No\r\nContent-Length: 0\r\n\r\n", b""), "failed http_302");
     assert_eq!(answer("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", b"FLV"), "failed compressed");
-    assert_eq!(answer(OK, b"<html>this is no stream</html>"), "lost not_flv");
+    assert_eq!(answer(OK, b"<html>this is no stream</html>"), "lost unknown_body");
     assert_eq!(answer("RTSP/1.0 200 OK\r\n\r\n", b""), "failed not_http");
     assert_eq!(answer("", b""), "failed not_http");
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
@@ -361,10 +372,7 @@ fn a_redirect_to_an_address_that_is_not_public_is_not_followed() {
         });
         let url = format!("http://{PUBLIC}:{outer}/");
         let public: Judge = |address| address == PUBLIC;
-        let pull = Pull {
-            order: Order { location: Location::parse(&url).unwrap(), headers: HeaderMap::new() },
-            allow_private: false,
-        };
+        let pull = Pull { order: Order::new(&url, &[], false, true).unwrap(), allow_private: false };
         let told = run(pull, public, |told| told.events.len() > 1);
         assert_eq!(told.events[1], "failed forbidden_address", "{host}");
     }

@@ -316,7 +316,7 @@ impl Work {
                 (Source::Receiver(Box::new(source)), expected.ssrc.filter(|_| shared_port), lease)
             }
             Origin::Feed { payload, intake } => {
-                (Source::Fed(Box::new(Fed::new(payload, intake))), None, None)
+                (Source::Fed(Box::new(Fed::new(open.entry.transport, payload, intake))), None, None)
             }
         };
         slot.insert(Slot { stream: Stream::new(turn, open.entry), source, ssrc, _lease: lease });

@@ -1,0 +1,125 @@
+//! Sources behind http and https. What a body is, it says itself: FLV, a transport stream or a playlist, whatever the
+//! URL ends in.
+
+use std::{convert::Infallible, iter, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use tokio::time::timeout_at;
+use wire::{
+    flv_read::FlvReader,
+    unpack::{Options, Output},
+};
+
+use super::{
+    attempt::{Attempt, Vigil},
+    failure::Failure,
+    fetch::{Answer, fetch},
+};
+use crate::{clock, config::Transport, feed::Portion};
+
+/// Bytes that brought nothing yet are told of at the latest when there are so many.
+const PORTION: u64 = 64 << 10;
+/// So many bytes of a body show what it is.
+const LOOK: usize = 3;
+
+/// Reads a body.
+trait Reader {
+    fn handle_bytes(&mut self, now: Instant, data: &[u8]) -> Result<(), Failure>;
+    fn handle_timeout(&mut self, now: Instant);
+    fn next_timeout(&self) -> Option<Instant>;
+    fn poll_output(&mut self) -> Option<Output>;
+    /// Tags or packets that came since it was asked last.
+    fn take_messages(&mut self) -> u32;
+}
+
+impl Reader for FlvReader {
+    fn handle_bytes(&mut self, now: Instant, data: &[u8]) -> Result<(), Failure> {
+        self.handle_bytes(now, data).map_err(Failure::NotFlv)
+    }
+    fn handle_timeout(&mut self, now: Instant) {
+        self.handle_timeout(now);
+    }
+    fn next_timeout(&self) -> Option<Instant> {
+        self.next_timeout()
+    }
+    fn poll_output(&mut self) -> Option<Output> {
+        self.poll_output()
+    }
+    fn take_messages(&mut self) -> u32 {
+        self.take_tags()
+    }
+}
+
+/// Fetches the stream until it fails.
+pub(super) async fn run(attempt: &mut Attempt<'_>) -> Result<Infallible, Failure> {
+    let mut answer = {
+        let _turn = attempt.turn().await;
+        fetch(attempt.order, attempt.trust(), attempt.judge(), attempt.patience.answer).await?
+    };
+    attempt.connected(answer.peer);
+    let first = look(&mut answer, attempt).await?;
+    if first.starts_with(b"FLV") {
+        attempt.carried_by(Transport::HttpFlv, "flv");
+        return flow(answer, first, FlvReader::new(Options::default()), attempt).await;
+    }
+    Err(Failure::UnknownBody)
+}
+
+/// The first bytes of a body.
+async fn look(answer: &mut Answer, attempt: &Attempt<'_>) -> Result<Bytes, Failure> {
+    let mut first = BytesMut::new();
+    let due = clock::now() + attempt.patience.silence;
+    while first.len() < LOOK {
+        match timeout_at(due.into(), answer.body.frame()).await {
+            Ok(None) if first.is_empty() => return Err(Failure::Ended),
+            Ok(None) => return Err(Failure::UnknownBody),
+            Ok(Some(Err(error))) => return Err(Failure::Broken(error)),
+            Ok(Some(Ok(frame))) => first.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Err(_) => return Err(Failure::Silent(attempt.patience.silence)),
+        }
+    }
+    Ok(first.freeze())
+}
+
+/// Reads an answer to its end; `first` of it was taken already.
+async fn flow(
+    mut answer: Answer,
+    first: Bytes,
+    mut reader: impl Reader,
+    attempt: &mut Attempt<'_>,
+) -> Result<Infallible, Failure> {
+    let mut vigil = Vigil::new(attempt.patience);
+    let mut portion = Portion { bytes: first.len() as u64, ..Portion::default() };
+    let mut failure = reader.handle_bytes(clock::now(), &first).err();
+    loop {
+        portion.outputs.extend(iter::from_fn(|| reader.poll_output()));
+        portion.messages += reader.take_messages();
+        vigil.made(&portion.outputs);
+        // Bytes in the middle of a tag need not be told of one by one.
+        if failure.is_some() || !portion.outputs.is_empty() || portion.bytes >= PORTION {
+            attempt.send(std::mem::take(&mut portion)).await?;
+            // Waiting for the stream to take it was not the server's silence.
+            vigil.heard();
+        }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        vigil.check()?;
+        let due = reader.next_timeout().map_or(vigil.due(), |due| due.min(vigil.due()));
+        failure = match timeout_at(due.into(), answer.body.frame()).await {
+            Ok(None) => Some(Failure::Ended),
+            Ok(Some(Err(error))) => Some(Failure::Broken(error)),
+            Ok(Some(Ok(frame))) => {
+                vigil.heard();
+                let data = frame.into_data().unwrap_or_default();
+                portion.bytes += data.len() as u64;
+                reader.handle_bytes(clock::now(), &data).err()
+            }
+            Err(_) => {
+                reader.handle_timeout(clock::now());
+                None
+            }
+        };
+    }
+}
