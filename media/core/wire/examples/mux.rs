@@ -2,7 +2,7 @@
 //!
 //! `mux OUT_DIR VIDEO TIMES [AUDIO]`: VIDEO is Annex B and ends in `.h264` or `.h265`; TIMES has a line `pts,dts,key` in
 //! ticks of 90 kHz for each picture in coded order; AUDIO is ADTS (`.aac`) or G.711 (`.alaw`, `.ulaw`).
-//! Writes `out.flv`, `codec12.flv`, `ts/` and `fmp4/`, the last two with a playlist.
+//! Writes `out.flv`, `codec12.flv`, `out.ps`, `ts/` and `fmp4/`, the last two with a playlist.
 
 use std::{error::Error, fs, path::Path, sync::Arc};
 
@@ -14,6 +14,7 @@ use wire::{
     media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
     nal::{self, NalKind, ParameterSet},
     parameter_sets::parse_sps,
+    ps_write::{PsMuxer, Selection},
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -43,6 +44,7 @@ fn main() -> Result<()> {
     units.sort_by_key(|unit| unit.dts);
     write_flv(&Path::new(out).join("out.flv"), H265::Enhanced, &units)?;
     write_flv(&Path::new(out).join("codec12.flv"), H265::Codec12, &units)?;
+    write_ps(&Path::new(out).join("out.ps"), &units)?;
     write_hls(&Path::new(out).join("ts"), Container::Ts, &units)?;
     write_hls(&Path::new(out).join("fmp4"), Container::Fmp4, &units)
 }
@@ -52,6 +54,15 @@ fn write_flv(path: &Path, h265: H265, units: &[AccessUnit]) -> Result<()> {
     let mut out = muxer.head(&units[0].tracks).to_vec();
     for chunk in units.iter().filter_map(|unit| muxer.write(unit)) {
         out.extend_from_slice(&chunk.to_bytes());
+    }
+    Ok(fs::write(path, out)?)
+}
+
+fn write_ps(path: &Path, units: &[AccessUnit]) -> Result<()> {
+    let mut muxer = PsMuxer::new(Selection { video: true, audio: true });
+    let mut out = Vec::new();
+    for unit in units {
+        muxer.write(unit, |bytes| out.extend_from_slice(bytes));
     }
     Ok(fs::write(path, out)?)
 }

@@ -34,6 +34,7 @@ mod payload;
 mod probe;
 mod program;
 pub mod ps;
+pub mod ps_write;
 pub mod reorder;
 pub mod rfc4571;
 pub mod rtcp;
@@ -41,6 +42,7 @@ pub mod rtmp;
 pub mod rtp;
 pub mod rtsp;
 mod sample;
+pub mod send;
 mod sound;
 pub mod splice;
 #[cfg(test)]

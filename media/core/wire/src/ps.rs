@@ -8,7 +8,7 @@
 //! told as a `Fault` and read as well as possible. Frames are not put together here.
 
 mod header;
-mod map;
+pub(crate) mod map;
 
 use memchr::memmem;
 

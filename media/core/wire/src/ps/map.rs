@@ -60,7 +60,7 @@ fn streams(content: &[u8]) -> Option<Vec<MapEntry>> {
 }
 
 /// CRC-32 of ISO/IEC 13818-1 annex A: polynomial 04C11DB7, start FFFFFFFF, not reflected, no final inversion.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| {
             if crc & 0x8000_0000 != 0 { crc << 1 ^ 0x04C1_1DB7 } else { crc << 1 }
