@@ -123,7 +123,7 @@ class Slice:
     video: str
     """H264 or H265."""
     reason: str
-    """Why it ended: cut, stopped, ended, tracks_changed, failed, salvaged."""
+    """Why it ended: cut, stopped, ended, broken (the source), tracks_changed, failed, salvaged."""
     state: SliceState = SliceState.PENDING
 
 

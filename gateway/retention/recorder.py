@@ -47,6 +47,7 @@ _KINDS: Final = frozenset(
         "first_packet",
         "first_key_frame",
         "silent",
+        "disconnected",
         "resumed",
         "slice",
         "record_failed",
@@ -297,6 +298,8 @@ class Recorder:
             case "silent":
                 silent = timedelta(milliseconds=int(event.detail.get("ms", "0")))
                 self._mark(address, MarkKind.SILENT, at - silent)
+            case "disconnected" if "retry_ms" in event.detail:  # a pull: no `silent` follows
+                self._mark(address, MarkKind.SILENT, at)
             case "resumed":
                 self._mark(address, MarkKind.RESUMED, at)
             case "ended" | "failed" if self._flowing.get(address) == event.receiver:

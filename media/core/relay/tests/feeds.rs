@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay::{
-    Config, Error, EventKind, PlayRights, Transport,
+    Config, Error, EventKind, PlayRights, RecordOrder, Transport,
     feed::{Closed, Feeder, OpenFeed, Portion},
 };
 use support::{Relay, until};
@@ -126,4 +126,53 @@ fn a_dropped_feeder_ends_its_stream_and_bandwidth_is_kept() {
     assert!(stats.bytes_in < 1_500_000, "{}", stats.bytes_in);
     drop(feeder);
     assert_eq!(relay.wait_event(EventKind::Ended).detail[0].1, "the source is gone");
+}
+
+#[test]
+fn a_recording_parts_where_its_source_breaks_and_none_repeats_what_another_has() {
+    let relay = Relay::start(Config::default());
+    let mut feeder = relay.core.open_feed(&wanted("kept")).unwrap();
+    let (runtime, id, tracks) = (relay.core.runtime().unwrap(), feeder.id(), tracks());
+    let peer: SocketAddr = "192.0.2.1:80".parse().unwrap();
+    let send = |feeder: &mut Feeder, numbers: std::ops::Range<i64>| {
+        for number in numbers {
+            let mut portion = picture(&tracks, number, 1000);
+            if let Some(Output::Unit(unit)) = portion.outputs.first_mut() {
+                unit.key = number % 10 == 0;
+            }
+            runtime.block_on(feeder.send(portion)).unwrap();
+        }
+    };
+    let directory = std::env::temp_dir().join(format!("relay-feeds-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let order = || RecordOrder {
+        directory: directory.clone(),
+        slice_ms: 3_600_000,
+        utc_offset_ms: 0,
+        tag: String::new(),
+    };
+    let slice = |reason: &str| {
+        let event = relay.wait_event(EventKind::Slice);
+        let detail: std::collections::HashMap<_, _> = event.detail.into_iter().collect();
+        assert_eq!((detail["reason"].as_str(), detail["lost"].as_str()), (reason, "0"));
+        detail["frames"].clone()
+    };
+    feeder.connected(peer);
+    send(&mut feeder, 0..15);
+    relay.wait_stats("kept", |stats| stats.received == 15);
+    let first = relay.core.record(id, order()).unwrap();
+    send(&mut feeder, 15..25);
+    feeder.disconnected(vec![("reason", "gone".to_owned())]);
+    assert_eq!(slice("broken"), "15", "from the cached key frame on, at once");
+    feeder.connected(peer);
+    send(&mut feeder, 30..35);
+    relay.wait_stats("kept", |stats| stats.received == 30);
+    relay.core.stop_recording(first);
+    assert_eq!(slice("stopped"), "5");
+    let second = relay.core.record(id, order()).unwrap();
+    send(&mut feeder, 35..45);
+    relay.wait_stats("kept", |stats| stats.received == 40);
+    relay.core.stop_recording(second);
+    assert_eq!(slice("stopped"), "5", "it begins with the next key frame: the cached one is in another file");
+    std::fs::remove_dir_all(directory).unwrap();
 }

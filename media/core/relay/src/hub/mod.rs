@@ -61,6 +61,8 @@ pub(crate) struct Hub {
     outlets: [Option<Box<Outlet>>; Form::COUNT],
     segmenters: [Option<Segments>; 2],
     recordings: Vec<record::Tap>,
+    /// The cached GOP is in no recording, and its source goes on: a recording may begin with it.
+    recordable: bool,
     feeds_sent: u64,
     tracks: Arc<Tracks>,
     first_unit: Option<Instant>,
@@ -79,6 +81,7 @@ impl Hub {
             outlets: [const { None }; Form::COUNT],
             segmenters: [const { None }; 2],
             recordings: Vec::new(),
+            recordable: true,
             feeds_sent: 0,
             tracks: Arc::default(),
             first_unit: None,
@@ -126,6 +129,7 @@ impl Hub {
             segments.write(unit);
         }
         self.recordings.retain(|tap| tap.handle_unit(turn, unit));
+        self.recordable = (self.recordable || gop::begins(unit)) && self.recordings.is_empty();
     }
 
     /// Takes a viewer in; the number that its readiness is to be told with, unless it is gone already.
@@ -156,10 +160,21 @@ impl Hub {
         self.segmenters[feeds::number(container)] = Some(segments);
     }
 
-    /// Records from the cached GOP on, or else from the next key frame.
+    /// Records from the cached GOP on, or else from the next key frame: also if an earlier recording has a part of the
+    /// GOP, for no picture is to be in two files one behind the other.
     pub(crate) fn record(&mut self, turn: Turn<'_>, tap: record::Tap) {
-        tap.begin(turn, self.cache.units());
+        self.recordings.retain(|tap| !tap.is_over());
+        if self.recordable || !self.recordings.is_empty() {
+            tap.begin(turn, self.cache.units());
+            self.recordable = false;
+        }
         self.recordings.push(tap);
+    }
+
+    /// The source broke off: files end here, and what is cached is a thing of the past.
+    pub(crate) fn handle_break(&mut self) {
+        self.recordings.iter().for_each(record::Tap::handle_break);
+        self.recordable = false;
     }
 
     /// The socket of a viewer, to watch it.

@@ -37,7 +37,10 @@ impl Fed {
                 stream.tell(turn, Kind::Connected, vec![("peer", peer.to_string())]);
             }
             News::CarriedBy(transport, payload) => (self.transport, self.payload) = (transport, payload),
-            News::Disconnected(detail) => self.part(stream, turn, detail),
+            News::Disconnected(detail) => {
+                self.part(stream, turn, detail);
+                stream.hub.handle_break();
+            }
             News::Told(kind, detail) => stream.tell(turn, kind, detail),
             News::Ended(reason) => {
                 self.part(stream, turn, vec![("reason", reason.clone())]);

@@ -67,7 +67,10 @@ impl Source {
         }
         if turn.now >= stream.tick {
             stream.tick = turn.now + TICK;
-            stream.check_silence(turn, self.is_listening());
+            // What is fed by a connection that stands goes on where it stopped, however long that takes.
+            if stream.check_silence(turn, self.is_listening()) && matches!(self, Self::Receiver(_)) {
+                stream.hub.handle_break();
+            }
             stream.check_viewers(turn);
             if let Self::Receiver(receiver) = self {
                 receiver.handle_tick(stream, turn);
@@ -174,12 +177,15 @@ impl Stream {
         }
     }
 
-    fn check_silence(&mut self, turn: Turn<'_>, listening: bool) {
+    /// Tells of silence; true when it does.
+    fn check_silence(&mut self, turn: Turn<'_>, listening: bool) -> bool {
         let quiet = turn.now.saturating_duration_since(self.heard);
-        if listening && !self.told.silent && quiet >= turn.config.silence {
+        let begins = listening && !self.told.silent && quiet >= turn.config.silence;
+        if begins {
             self.told.silent = true;
             self.tell(turn, Kind::Silent, vec![("ms", quiet.as_millis().to_string())]);
         }
+        begins
     }
 
     fn check_viewers(&mut self, turn: Turn<'_>) {

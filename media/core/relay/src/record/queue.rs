@@ -32,6 +32,8 @@ pub(crate) struct Arrived {
     pub(crate) wall_ms: u64,
     /// Units that were dropped before this one.
     pub(crate) lost_before: u64,
+    /// The source broke off before it.
+    pub(crate) after_break: bool,
 }
 
 /// Why nothing more comes.
@@ -48,6 +50,8 @@ struct Waiting {
     /// Dropped since the last unit that fitted.
     lost: u64,
     skipping: bool,
+    /// The source broke off behind the last unit.
+    broken: bool,
     /// No unit of the first batch is earlier.
     earliest: Option<Ticks>,
     end: Option<End>,
@@ -58,6 +62,8 @@ pub(crate) struct Batch {
     pub(crate) units: VecDeque<Arrived>,
     /// More wait.
     pub(crate) more: bool,
+    /// The source broke off behind the last unit.
+    pub(crate) broken: bool,
     pub(crate) earliest: Option<Ticks>,
     /// Nothing more will come; so many were dropped behind the last unit.
     pub(crate) end: Option<(End, u64)>,
@@ -103,6 +109,7 @@ impl Queue {
         waiting.bytes += size;
         self.meters.note_queue(waiting.bytes as u64);
         arrived.lost_before = std::mem::take(&mut waiting.lost);
+        arrived.after_break |= std::mem::take(&mut waiting.broken);
         waiting.units.push_back(arrived);
         Pushed::Waits
     }
@@ -110,6 +117,11 @@ impl Queue {
     /// Nothing more comes; the first reason counts.
     pub(crate) fn end(&self, end: End) {
         lock(&self.waiting).end.get_or_insert(end);
+    }
+
+    /// Nothing that follows belongs to what came before.
+    fn note_break(&self) {
+        lock(&self.waiting).broken = true;
     }
 
     /// Takes the oldest units, about `bytes` of them.
@@ -128,7 +140,8 @@ impl Queue {
         self.meters.dequeue(size as u64);
         let more = !waiting.units.is_empty();
         let end = waiting.end.filter(|_| !more).map(|end| (end, std::mem::take(&mut waiting.lost)));
-        Batch { units, more, earliest: waiting.earliest.take(), end }
+        let broken = !more && std::mem::take(&mut waiting.broken);
+        Batch { units, more, broken, earliest: waiting.earliest.take(), end }
     }
 }
 
@@ -167,13 +180,19 @@ impl Tap {
             let age_ms = newest.map_or(0, |newest| (newest - unit.dts).as_millis().max(0).cast_unsigned());
             let at = now.checked_sub(Duration::from_millis(age_ms)).unwrap_or(now);
             let wall_ms = wall_ms.saturating_sub(age_ms);
-            self.put(Arrived { unit: unit.clone(), at, wall_ms, lost_before: 0 });
+            self.put(Arrived { unit: unit.clone(), at, wall_ms, lost_before: 0, after_break: false });
         }
     }
 
     /// Takes the next unit; false if nobody wants it any more.
     pub(crate) fn handle_unit(&self, turn: Turn<'_>, unit: &AccessUnit) -> bool {
-        self.put(Arrived { unit: unit.clone(), at: turn.now, wall_ms: turn.wall_ms, lost_before: 0 })
+        let (at, wall_ms) = (turn.now, turn.wall_ms);
+        self.put(Arrived { unit: unit.clone(), at, wall_ms, lost_before: 0, after_break: false })
+    }
+
+    /// The stream's source broke off: the open file is over, and the next key frame begins another one.
+    pub(crate) fn handle_break(&self) {
+        self.queue.note_break();
     }
 
     /// Whether the recording is over.
@@ -204,7 +223,7 @@ mod tests {
     use crate::{clock, record::testing};
 
     fn arrived(unit: AccessUnit) -> Arrived {
-        Arrived { unit, at: clock::now(), wall_ms: 0, lost_before: 0 }
+        Arrived { unit, at: clock::now(), wall_ms: 0, lost_before: 0, after_break: false }
     }
 
     fn small(bytes_max: usize) -> (Queue, Arc<Meters>) {

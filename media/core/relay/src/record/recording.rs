@@ -96,6 +96,9 @@ impl Recording {
         for arrived in &batch.units {
             self.handle_unit(now, arrived, world);
         }
+        if batch.broken {
+            self.handle_break(now, world);
+        }
         if let Some((end, lost)) = batch.end {
             self.lose(lost, world.meters);
             self.end(now, end, world);
@@ -106,6 +109,9 @@ impl Recording {
     }
 
     fn handle_unit(&mut self, now: Instant, arrived: &Arrived, world: &World<'_>) {
+        if arrived.after_break {
+            self.handle_break(now, world);
+        }
         self.lose(arrived.lost_before, world.meters);
         if begins(&arrived.unit) {
             self.begun = true;
@@ -174,6 +180,13 @@ impl Recording {
         {
             self.sound_due = Some(unit.dts + sound_duration(track, unit));
         }
+    }
+
+    /// The source broke off: who knows when it comes back, and with what clock. The file need not wait for that.
+    fn handle_break(&mut self, now: Instant, world: &World<'_>) {
+        let remains = self.finish(now, Reason::Broken, None, world);
+        self.lose(remains.held.len() as u64, world.meters);
+        self.sound_due = None;
     }
 
     fn handle_timeout(&mut self, now: Instant, world: &World<'_>) {

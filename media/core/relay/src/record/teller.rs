@@ -20,6 +20,8 @@ pub(crate) enum Reason {
     Stopped,
     /// The stream ended.
     Ended,
+    /// The stream's source broke off, or fell silent; the stream goes on if it comes back.
+    Broken,
     /// Other tracks need another head.
     TracksChanged,
     /// The disk failed; what was written before is kept.
@@ -33,6 +35,7 @@ impl Reason {
             Self::Cut => "cut",
             Self::Stopped => "stopped",
             Self::Ended => "ended",
+            Self::Broken => "broken",
             Self::TracksChanged => "tracks_changed",
             Self::Failed => "failed",
         }

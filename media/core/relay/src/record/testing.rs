@@ -79,7 +79,7 @@ impl Source {
         let tracks = Arc::clone(&self.tracks);
         let unit = AccessUnit { kind, dts: at, pts: at, key, data: data.into(), tracks };
         let at = self.start + Duration::from_millis(came_ms);
-        Arrived { unit, at, wall_ms: self.wall_ms + came_ms, lost_before: 0 }
+        Arrived { unit, at, wall_ms: self.wall_ms + came_ms, lost_before: 0, after_break: false }
     }
 }
 

@@ -312,6 +312,41 @@ fn a_stream_that_fell_silent_does_not_keep_its_file_open_for_ever() {
 }
 
 #[test]
+fn a_broken_source_ends_the_file_at_once_and_the_next_key_frame_begins_another() {
+    for codec in [VideoCodec::H264, VideoCodec::H265] {
+        let (mut bench, mut source) = (Bench::new(60_000), Source::new(codec, true));
+        for n in 0..50 {
+            bench.put(source.picture(n * 40, n % 25 == 0));
+            bench.put(source.sound(n * 40 - 20, n * 40));
+        }
+        bench.tap.handle_break();
+        bench.step(source.start + Duration::from_secs(2));
+        let told = bench.told(EventKind::Slice);
+        assert_eq!(
+            (told[0]["reason"].as_str(), number(&told[0], "frames")),
+            ("broken", 100),
+            "nothing more came"
+        );
+        // What comes back may find the writer late: the break lies between the units.
+        for n in [150, 151] {
+            assert!(bench.tap.put(source.picture(n * 40, n == 150)));
+        }
+        bench.tap.handle_break();
+        bench.tap.handle_break();
+        bench.put(source.picture(200 * 40, true));
+        bench.end(source.start + Duration::from_secs(9));
+        let told = bench.told(EventKind::Slice);
+        let got: Vec<_> = told.iter().map(|one| (one["reason"].as_str(), number(one, "frames"))).collect();
+        assert_eq!(got, [("broken", 2), ("ended", 1)]);
+        assert!(told.iter().all(|one| number(one, "lost") == 0));
+        let mut all: Vec<_> =
+            bench.disk.files().iter().flat_map(|(name, data)| whole_units(name, data)).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..source.count).collect::<Vec<_>>(), "{codec:?}");
+    }
+}
+
+#[test]
 fn what_is_written_within_a_second_survives_without_the_end() {
     for codec in [VideoCodec::H264, VideoCodec::H265] {
         let (mut bench, mut source) = (Bench::new(60_000), Source::new(codec, true));

@@ -194,6 +194,8 @@ impl Receiver {
         stream.tell(turn, Kind::Disconnected, detail);
         self.gate.unpin();
         self.unpacker.handle_gap(1);
+        self.drain_units(stream, turn, &[]);
+        stream.hub.handle_break();
     }
 
     /// Where the connection that stands comes from.
