@@ -1,0 +1,109 @@
+"""Players of the matrix: each reads one form of output to its end and says what it got."""
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+import av
+import httpx
+from websockets.asyncio.client import connect
+
+from tests.media.house import HOST, House, digest
+
+POOL: Final = ThreadPoolExecutor(max_workers=128)
+"""Players wait most of their time; the loop's own threads are too few for them."""
+
+
+@dataclass
+class Got:
+    """What a demuxer and decoder made of an output."""
+
+    codecs: dict[str, str] = field(default_factory=dict)
+    pictures: list[str] = field(default_factory=list)
+    sound: bytes = b""
+    error: str = ""
+    """Why the player stopped, if not at the end."""
+
+
+def read(source: str | bytes, form: str | None = None, options: dict[str, str] | None = None) -> Got:
+    """Plays a file or an address; whatever ends it, what it got until then counts."""
+    got, sound = Got(), []
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with av.open(file, format=form, timeout=20, options=options or {}) as container:
+            try:
+                for packet in container.demux():
+                    if isinstance(packet.stream, av.VideoStream):
+                        got.pictures += [digest(frame) for frame in packet.stream.decode(packet)]
+                    elif packet.size:
+                        sound.append(bare(bytes(packet), packet.stream.codec_context.name))
+            except av.FFmpegError as error:
+                got.error = str(error)
+                for video in container.streams.video:
+                    got.pictures += [digest(frame) for frame in video.decode(None)]
+            for stream in (*container.streams.video, *container.streams.audio):
+                got.codecs[stream.type] = stream.codec_context.name
+    except av.FFmpegError as error:
+        got.error = f"not opened: {error}"
+    got.sound = b"".join(sound)
+    return got
+
+
+def bare(data: bytes, coding: str) -> bytes:
+    """A frame of AAC without its ADTS header."""
+    has_header = coding == "aac" and len(data) > 7 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0
+    return data[7 if data[1] & 1 else 9 :] if has_header else data
+
+
+async def _in_thread(source: str | bytes, form: str | None = None, options: dict[str, str] | None = None) -> Got:
+    return await asyncio.get_running_loop().run_in_executor(POOL, read, source, form, options)
+
+
+def _address(pattern: str, form: str | None = None, **options: str) -> "Player":
+    async def play(house: House, name: str) -> Got:
+        return await _in_thread(pattern.format(house=house, host=HOST, name=name), form, options)
+
+    return play
+
+
+async def _websocket_flv(house: House, name: str) -> Got:
+    url = f"ws://{HOST}:{house.http}/live/{name}.live.flv"
+    async with connect(url, max_size=None) as socket:
+        data = b"".join([message async for message in socket if isinstance(message, bytes)])
+    return await _in_thread(data, "flv")
+
+
+async def _hls(house: House, name: str, playlist: str, form: str) -> Got:
+    """Segments as they come, each once, behind one another."""
+    base, seen, data = f"http://{HOST}:{house.http}/live/{name}/", set[str](), b""
+    async with httpx.AsyncClient(base_url=base, timeout=20) as client:
+        while (answer := await client.get(playlist)).status_code == 200:
+            lines = answer.text.splitlines()
+            named = [line.split('URI="')[1].split('"')[0] for line in lines if line.startswith("#EXT-X-MAP")]
+            for file in [*named, *(line for line in lines if line and line[0] != "#")]:
+                if file not in seen:
+                    seen.add(file)
+                    found = await client.get(file)
+                    data += found.content if found.status_code == 200 else b""
+            if "#EXT-X-ENDLIST" in lines:
+                break
+            await asyncio.sleep(0.2)
+    return await _in_thread(data, form)
+
+
+Player = Callable[[House, str], Awaitable[Got]]
+PLAYERS: Final[dict[str, Player]] = {
+    "http-flv": _address("http://{host}:{house.http}/live/{name}.live.flv", "flv"),
+    "ws-flv": _websocket_flv,
+    "rtmp": _address("rtmp://{host}:{house.rtmp}/live/{name}", "flv"),
+    "rtsp, tcp": _address("rtsp://{host}:{house.rtsp}/live/{name}", rtsp_transport="tcp"),
+    "hls, ts": lambda house, name: _hls(house, name, "hls.m3u8", "mpegts"),
+    "hls, fmp4": lambda house, name: _hls(house, name, "hls.fmp4.m3u8", "mp4"),
+}
+UNFINISHED: Final = {"hls, ts": 25, "hls, fmp4": 25}
+"""Pictures of the last segment, which the end of the stream leaves unfinished."""
+NO_G711: Final = frozenset({"hls, ts"})
+"""Outputs whose players expect no G.711, and get none (docs/media.md)."""

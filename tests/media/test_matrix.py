@@ -1,0 +1,75 @@
+"""Every way in × every way out × every pair of codings: the pictures and the sound that went in come out."""
+
+import asyncio
+from itertools import pairwise, product
+from pathlib import Path
+
+import pytest
+
+from tests.media.house import House
+from tests.media.matrix.inputs import INPUTS, Input
+from tests.media.matrix.material import FPS, VIDEOS, Film, film
+from tests.media.matrix.outputs import NO_G711, PLAYERS, UNFINISHED, Got
+
+AT_ONCE = 4
+"""Films on their way at once: each has all players."""
+JOINED_LATE = FPS
+"""Pictures that a player may have missed at the beginning, who came while the stream ran: one GOP."""
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("films")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", INPUTS)
+async def test_what_goes_in_comes_out(house: House, films: Path, name: str) -> None:
+    source = INPUTS[name]
+    wrong: dict[str, list[str]] = {}
+    kinds = list(product(VIDEOS, sorted(source.audios)))
+    for some in (kinds[at : at + AT_ONCE] for at in range(0, len(kinds), AT_ONCE)):
+        made = [await asyncio.to_thread(film, video, audio, source.b_frames, films) for video, audio in some]
+        for one, found in zip(made, await asyncio.gather(*(through(house, source, one) for one in made)), strict=True):
+            for output, got in found.items():
+                without_sound = output in NO_G711 and one.audio.startswith("pcm")
+                unfinished = max(source.unfinished, UNFINISHED.get(output, 0))
+                if faults := compare(one, got, without_sound=without_sound, unfinished=unfinished):
+                    wrong[f"{one.video} {one.audio} → {output}"] = faults
+    assert not wrong, "\n".join(f"{cell}: {faults}" for cell, faults in wrong.items())
+
+
+async def through(house: House, source: Input, one: Film) -> dict[str, Got]:
+    """What each player got of the film."""
+    name = f"{one.video}-{one.audio}"
+    bringing = asyncio.create_task(source.bring(house, one, name))
+    async with asyncio.timeout(20):
+        while house.relay.stream("live", name) is None:
+            assert not bringing.done(), await bringing
+            await asyncio.sleep(0.01)
+    async with asyncio.timeout(40):
+        _, *got = await asyncio.gather(bringing, *(player(house, name) for player in PLAYERS.values()))
+    return dict(zip(PLAYERS, got, strict=True))
+
+
+def compare(one: Film, got: Got, *, without_sound: bool, unfinished: int) -> list[str]:
+    """What is wrong with what a player got; so many pictures may be missing at the end."""
+    faults = []
+    wanted = {"video": one.video} if without_sound else one.codecs
+    if got.codecs != wanted:
+        faults.append(f"codings {got.codecs}, {got.error or 'no error'}")
+    places = [one.pictures.index(picture) if picture in one.pictures else -1 for picture in got.pictures]
+    begin, end = (places[0], places[-1] + 1) if places else (0, 0)
+    whole = places == list(range(begin, end)) and begin <= JOINED_LATE and len(one.pictures) - end <= unfinished
+    if not whole:
+        breaks = [f"{a}|{b}" for a, b in pairwise(places) if b != a + 1]
+        faults.append(f"pictures {begin} to {end}, {got.error or 'no error'}, breaks {breaks[:5]}")
+    if "audio" in wanted and not sounds_right(one, got.sound, (end - begin) / len(one.pictures)):
+        at = one.sound.find(got.sound)
+        faults.append(f"{len(got.sound)} of {len(one.sound)} bytes of sound, found at {at}")
+    return faults
+
+
+def sounds_right(one: Film, sound: bytes, part: float) -> bool:
+    """One piece of what was sent, nearly as long as the pictures, whose `part` of the film was seen."""
+    return sound in one.sound and len(sound) >= len(one.sound) * (part - 0.12)
