@@ -1,7 +1,10 @@
-//! Receives datagrams in batches (`recvmmsg`): one system call, buffers made once, no allocation a packet.
+//! Receives datagrams in batches (`recvmmsg`): one system call, buffers made once, no allocation a packet. Sends them in
+//! batches too, see [`Outbound`].
 //!
 //! This is the one crate of the relay that needs `unsafe`; everything it points the kernel at is owned by
-//! [`Batch`] and lives as long as it.
+//! [`Batch`] and lives as long as it, or lives until the call returns.
+
+mod send;
 
 use std::{
     io, mem,
@@ -9,6 +12,8 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
     ptr,
 };
+
+pub use send::{Outbound, Parts};
 
 /// Datagrams taken by one call.
 pub const BATCH: usize = 64;

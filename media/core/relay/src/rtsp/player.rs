@@ -3,10 +3,12 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
+    os::fd::AsFd,
     sync::Arc,
 };
 
 use bytes::Bytes;
+use datagram::{Outbound, Parts};
 use wire::{
     media::Tracks,
     rtsp::{Event, Muxer, Selection, Server, interleaved},
@@ -25,6 +27,7 @@ const PORT_TRIES: usize = 64;
 pub(crate) struct UdpPorts {
     rtp: UdpSocket,
     rtcp: UdpSocket,
+    outbound: Outbound,
 }
 
 impl UdpPorts {
@@ -41,7 +44,7 @@ impl UdpPorts {
                 Ok(reports) => {
                     // Less is no reason to fail.
                     let _ = socket2::SockRef::from(&rtp).set_send_buffer_size(SEND_BUFFER);
-                    return Ok(Self { rtp, rtcp: reports });
+                    return Ok(Self { rtp, rtcp: reports, outbound: Outbound::default() });
                 }
                 Err(error) => last = Some(error),
             }
@@ -86,11 +89,15 @@ impl Datagrams {
 
     /// Sends the packets of one chunk; the bytes sent.
     pub(crate) fn send_packets(&self, chunk: &Bytes) -> u64 {
+        let packets: Vec<_> = interleaved(chunk).collect();
         let mut bytes = 0;
-        for (channel, packet) in interleaved(chunk) {
+        for of_channel in packets.chunk_by(|one, next| one.0 == next.0) {
+            let channel = of_channel[0].0;
             let Some(Some(to)) = self.to.get(usize::from(channel)) else { continue };
             let socket = if channel.is_multiple_of(2) { &self.ports.rtp } else { &self.ports.rtcp };
-            bytes += socket.send_to(&packet, to).unwrap_or(0) as u64;
+            let parts: Vec<Parts<'_>> = of_channel.iter().map(|(_, packet)| [&packet[..], &[]]).collect();
+            let taken = self.ports.outbound.send(socket.as_fd(), Some(*to), &parts).unwrap_or(0);
+            bytes += of_channel[..taken].iter().map(|(_, packet)| packet.len() as u64).sum::<u64>();
         }
         bytes
     }
