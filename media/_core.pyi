@@ -1,8 +1,8 @@
 """What the relay's core offers (crate `media/core/python`); a test compares this file with the built module.
 
 Every call is per stream or rarer, returns at once, and releases the GIL where it may wait. Media bytes never
-pass through here but by `Tap`. Times in events are milliseconds of the UNIX epoch. Addresses are literal IP
-addresses: ValueError for anything else. After `close`, calls raise CoreError.
+pass through here but by `Tap`, `Subscription` and `Feed`. Times in events are milliseconds of the UNIX epoch. Addresses
+are literal IP addresses: ValueError for anything else. After `close`, calls raise CoreError.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from typing import Final, Literal, final
 __version__: Final[str]
 
 Transport = Literal["udp", "tcp_passive", "tcp_active"]
+AudioCodec = Literal["PCMA", "PCMU", "AAC", "OPUS"]
+Codec = Literal["H264", "H265"] | AudioCodec
 
 class CoreError(Exception):
     """The world failed (no free port, address in use); the message says what and where."""
@@ -129,6 +131,36 @@ class Core:
         `allow_private`. CoreError for a URL, an address or a header that cannot be used, or if the stream has a source.
         """
 
+    def open_feed(
+        self,
+        app: str,
+        name: str,
+        *,
+        transport: Literal["whip", "derived"],
+        private: bool = True,
+        generation: int = 0,
+        viewers_max: int = 0,
+    ) -> Feed:
+        """Opens the stream `app`/`name`, whose frames are pushed; CoreError if it has a source. The stream lives as
+        long as the feed: `close_receiver`, and dropping the feed, end both."""
+
+    def subscribe(
+        self,
+        receiver: int,
+        *,
+        video: bool = True,
+        audio: bool = True,
+        from_gop: bool = True,
+        queue_bytes: int = 8_388_608,
+        protocol: str = "",
+    ) -> Subscription:
+        """The units of a stream, from its cached GOP on (`from_gop`), or from the next key frame.
+
+        `queue_bytes` may wait; beyond it all that waits is dropped, and it goes on with the next key frame. Who
+        subscribes counts as watching; with a `protocol` ("whep") also as a viewer, with a place among `viewers_max`:
+        CoreError if there is none. UnknownReceiverError if the stream is gone.
+        """
+
     def connect(self, receiver: int, host: str, port: int) -> None:
         """Lets a `tcp_active` receiver connect (three tries, a second apart); events tell how it went."""
 
@@ -245,7 +277,9 @@ class Stream:
     @property
     def receiver(self) -> int: ...
     @property
-    def transport(self) -> Transport | Literal["rtmp", "rtsp", "http-flv", "http-ts", "hls", "udp-ts"]: ...
+    def transport(
+        self,
+    ) -> Transport | Literal["rtmp", "rtsp", "http-flv", "http-ts", "hls", "udp-ts", "whip", "derived"]: ...
     @property
     def port(self) -> int: ...
     @property
@@ -254,7 +288,8 @@ class Stream:
     def ssrc(self) -> int | None: ...
     @property
     def payload(self) -> str | None:
-        """ps, h264, h265, g711a, g711u, aac, ts; flv for what is fed; None before the first packet."""
+        """ps, h264, h265, g711a, g711u, aac, ts; flv for what is fed as FLV, units for what is fed by `Feed`;
+        None before the first packet."""
     @property
     def private(self) -> bool: ...
     @property
@@ -314,7 +349,7 @@ class Stream:
     def rate_audio_bps(self) -> int: ...
     @property
     def viewers(self) -> dict[str, int]:
-        """Viewers by protocol: http-flv, ws-flv, rtmp, rtsp, hls."""
+        """Viewers by protocol: http-flv, ws-flv, rtmp, rtsp, hls, whep."""
     @property
     def faults(self) -> dict[str, int]:
         """Deviations counted by name (see docs/media.md): pes_truncated, psm_contradicts, resync …"""
@@ -378,3 +413,84 @@ class Tap:
     @property
     def dropped(self) -> int: ...
     def close(self) -> None: ...
+
+@final
+class Unit:
+    """A coded picture, or a run of coded sound."""
+
+    @property
+    def kind(self) -> Literal["video", "audio"]: ...
+    @property
+    def codec(self) -> Codec: ...
+    @property
+    def pts_90k(self) -> int:
+        """When to show it, in ticks of 90 kHz on the stream's own clock: it begins near zero and never wraps."""
+    @property
+    def dts_90k(self) -> int:
+        """When to decode it; strictly rising within a track."""
+    @property
+    def key(self) -> bool:
+        """Decoding can start here; always for sound."""
+    @property
+    def data(self) -> bytes:
+        """Video: NAL units with start codes, parameter sets before each key frame. AAC: a frame without ADTS header.
+        G.711: samples. Opus: a packet."""
+
+@final
+class UnitTracks:
+    """The tracks of the units that follow."""
+
+    @property
+    def kind(self) -> Literal["tracks"]: ...
+    @property
+    def video(self) -> Literal["H264", "H265"] | None: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def sps(self) -> bytes:
+        """The first sequence parameter set, from its NAL header on; empty without video."""
+    @property
+    def audio(self) -> AudioCodec | None: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def config(self) -> bytes:
+        """`AudioSpecificConfig` of AAC, `OpusHead` of Opus, else empty."""
+
+@final
+class Subscription:
+    """A stream's units for one reader; it ends when dropped."""
+
+    @property
+    def fd(self) -> int:
+        """A descriptor that is readable while units wait, and after the end; it stays ours, do not close it."""
+    def read(self, limit: int = 64) -> list[Unit | UnitTracks] | None:
+        """Up to `limit` units in order, their tracks before the first one that has them; empty if none wait, None if
+        the stream, or this, has ended."""
+    @property
+    def dropped(self) -> int:
+        """Units lost because too many waited, or that came before one could begin."""
+    def close(self) -> None: ...
+
+@final
+class Feed:
+    """The frames of a stream that `open_feed` opened; the stream ends when this is dropped. Nothing here waits."""
+
+    @property
+    def id(self) -> int:
+        """The stream's receiver id."""
+    def announce_audio(self, codec: str, *, channels: int = 1, config: bytes = b"") -> None:
+        """Sound of this coding is to come: the start waits up to a second for it. AAC needs its `AudioSpecificConfig`.
+        ValueError for what cannot be carried, CoreError after the end."""
+    def push(self, codec: str, pts_90k: int, dts_90k: int, data: bytes) -> bool:
+        """Takes a frame of H264 or H265 (with start codes), or of the sound that was announced: AAC without ADTS
+        header, samples of G.711, a packet of Opus. False if it was dropped because 8 MiB or 512 frames wait: then
+        pictures are up to the next key frame. ValueError for an unknown coding, CoreError after the end."""
+    @property
+    def dropped(self) -> int: ...
+    def close(self, reason: str) -> None:
+        """Ends the stream, once what waits was fed: event `ended` with the reason."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from media._core import Core, Event, Receiver, Stream, Tap
+from media._core import Core, Event, Feed, Receiver, Stream, Tap
+from media.units import Units
 
 if TYPE_CHECKING:
     from media._core import Transport
@@ -183,6 +184,43 @@ class Relay:
             allow_private=allow_private,
             headers=headers,
             transport=transport,
+        )
+
+    def open_feed(
+        self,
+        app: str,
+        name: str,
+        *,
+        transport: Literal["whip", "derived"],
+        private: bool = True,
+        generation: int = 0,
+        viewers_max: int | None = None,
+    ) -> Feed:
+        """Opens a stream whose frames are pushed (`Core.open_feed`)."""
+        return self.core.open_feed(
+            app,
+            name,
+            transport=transport,
+            private=private,
+            generation=generation,
+            viewers_max=self._viewers_max if viewers_max is None else viewers_max,
+        )
+
+    def subscribe(
+        self,
+        receiver: int,
+        *,
+        video: bool = True,
+        audio: bool = True,
+        from_gop: bool = True,
+        queue_bytes: int = 8_388_608,
+        protocol: str = "",
+    ) -> Units:
+        """A stream's units, to be read with `async for` (`Core.subscribe`)."""
+        return Units(
+            self.core.subscribe(
+                receiver, video=video, audio=audio, from_gop=from_gop, queue_bytes=queue_bytes, protocol=protocol
+            )
         )
 
     def connect(self, receiver: int, host: str, port: int) -> None:

@@ -6,9 +6,18 @@ use std::{
 };
 
 use pyo3::{exceptions::PyValueError, prelude::*};
-use relay::{Config, OpenReceiver, PlayRights, RecordOrder, Transport, feed::OpenFeed, pull::OpenPull};
+use relay::{
+    Config, OpenReceiver, PlayRights, RecordOrder, Transport, feed::OpenFeed, pull::OpenPull,
+    units::Subscribe,
+};
 
-use crate::{error, event::Event, stream::Stream, tap::Tap};
+use crate::{
+    error,
+    event::Event,
+    stream::Stream,
+    tap::Tap,
+    units::{Feed, Subscription},
+};
 
 /// `media._core.Core`.
 #[pyclass(frozen, module = "media._core")]
@@ -180,6 +189,46 @@ impl Core {
         Ok(Receiver { id: opened.id, port: opened.port })
     }
 
+    #[pyo3(signature = (app, name, *, transport, private = true, generation = 0, viewers_max = 0))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn open_feed(
+        &self,
+        py: Python<'_>,
+        app: String,
+        name: String,
+        transport: &str,
+        private: bool,
+        generation: u64,
+        viewers_max: u32,
+    ) -> PyResult<Feed> {
+        let transport = named(&[Transport::Whip, Transport::Derived], transport)?;
+        let rights = PlayRights { private, generation, viewers_max };
+        let wanted = OpenFeed { app, name, transport, payload: "units", rights };
+        py.detach(|| self.0.open_unit_feed(&wanted)).map(Feed).map_err(error)
+    }
+
+    #[pyo3(signature = (
+        receiver, *, video = true, audio = true, from_gop = true, queue_bytes = 8_388_608, protocol = "",
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn subscribe(
+        &self,
+        py: Python<'_>,
+        receiver: u64,
+        video: bool,
+        audio: bool,
+        from_gop: bool,
+        queue_bytes: usize,
+        protocol: &str,
+    ) -> PyResult<Subscription> {
+        let protocol = ["", "whep"]
+            .into_iter()
+            .find(|known| *known == protocol)
+            .ok_or_else(|| PyValueError::new_err(format!("viewers do not come by {protocol:?}")))?;
+        let wanted = Subscribe { video, audio, from_gop, bytes_max: queue_bytes, protocol };
+        py.detach(|| self.0.subscribe(receiver, wanted)).map(Subscription).map_err(error)
+    }
+
     fn connect(&self, py: Python<'_>, receiver: u64, host: &str, port: u16) -> PyResult<()> {
         let to = SocketAddr::new(ip(host)?, port);
         py.detach(|| self.0.connect(receiver, to)).map_err(error)
@@ -273,8 +322,13 @@ fn ip(text: &str) -> PyResult<IpAddr> {
 }
 
 fn transport_named(name: &str) -> PyResult<Transport> {
-    [Transport::Udp, Transport::TcpPassive, Transport::TcpActive]
-        .into_iter()
+    named(&[Transport::Udp, Transport::TcpPassive, Transport::TcpActive], name)
+}
+
+fn named(transports: &[Transport], name: &str) -> PyResult<Transport> {
+    transports
+        .iter()
+        .copied()
         .find(|transport| transport.name() == name)
         .ok_or_else(|| PyValueError::new_err(format!("{name:?} is no transport")))
 }

@@ -8,6 +8,7 @@ mod inspect;
 mod record;
 mod stream;
 mod tap;
+mod units;
 
 use pyo3::{create_exception, exceptions::PyException, prelude::*};
 
@@ -33,6 +34,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<event::Event>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<tap::Tap>()?;
+    module.add_class::<units::Unit>()?;
+    module.add_class::<units::UnitTracks>()?;
+    module.add_class::<units::Subscription>()?;
+    module.add_class::<units::Feed>()?;
     module.add_class::<inspect::RtpPacket>()?;
     module.add_class::<inspect::PesPacket>()?;
     module.add_function(wrap_pyfunction!(inspect::parse_rtp, module)?)?;

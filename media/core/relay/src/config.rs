@@ -68,6 +68,10 @@ pub enum Transport {
     Rtsp,
     /// A transport stream in datagrams to our port.
     UdpTs,
+    /// A browser publishes by WHIP.
+    Whip,
+    /// The process itself makes it of another stream.
+    Derived,
 }
 
 impl Transport {
@@ -83,6 +87,8 @@ impl Transport {
             Self::Hls => "hls",
             Self::Rtsp => "rtsp",
             Self::UdpTs => "udp-ts",
+            Self::Whip => "whip",
+            Self::Derived => "derived",
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     error::Error,
     events::{Event, EventQueue},
     feeds::Feeds,
+    hub,
     ingest::{Expected, Sockets},
     listener::Listener,
     ports::PortPool,
@@ -292,7 +293,7 @@ impl Core {
         self.check_open()?;
         let entry = self.table.by_id(receiver)?;
         let (recording, tap) = self.recorder.record(&entry, order)?;
-        self.send(entry.shard, Command::Record { receiver, tap })?;
+        self.send(entry.shard, Command::Hub { receiver, order: hub::Order::Record(tap) })?;
         Ok(recording)
     }
 
@@ -355,7 +356,7 @@ impl Core {
         Ok(())
     }
 
-    fn send(&self, shard: usize, command: Command) -> Result<(), Error> {
+    pub(crate) fn send(&self, shard: usize, command: Command) -> Result<(), Error> {
         self.read_shards().get(shard).ok_or(Error::Closed)?.inbox.push(command);
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::{
     clock,
     door::{Access, Answer, Denied, Directory, Feed, Question, Seat, Viewer},
     events::{Event, EventQueue, Kind},
+    hub::Order,
     questions::{Asked, Questions},
     shard::inbox::{Command, Inbox},
     table::{Entry, Table},
@@ -102,7 +103,7 @@ impl Directory for Desk {
         let max = entry.rights.get().viewers_max;
         let (feed, publisher) = self.count_full(entry.feeds.ask(clock::now(), container, viewer, max))?;
         if let Some(publisher) = publisher {
-            let command = Command::Segment { receiver: entry.id, container, publisher };
+            let command = Command::Hub { receiver: entry.id, order: Order::Segment(container, publisher) };
             self.inboxes[entry.shard].push(command);
         }
         Ok(feed)

@@ -23,6 +23,9 @@ pub enum Error {
     /// Nobody waits with this ticket.
     #[error("no publisher waits with ticket {0}: it is gone, or was answered")]
     NoPublisher(u64),
+    /// The stream has as many viewers as it may have.
+    #[error("stream {0}/{1} has as many viewers as it may have")]
+    TooManyViewers(String, String),
     /// A value that cannot be used.
     #[error("{0}")]
     Invalid(String),

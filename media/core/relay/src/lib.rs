@@ -29,6 +29,7 @@ mod sockets;
 pub mod stats;
 pub mod table;
 mod tap;
+pub mod units;
 
 pub use config::{Config, OpenReceiver, PlayRights, Transport};
 pub use core::{Core, Opened};

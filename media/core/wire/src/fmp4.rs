@@ -1,14 +1,14 @@
 //! Fragmented MP4 (ISO/IEC 14496-12): an initialisation segment, then fragments of one `moof` and one `mdat` each.
 //!
 //! Video runs at 90 kHz, sound at its sample rate. G.711 has the sample entries `alaw` and `ulaw` of `QuickTime`, which
-//! ffmpeg and VLC read and browsers do not. Opus is not carried.
+//! ffmpeg and VLC read and browsers do not. Opus is carried as its own specification says.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
     avc, hevc,
     media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
-    sample,
+    opus, sample,
 };
 
 pub(crate) const VIDEO_ID: u32 = 1;
@@ -167,6 +167,7 @@ fn put_audio_run(out: &mut BytesMut, samples: &[Sample], track: &AudioTrack) -> 
     let scaled = |time: Ticks| rescale(time, track.sample_rate);
     let content = |sample: &Sample| match track.codec {
         AudioCodec::Aac => 1024,
+        AudioCodec::Opus => opus::duration(&sample.data).unwrap_or(960).into(),
         _ => (sample.data.len() as u32 / u32::from(track.channels.max(1))).into(),
     };
     let last = samples.last().map_or(0, |sample| scaled(sample.dts) + content(sample));
@@ -296,11 +297,12 @@ fn audio_name(track: &AudioTrack) -> Option<[u8; 4]> {
         AudioCodec::Aac if track.config.len() >= 2 => Some(*b"mp4a"),
         AudioCodec::G711A => Some(*b"alaw"),
         AudioCodec::G711U => Some(*b"ulaw"),
-        AudioCodec::Aac | AudioCodec::Opus => None,
+        AudioCodec::Opus => Some(*b"Opus"),
+        AudioCodec::Aac => None,
     }
 }
 
-/// `mp4a` with `esds`, or `alaw`, `ulaw`.
+/// `mp4a` with `esds`, `Opus` with `dOps`, or `alaw`, `ulaw`.
 fn audio_entry(track: &AudioTrack) -> Option<BytesMut> {
     let name = audio_name(track)?;
     let mut out = BytesMut::with_capacity(128);
@@ -314,6 +316,9 @@ fn audio_entry(track: &AudioTrack) -> Option<BytesMut> {
         out.put_u32(u32::from(u16::try_from(track.sample_rate).unwrap_or(0)) << 16);
         if track.codec == AudioCodec::Aac {
             put_full_box(out, *b"esds", 0, 0, |out| put_elementary_stream(out, &track.config));
+        }
+        if track.codec == AudioCodec::Opus {
+            put_box(out, *b"dOps", |out| out.put_slice(&opus::specific_box(track.channels)));
         }
     });
     Some(out)
@@ -413,12 +418,30 @@ mod tests {
 
     #[test]
     fn a_track_that_cannot_be_described_is_left_out() {
-        let mut tracks = testing::tracks(VideoCodec::H264, Some(AudioCodec::Opus));
+        let mut tracks = testing::tracks(VideoCodec::H264, Some(AudioCodec::Aac));
+        tracks.audio.as_mut().expect("audio").config.clear();
         tracks.video.as_mut().expect("video").sps.clear();
         let names: Vec<_> = boxes(&init_segment(&tracks)).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["ftyp", "moov"]);
         assert_eq!(boxes(at(&init_segment(&tracks), "moov")).len(), 2, "mvhd and mvex alone");
         assert!(!Fragment::new().push(&testing::audio(&Arc::new(tracks), 0, 10)));
+    }
+
+    #[test]
+    fn opus_has_its_own_entry_and_lasts_as_its_packets_say() {
+        let mut tracks = testing::tracks(VideoCodec::H264, Some(AudioCodec::Opus));
+        let audio = tracks.audio.as_mut().expect("audio");
+        (audio.sample_rate, audio.channels) = (48_000, 2);
+        let init = init_segment(&tracks);
+        let entry = at(&at(at(&init, "moov/trak.1/mdia/minf/stbl"), "stsd")[8..], "Opus");
+        assert_eq!(at(&entry[28..], "dOps"), [0, 2, 0x01, 0x38, 0, 0, 0xBB, 0x80, 0, 0, 0]);
+        let tracks = Arc::new(tracks);
+        let mut unit = testing::audio(&tracks, 0, 10);
+        unit.data = Bytes::from_static(&[0x83, 4]);
+        let mut fragment = Fragment::new();
+        assert!(fragment.push(&unit));
+        let out = fragment.write(&tracks, 1, Ticks(0));
+        assert_eq!(word(at(&out, "moof/traf/trun"), 12), 480);
     }
 
     #[test]

@@ -257,7 +257,7 @@ fn set_marker(packet: &mut Chunk) {
 }
 
 /// Whether a key frame brings all the parameter sets it needs.
-fn announces_itself(unit: &AccessUnit, track: &VideoTrack) -> bool {
+pub(crate) fn announces_itself(unit: &AccessUnit, track: &VideoTrack) -> bool {
     let sequence =
         |nal: &[u8]| matches!(nal::kind(track.codec, nal), NalKind::Set(nal::ParameterSet::Sequence));
     nal::length_prefixed(&unit.data).any(sequence)

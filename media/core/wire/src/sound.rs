@@ -6,6 +6,7 @@ use crate::{
     aac::{ADTS_LEN, Adts, Config, FRAME_SAMPLES},
     fault::Fault,
     media::{AudioCodec, AudioTrack, Ticks},
+    opus,
     timeline::Stamp,
 };
 
@@ -23,7 +24,7 @@ pub(crate) struct Sound {
     codec: Option<AudioCodec>,
     config: Option<Config>,
     stated: Bytes, // the configuration as it came, if it came apart from the frames
-    channels: u8,  // of G.711
+    channels: u8,  // of G.711 and Opus
     adts: bool,
     rest: BytesMut, // the start of an ADTS frame
 }
@@ -77,7 +78,7 @@ impl Sound {
         self.config.is_some()
     }
 
-    /// How many channels G.711 has.
+    /// How many channels G.711 or Opus has.
     pub(crate) fn set_channels(&mut self, channels: u8) {
         self.channels = channels;
     }
@@ -97,6 +98,7 @@ impl Sound {
                 (bytes, config.sample_rate, config.channels)
             }
             _ if codec == AudioCodec::Aac => return None,
+            _ if codec == AudioCodec::Opus => (opus::head(self.channels), opus::RATE, self.channels),
             _ => (Bytes::new(), G711_RATE, self.channels),
         };
         Some(AudioTrack { codec, sample_rate, channels, config })
@@ -144,7 +146,8 @@ impl Sound {
         }
         let adts = memchr::memchr_iter(0xFF, data).any(|at| Adts::fits(&data[at..]));
         let codec = match self.announced {
-            Some(AudioCodec::Aac) => AudioCodec::Aac,
+            // Nobody announces Opus who does not send it, and any byte may begin its packets.
+            Some(codec @ (AudioCodec::Aac | AudioCodec::Opus)) => codec,
             _ if Adts::fits(data) => AudioCodec::Aac,
             announced => announced.unwrap_or(AudioCodec::G711A),
         };

@@ -1,6 +1,6 @@
 //! The ports that the relay serves, who publishes, and streams that are fed or fetched.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use tokio::runtime::{Builder, Handle};
 
@@ -12,11 +12,13 @@ use crate::{
     error::Error,
     feed::{Feeder, OpenFeed},
     feeds::Feeds,
+    hub::Order,
     pull::{OpenPull, Pull},
     rtmp::{self, Decision},
     rtsp,
     shard::inbox::{Command, Open, Origin},
     table::{Entry, lock},
+    units::{self, Subscribe, Subscription, UnitFeed, UnitTap},
 };
 
 impl Core {
@@ -107,6 +109,36 @@ impl Core {
         let origin = Origin::Feed { payload: wanted.payload, intake };
         inbox.push(Command::Open(Box::new(Open { entry, origin })));
         Ok(feeder)
+    }
+
+    /// Opens a stream that the returned feed feeds.
+    pub fn open_unit_feed(&self, wanted: &OpenFeed) -> Result<UnitFeed, Error> {
+        let runtime = self.runtime()?;
+        let feeder = self.open_feed(wanted)?;
+        let (feed, intake) = UnitFeed::new(feeder.id());
+        runtime.spawn(units::carry(intake, feeder));
+        Ok(feed)
+    }
+
+    /// A stream's units from now on, or from its cached GOP on.
+    pub fn subscribe(&self, receiver: u64, wanted: Subscribe) -> Result<Subscription, Error> {
+        self.check_open()?;
+        let entry = self.table.by_id(receiver)?;
+        let seat = if wanted.protocol.is_empty() {
+            None
+        } else {
+            let seat = entry.feeds.seat(entry.rights.get().viewers_max);
+            Some(seat.map_err(|_| {
+                self.admission.full.fetch_add(1, Ordering::Relaxed);
+                Error::TooManyViewers(entry.app.to_string(), entry.name.to_string())
+            })?)
+        };
+        let queue = units::Queue::new(wanted.wanted(), wanted.bytes_max);
+        let queue = Arc::new(queue.map_err(Error::io("cannot make a queue of units"))?);
+        let Subscribe { protocol, from_gop, .. } = wanted;
+        let tap = UnitTap { queue: Arc::clone(&queue), protocol, from_gop, _seat: seat };
+        self.send(entry.shard, Command::Hub { receiver, order: Order::Subscribe(tap) })?;
+        Ok(Subscription::new(queue))
     }
 
     /// Opens a stream that is fetched from a server for as long as it is open.

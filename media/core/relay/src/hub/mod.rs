@@ -29,6 +29,7 @@ use crate::{
     metrics::Metrics,
     record,
     shard::turn::Turn,
+    units::UnitTap,
 };
 
 /// A stream that brought only sound for so long has no video.
@@ -39,6 +40,16 @@ const VIEWER_BITS: u32 = 28;
 
 /// Length of HLS segments, if key frames allow.
 const SEGMENT: Ticks = Ticks::from_millis(2000);
+
+/// What a hub is asked for.
+pub(crate) enum Order {
+    /// Segments of a container, from the cached GOP on.
+    Segment(Container, Publisher),
+    /// A recording.
+    Record(record::Tap),
+    /// Units for somebody outside.
+    Subscribe(UnitTap),
+}
 
 /// A segmenter and where its segments go.
 struct Segments {
@@ -63,6 +74,7 @@ pub(crate) struct Hub {
     recordings: Vec<record::Tap>,
     /// The cached GOP is in no recording, and its source goes on: a recording may begin with it.
     recordable: bool,
+    subscriptions: Vec<UnitTap>,
     feeds_sent: u64,
     tracks: Arc<Tracks>,
     first_unit: Option<Instant>,
@@ -82,6 +94,7 @@ impl Hub {
             segmenters: [const { None }; 2],
             recordings: Vec::new(),
             recordable: true,
+            subscriptions: Vec::new(),
             feeds_sent: 0,
             tracks: Arc::default(),
             first_unit: None,
@@ -130,6 +143,28 @@ impl Hub {
         }
         self.recordings.retain(|tap| tap.handle_unit(turn, unit));
         self.recordable = (self.recordable || gop::begins(unit)) && self.recordings.is_empty();
+        if !self.subscriptions.is_empty() {
+            self.pass_on(turn, unit);
+        }
+    }
+
+    fn pass_on(&mut self, turn: Turn<'_>, unit: &AccessUnit) {
+        let mut bytes = 0;
+        self.subscriptions.retain(|tap| tap.handle_unit(unit).inspect(|taken| bytes += taken).is_some());
+        self.count_sent(turn, bytes);
+    }
+
+    /// Does what it is asked for.
+    pub(crate) fn handle_order(&mut self, turn: Turn<'_>, order: Order) {
+        match order {
+            Order::Segment(container, publisher) => self.publish(turn, container, publisher),
+            Order::Record(tap) => self.record(turn, tap),
+            Order::Subscribe(tap) => {
+                let bytes = tap.begin(self.cache.units());
+                self.count_sent(turn, bytes);
+                self.subscriptions.push(tap);
+            }
+        }
     }
 
     /// Takes a viewer in; the number that its readiness is to be told with, unless it is gone already.
@@ -152,7 +187,7 @@ impl Hub {
     }
 
     /// Starts to cut segments of `container`, from the cached GOP on.
-    pub(crate) fn publish(&mut self, turn: Turn<'_>, container: Container, publisher: Publisher) {
+    fn publish(&mut self, turn: Turn<'_>, container: Container, publisher: Publisher) {
         let first_sequence = turn.wall_ms / 1000;
         let options = SegmenterOptions { container, target: SEGMENT, first_sequence };
         let mut segments = Segments { segmenter: Segmenter::new(options), publisher };
@@ -162,7 +197,7 @@ impl Hub {
 
     /// Records from the cached GOP on, or else from the next key frame: also if an earlier recording has a part of the
     /// GOP, for no picture is to be in two files one behind the other.
-    pub(crate) fn record(&mut self, turn: Turn<'_>, tap: record::Tap) {
+    fn record(&mut self, turn: Turn<'_>, tap: record::Tap) {
         self.recordings.retain(|tap| !tap.is_over());
         if self.recordable || !self.recordings.is_empty() {
             tap.begin(turn, self.cache.units());
@@ -196,6 +231,7 @@ impl Hub {
     /// Lets time pass; call about once a second.
     pub(crate) fn handle_tick(&mut self, turn: Turn<'_>, feeds: &Feeds) {
         self.recordings.retain(|tap| !tap.is_over());
+        self.subscriptions.retain(|tap| !tap.is_over());
         let sent = feeds.bytes_out();
         let before = std::mem::replace(&mut self.feeds_sent, sent);
         self.count_sent(turn, sent - before);
@@ -222,6 +258,7 @@ impl Hub {
         }
         self.outlets = [const { None }; Form::COUNT];
         self.recordings.clear();
+        self.subscriptions.clear();
     }
 
     /// How many viewers come by `protocol`.
@@ -230,9 +267,15 @@ impl Hub {
         viewers.filter(|(_, viewer)| viewer.protocol() == protocol).count() as u32
     }
 
+    /// What those who are given units are counted as.
+    pub(crate) fn subscribers(&self) -> impl Iterator<Item = &'static str> {
+        self.subscriptions.iter().map(|tap| tap.protocol).filter(|protocol| !protocol.is_empty())
+    }
+
     /// Whether somebody watches or records.
     pub(crate) fn is_watched(&self) -> bool {
         !self.recordings.is_empty()
+            || !self.subscriptions.is_empty()
             || self.outlets.iter().any(Option::is_some)
             || self.segmenters.iter().any(Option::is_some)
     }

@@ -57,13 +57,18 @@ impl Stream {
     }
 
     fn viewers(&self) -> BTreeMap<&'static str, u32> {
-        BTreeMap::from([
+        let mut viewers = BTreeMap::from([
             ("http-flv", self.hub.viewers(Protocol::HttpFlv)),
             ("ws-flv", self.hub.viewers(Protocol::WsFlv)),
             ("rtmp", self.hub.viewers(Protocol::Rtmp)),
             ("rtsp", self.hub.viewers(Protocol::Rtsp)),
             ("hls", self.entry.feeds.players()),
-        ])
+            ("whep", 0),
+        ]);
+        for protocol in self.hub.subscribers() {
+            *viewers.entry(protocol).or_default() += 1;
+        }
+        viewers
     }
 
     fn all_faults(&self) -> BTreeMap<&'static str, u64> {

@@ -255,6 +255,7 @@ fn needs_new_head(head: &Arc<Tracks>, now: &Arc<Tracks>) -> bool {
 pub(crate) fn sound_duration(track: &AudioTrack, unit: &AccessUnit) -> Ticks {
     let samples = match track.codec {
         AudioCodec::Aac => 1024,
+        AudioCodec::Opus => i64::from(wire::opus::duration(&unit.data).unwrap_or(0)),
         _ => unit.data.len().cast_signed() as i64 / i64::from(track.channels.max(1)),
     };
     Ticks(samples * Ticks::PER_SECOND / i64::from(track.sample_rate.max(1)))

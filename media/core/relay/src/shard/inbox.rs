@@ -9,14 +9,12 @@ use std::{
 };
 
 use rustix::event::{EventfdFlags, eventfd};
-use wire::hls::Container;
 
 use crate::{
     door::Viewer,
     feed::{Intake, News},
-    feeds::Publisher,
+    hub::Order,
     ingest::{Expected, Sockets},
-    record,
     stats::StreamStats,
     table::{Entry, Lease, lock},
     tap::TapQueue,
@@ -58,14 +56,10 @@ pub(crate) enum Command {
         receiver: u64,
         viewer: Viewer,
     },
-    Segment {
+    /// Something for the stream's hub.
+    Hub {
         receiver: u64,
-        container: Container,
-        publisher: Publisher,
-    },
-    Record {
-        receiver: u64,
-        tap: record::Tap,
+        order: Order,
     },
     Tap {
         receiver: u64,

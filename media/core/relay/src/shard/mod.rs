@@ -278,13 +278,10 @@ impl Work {
                 }
                 Command::Feed { receiver, news } => self.feed(now, wall_ms, receiver, news),
                 Command::Attach { receiver, viewer } => self.attach(now, wall_ms, receiver, viewer),
-                Command::Segment { receiver, container, publisher } => {
+                Command::Hub { receiver, order } => {
                     self.step_by_id(now, wall_ms, receiver, |slot, turn| {
-                        slot.stream.hub.publish(turn, container, publisher);
+                        slot.stream.hub.handle_order(turn, order);
                     });
-                }
-                Command::Record { receiver, tap } => {
-                    self.step_by_id(now, wall_ms, receiver, |slot, turn| slot.stream.hub.record(turn, tap));
                 }
                 Command::Tap { receiver, tap } => {
                     self.step_by_id(now, wall_ms, receiver, |slot, _| {
