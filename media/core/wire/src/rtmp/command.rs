@@ -9,10 +9,11 @@ const COMMAND_MAX: usize = 64 << 10;
 /// User control events (§7.1.7).
 const STREAM_BEGIN: u16 = 0;
 const STREAM_EOF: u16 = 1;
+const BUFFER_LENGTH: u16 = 3;
 const PING_REQUEST: u16 = 6;
 const PING_RESPONSE: u16 = 7;
 
-/// What a client asks for.
+/// What a client asks for, or a server answers.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Command {
     pub(super) name: String,
@@ -106,6 +107,12 @@ pub(super) fn put_stream_begin(out: &mut Vec<u8>) {
 /// Appends "the stream is over" (§7.1.7).
 pub(super) fn put_stream_eof(out: &mut Vec<u8>) {
     put_user_control(out, STREAM_EOF, MEDIA_STREAM);
+}
+
+/// Appends how many milliseconds of message stream `stream` should be in store for us (§7.1.7).
+pub(super) fn put_buffer_length(out: &mut Vec<u8>, stream: u32, millis: u32) {
+    let payload = [&BUFFER_LENGTH.to_be_bytes()[..], &stream.to_be_bytes(), &millis.to_be_bytes()].concat();
+    put_control(out, kind::USER_CONTROL, &payload);
 }
 
 fn put_user_control(out: &mut Vec<u8>, event: u16, value: u32) {

@@ -9,14 +9,14 @@ use sha2::Sha256;
 use thiserror::Error;
 
 /// Size of C1, S1, C2 and S2.
-const SIZE: usize = 1536;
+pub(super) const SIZE: usize = 1536;
 const DIGEST: usize = 32;
-const VERSION: u8 = 3;
+pub(super) const VERSION: u8 = 3;
 /// What S1 says of the server's version where digests are used; a client takes 0 for the plain form.
 const SERVER_VERSION: [u8; 4] = [4, 5, 0, 1];
 
-const PLAYER: &[u8] = b"Genuine Adobe Flash Player 001";
-const SERVER: &[u8] = b"Genuine Adobe Flash Media Server 001";
+pub(super) const PLAYER: &[u8] = b"Genuine Adobe Flash Player 001";
+pub(super) const SERVER: &[u8] = b"Genuine Adobe Flash Media Server 001";
 /// What follows either name in the long form of its key.
 const KEY_TAIL: [u8; 32] = [
     0xF0, 0xEE, 0xC2, 0x4A, 0x80, 0x68, 0xBE, 0xE8, 0x2E, 0x00, 0xD0, 0xD1, 0x02, 0x9E, 0x7E, 0x57, 0x6E,
@@ -25,7 +25,7 @@ const KEY_TAIL: [u8; 32] = [
 /// Where the four bytes stand that point to the digest; it lies among the 764 bytes that begin there.
 const POINTERS: [usize; 2] = [772, 8];
 
-/// The client does not speak RTMP, or not a version that we do.
+/// The peer does not speak RTMP, or not a version that we do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the handshake begins with {0:#04x} instead of version 3")]
 pub struct HandshakeError(pub u8);
@@ -57,7 +57,7 @@ impl Handshake {
             self.answered = true;
             let c1 = &self.received[1..=SIZE];
             out.push(VERSION);
-            match client_digest(c1) {
+            match own_digest(c1, PLAYER) {
                 Some((scheme, digest)) => put_digests(out, self.seed, scheme, &digest),
                 None => put_echo(out, self.seed, c1),
             }
@@ -76,28 +76,37 @@ fn put_echo(out: &mut Vec<u8>, seed: u64, c1: &[u8]) {
 fn put_digests(out: &mut Vec<u8>, seed: u64, scheme: usize, client: &[u8; DIGEST]) {
     let mut s1 = [&[0; 4][..], &SERVER_VERSION].concat();
     s1.extend(noise(seed).take(SIZE - 8));
-    let at = place(&s1, scheme);
-    let digest = digest_of(&s1, at, SERVER);
-    s1[at..at + DIGEST].copy_from_slice(&digest);
+    put_digest(&mut s1, scheme, SERVER);
     out.extend_from_slice(&s1);
     let s2: Vec<u8> = noise(seed ^ u64::MAX).take(SIZE - DIGEST).collect();
-    let key = hmac(&[SERVER, &KEY_TAIL].concat(), &[client]);
-    let proof = hmac(&key, &[&s2]);
+    let proof = hmac(&hmac(&key(SERVER), &[client]), &[&s2]);
     out.extend_from_slice(&s2);
     out.extend_from_slice(&proof);
 }
 
-/// The digest of C1 and by which scheme it is placed, if C1 has one.
-fn client_digest(c1: &[u8]) -> Option<(usize, [u8; DIGEST])> {
-    // A plain client says version 0 (§5.2.3).
-    if c1[4..8] == [0; 4] {
+/// Puts a message's digest where the scheme wants it.
+pub(super) fn put_digest(message: &mut [u8], scheme: usize, name: &[u8]) {
+    let at = place(message, scheme);
+    let digest = digest_of(message, at, name);
+    message[at..at + DIGEST].copy_from_slice(&digest);
+}
+
+/// The digest of C1 or S1 and by which scheme it is placed, if it has one.
+pub(super) fn own_digest(message: &[u8], name: &[u8]) -> Option<(usize, [u8; DIGEST])> {
+    // Whoever does without says version 0 (§5.2.3).
+    if message[4..8] == [0; 4] {
         return None;
     }
     (0..POINTERS.len()).find_map(|scheme| {
-        let at = place(c1, scheme);
-        let digest = digest_of(c1, at, PLAYER);
-        (c1[at..at + DIGEST] == digest).then_some((scheme, digest))
+        let at = place(message, scheme);
+        let digest = digest_of(message, at, name);
+        (message[at..at + DIGEST] == digest).then_some((scheme, digest))
     })
+}
+
+/// The long form of a key.
+pub(super) fn key(name: &[u8]) -> Vec<u8> {
+    [name, &KEY_TAIL].concat()
 }
 
 /// Where the digest stands.
@@ -108,17 +117,17 @@ fn place(message: &[u8], scheme: usize) -> usize {
 }
 
 /// The digest of a message whose own stands, or is to stand, at `at`.
-fn digest_of(message: &[u8], at: usize, key: &[u8]) -> [u8; DIGEST] {
+pub(super) fn digest_of(message: &[u8], at: usize, key: &[u8]) -> [u8; DIGEST] {
     hmac(key, &[&message[..at], &message[at + DIGEST..]])
 }
 
-fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; DIGEST] {
+pub(super) fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; DIGEST] {
     let mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
     parts.iter().fold(mac, Mac::chain_update).finalize().into_bytes().into()
 }
 
 /// Bytes that look random (xorshift64).
-fn noise(seed: u64) -> impl Iterator<Item = u8> {
+pub(super) fn noise(seed: u64) -> impl Iterator<Item = u8> {
     let mut state = seed | 1;
     std::iter::repeat_with(move || {
         state ^= state << 13;
@@ -156,15 +165,14 @@ mod tests {
         for scheme in [0, 1] {
             let mut c1: Vec<u8> =
                 [0, 0, 0, 0, 9, 0, 124, 2].into_iter().chain(noise(5).take(SIZE - 8)).collect();
-            let at = place(&c1, scheme);
-            let digest = digest_of(&c1, at, PLAYER);
-            c1[at..at + DIGEST].copy_from_slice(&digest);
+            put_digest(&mut c1, scheme, PLAYER);
+            let (_, digest) = own_digest(&c1, PLAYER).unwrap();
             let (out, _) = answer(&c1, 100);
             let (s1, s2) = out[1..].split_at(SIZE);
             let server = place(s1, scheme);
             assert_eq!(s1[server..server + DIGEST], digest_of(s1, server, SERVER));
             assert_eq!(s1[4..8], SERVER_VERSION);
-            let key = hmac(&[SERVER, &KEY_TAIL].concat(), &[&digest]);
+            let key = hmac(&key(SERVER), &[&digest]);
             assert_eq!(s2[SIZE - DIGEST..], hmac(&key, &[&s2[..SIZE - DIGEST]]));
         }
     }

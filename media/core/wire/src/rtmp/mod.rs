@@ -1,23 +1,32 @@
 //! RTMP for publishers and players (Adobe, "Adobe's Real Time Messaging Protocol", 1.0, 2012; Veovera, "Enhanced RTMP",
-//! v1 and v2), the server's side, sans-IO.
+//! v1 and v2), both sides, sans-IO.
 //!
 //! [`Server`] is one connection up to the end of a publish, or up to the moment that a player is to be sent media; from
 //! then on [`PlayerReader`] hears what the player says, and an [`RtmpMuxer`] makes the bytes that all players share.
+//! [`Client`] is a connection to somebody else's server, from which it plays, or to which it publishes: then a
+//! [`TargetReader`] hears the server, and the bytes are the same muxer's.
 
 mod chunk_reader;
 mod chunk_writer;
+mod client;
+mod client_handshake;
 mod command;
 mod handshake;
 mod muxer;
 mod player;
+mod received;
 mod server;
+mod target;
 
 pub use self::{
     chunk_reader::{ChunkError, ChunkReader, Message},
+    client::{Action, Client, ClientError, ClientEvent, Errand, Refusal},
+    client_handshake::ClientHandshake,
     handshake::{Handshake, HandshakeError},
     muxer::RtmpMuxer,
     player::{PlayerEvent, PlayerReader, farewell},
     server::{Event, Media, Server, ServerError, Target},
+    target::{TargetEvent, TargetReader},
 };
 
 /// Message types (§5.4, §6.2, §7.1).

@@ -7,6 +7,7 @@ use super::{
     chunk_writer::{Header, message},
 };
 use crate::{
+    amf::Value,
     chunk::Chunk,
     flv::FlvOptions,
     flv_body::{self, Announced},
@@ -30,9 +31,20 @@ impl RtmpMuxer {
     /// follows, which should be a key frame. The metadata have the time 0: ffmpeg takes others for a track of data,
     /// and waits for more of it.
     pub fn head(&self, tracks: &Tracks, at: Ticks) -> Bytes {
+        self.head_behind(&[], tracks, at)
+    }
+
+    /// What a server gets first that we publish to: as a player, but it is told to keep the metadata for its players.
+    pub fn publish_head(&self, tracks: &Tracks, at: Ticks) -> Bytes {
+        let mut order = Vec::with_capacity(16);
+        Value::text("@setDataFrame").write(&mut order);
+        self.head_behind(&order, tracks, at)
+    }
+
+    fn head_behind(&self, order: &[u8], tracks: &Tracks, at: Ticks) -> Bytes {
         let timestamp = flv_body::timestamp(at);
         let mut out = Vec::with_capacity(512);
-        put(&mut out, flv_body::SCRIPT, 0, &self.options.metadata(tracks, &[]));
+        put(&mut out, flv_body::SCRIPT, 0, &[order, &self.options.metadata(tracks, &[])].concat());
         self.put_sequence_headers(&mut out, tracks, timestamp);
         out.into()
     }

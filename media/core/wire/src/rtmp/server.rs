@@ -11,19 +11,14 @@ use super::{
     channel, chunk_writer,
     chunk_writer::Header,
     command::{self, Command, Status, object},
-    kind,
+    kind, received,
 };
-use crate::{
-    amf::Value,
-    flv_read::{Tag, TagKind},
-};
+use crate::{amf::Value, flv_read::Tag};
 
 /// How much may be on its way unacknowledged, as we tell clients and take for granted of them (§5.4.3 to §5.4.5).
-const WINDOW: u32 = 5_000_000;
-/// Tags of one Aggregate message that are read; real ones hold some dozens.
-const AGGREGATED_MAX: usize = 4096;
+pub(super) const WINDOW: u32 = 5_000_000;
 /// Codings that we carry beyond those of the plain format, as Enhanced RTMP lists them in `connect`.
-const FOURCC: &str = "hvc1";
+pub(super) const FOURCC: &str = "hvc1";
 
 /// Why a connection cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -137,7 +132,7 @@ impl Server {
                 return Ok(None);
             }
             let Some(message) = self.reader.poll()? else { return Ok(None) };
-            self.handle_message(message);
+            self.handle_message(&message);
         }
     }
 
@@ -200,20 +195,20 @@ impl Server {
         command::put_status(&mut self.out, Status { error, code, description });
     }
 
-    fn handle_message(&mut self, message: Message) {
+    fn handle_message(&mut self, message: &Message) {
         match message.kind {
             kind::COMMAND | kind::COMMAND_AMF3 => {
-                if let Some(command) = Command::read(&message) {
+                if let Some(command) = Command::read(message) {
                     self.handle_command(&command);
                 }
             }
-            kind::DATA | kind::DATA_AMF3 => self.handle_data(&message),
-            kind::AUDIO | kind::VIDEO if self.state == State::Publishing => {
-                let kind = if message.kind == kind::AUDIO { TagKind::Audio } else { TagKind::Video };
-                let tag = Tag { kind, millis: message.timestamp, body: message.payload };
-                self.events.push_back(Event::Media(tag));
+            kind::DATA | kind::DATA_AMF3 if self.state == State::Publishing => {
+                let announced = received::announced_audio(message);
+                self.events.extend(announced.map(|audio| Event::Announced { audio }));
             }
-            kind::AGGREGATE if self.state == State::Publishing => self.handle_aggregate(&message),
+            kind::AUDIO | kind::VIDEO | kind::AGGREGATE if self.state == State::Publishing => {
+                self.events.extend(received::tags(message).into_iter().map(Event::Media));
+            }
             kind::USER_CONTROL => command::answer_ping(&mut self.out, &message.payload),
             kind::WINDOW_SIZE => {
                 if let Some(window) = message.payload.first_chunk() {
@@ -221,53 +216,6 @@ impl Server {
                 }
             }
             _ => {}
-        }
-    }
-
-    /// The tags of an Aggregate message (§7.1.6); their times count from the message's.
-    fn handle_aggregate(&mut self, message: &Message) {
-        let mut data = message.payload.clone();
-        let mut first = None;
-        while let Some(&[kind, s2, s1, s0, t2, t1, t0, t3, ..]) = data.first_chunk::<11>() {
-            let size = u32::from_be_bytes([0, s2, s1, s0]) as usize;
-            if data.len() < 11 + size {
-                return;
-            }
-            let time = u32::from_be_bytes([t3, t2, t1, t0]);
-            let offset = time.wrapping_sub(*first.get_or_insert(time));
-            let kind = match kind {
-                kind::AUDIO => Some(TagKind::Audio),
-                kind::VIDEO => Some(TagKind::Video),
-                _ => None,
-            };
-            let millis = message.timestamp.wrapping_add(offset);
-            let body = data.slice(11..11 + size);
-            if self.events.len() >= AGGREGATED_MAX {
-                return;
-            }
-            self.events.extend(kind.map(|kind| Event::Media(Tag { kind, millis, body })));
-            // The back pointer that follows may be cut at the end.
-            data = data.slice((15 + size).min(data.len())..);
-        }
-    }
-
-    /// Metadata: `@setDataFrame`, `onMetaData` and an object, or without the first.
-    fn handle_data(&mut self, message: &Message) {
-        if self.state != State::Publishing {
-            return;
-        }
-        let Some((name, values)) = command::read_values(message) else { return };
-        let named = name == "onMetaData" || values.first().and_then(Value::as_text) == Some("onMetaData");
-        let Some(about) = values.iter().find(|value| matches!(value, Value::Object(_) | Value::EcmaArray(_)))
-        else {
-            return;
-        };
-        if named {
-            let audio = match about.get("hasAudio") {
-                Some(Value::Boolean(has)) => *has,
-                _ => about.get("audiocodecid").is_some(),
-            };
-            self.events.push_back(Event::Announced { audio });
         }
     }
 
