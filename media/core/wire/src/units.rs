@@ -117,6 +117,10 @@ impl Units {
         self.announced = video.or(self.announced);
         self.audio_announced = audio.is_some();
         self.sound.announce(audio);
+        if !self.started {
+            // What was guessed before is void: viewers are not to begin with it.
+            self.tracks.audio = self.sound.track();
+        }
     }
 
     /// The stream states the coding of the pictures that follow; sets of another coding are void.

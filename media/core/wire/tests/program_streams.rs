@@ -378,6 +378,25 @@ fn the_first_packet_may_bear_the_payload_type_of_sound() {
 }
 
 #[test]
+fn sound_of_a_stream_that_is_joined_midway_is_what_its_map_says() {
+    let camera = Camera { audio: Some(0x91), ..Camera::new(Codec::H264) };
+    let mut packetizer = Packetizer::new();
+    let mut run = Run::new();
+    // Nothing told the coding yet when these come: A-law would be a guess.
+    for number in 5..30 {
+        let mut pictures = camera.headers(number);
+        pictures.extend(pes_split(0xE0, camera.pts(number), &annex_b(&camera.nals(number))));
+        run.packets(&packetizer.packets(camera.pts(number) as u32, &pictures));
+        let mut sounds = pack_header(camera.pts(number));
+        sounds.extend(pes(0xC0, Some(camera.pts(number)), None, &sound(number), true));
+        run.frame(&packetizer.packets(camera.pts(number) as u32, &sounds));
+    }
+    assert_pictures(&run.seen, &camera, 10..30);
+    let codecs: Vec<_> = run.seen.tracks.iter().map(|tracks| tracks.audio.as_ref().unwrap().codec).collect();
+    assert_eq!(codecs, [AudioCodec::G711U]);
+}
+
+#[test]
 fn video_waits_a_second_for_announced_sound_and_no_longer() {
     let camera = Camera { audio: Some(0x90), ..Camera::new(Codec::H264) };
     let mut packetizer = Packetizer::new();
