@@ -59,8 +59,9 @@ class Core:
         stream's name."""
 
     def listen_rtsp(self, host: str, port: int) -> int:
-        """Opens an RTSP port for players and returns it; they have the same rights as by HTTP. Datagrams leave from two
-        ports side by side that the system chooses."""
+        """Opens an RTSP port for players and publishers and returns it. Players have the same rights as by HTTP; their
+        datagrams leave from two ports side by side that the system chooses. Publishers raise `publish` as by RTMP;
+        their datagrams come in at ports of the receivers' range."""
 
     def accept_publish(
         self,
@@ -76,7 +77,8 @@ class Core:
         the stream's receiver id. CoreError if it is gone, or the stream has a source: then it waits on."""
 
     def refuse_publish(self, ticket: int, reason: str) -> None:
-        """Sends the publisher away with the reason (NetStream.Publish.Denied); an unknown ticket is ignored."""
+        """Sends the publisher away with the reason (RTMP: NetStream.Publish.Denied; RTSP: 403); an unknown ticket is
+        ignored."""
 
     def event_fd(self) -> int:
         """A descriptor that is readable while events wait; it stays ours, do not close it."""

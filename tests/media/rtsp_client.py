@@ -27,12 +27,13 @@ class Client:
     async def open(cls, host: str, port: int) -> "Client":
         return cls(*await asyncio.open_connection(host, port, limit=1 << 16))
 
-    async def ask(self, method: str, url: str, **headers: str) -> Answer:
-        """Sends a request and waits for its answer."""
+    async def ask(self, method: str, url: str, body: str = "", **headers: str) -> Answer:
+        """Sends a request, with a body if there is one, and waits for its answer."""
         self.sequence += 1
         fields = {"CSeq": str(self.sequence), **({"Session": self.session} if self.session else {}), **headers}
+        fields |= {"Content-Length": str(len(body))} if body else {}
         lines = [f"{method} {url} RTSP/1.0", *(f"{name}: {value}" for name, value in fields.items())]
-        self.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        self.writer.write(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
         async with asyncio.timeout(15):
             answer = await self.answer()
         assert answer.headers["cseq"] == str(self.sequence)

@@ -97,15 +97,14 @@ impl Core {
         &self,
         py: Python<'_>,
         ticket: u64,
-        app: String,
-        name: String,
+        app: &str,
+        name: &str,
         private: bool,
         generation: u64,
         viewers_max: u32,
     ) -> PyResult<u64> {
         let rights = PlayRights { private, generation, viewers_max };
-        let wanted = OpenFeed { app, name, transport: Transport::Rtmp, payload: "flv", rights };
-        py.detach(|| self.0.accept_publish(ticket, &wanted)).map_err(error)
+        py.detach(|| self.0.accept_publish(ticket, app, name, rights)).map_err(error)
     }
 
     fn refuse_publish(&self, py: Python<'_>, ticket: u64, reason: &str) {

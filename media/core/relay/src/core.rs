@@ -29,9 +29,9 @@ use crate::{
     ingest::{Expected, Sockets},
     listener::Listener,
     ports::PortPool,
+    publishers::Publishers,
     pull::Puller,
     record::{Order, Recorder},
-    rtmp::Publishers,
     shard::{
         Shard, Surroundings,
         inbox::{Command, Open, Origin},

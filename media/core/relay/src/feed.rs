@@ -52,8 +52,10 @@ pub struct OpenFeed {
 pub struct Portion {
     /// Tracks, units and faults.
     pub outputs: Vec<Output>,
-    /// Messages or tags that they came in.
+    /// Messages, tags or packets that they came in.
     pub messages: u32,
+    /// Packets that never came.
+    pub lost: u64,
     /// Bytes that came from the network for them.
     pub bytes: u64,
 }
@@ -227,7 +229,7 @@ mod tests {
         let data = Bytes::from(vec![0; size]);
         let (kind, dts) = (TrackKind::Audio, Ticks(0));
         let unit = AccessUnit { kind, dts, pts: dts, key: true, data, tracks: Arc::default() };
-        Portion { outputs: vec![Output::Unit(unit)], messages: 1, bytes: 0 }
+        Portion { outputs: vec![Output::Unit(unit)], messages: 1, ..Portion::default() }
     }
 
     #[test]

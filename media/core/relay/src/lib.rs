@@ -19,6 +19,7 @@ mod ingest;
 mod listener;
 mod metrics;
 mod ports;
+mod publishers;
 pub mod pull;
 mod questions;
 mod record;

@@ -44,14 +44,19 @@ fn picture(tracks: &Arc<Tracks>, number: i64, size: usize) -> Portion {
     let data = Bytes::from([&(size as u32).to_be_bytes()[..], &vec![0x65; size]].concat());
     let unit =
         AccessUnit { kind: Kind::Video, dts, pts: dts, key: number == 0, data, tracks: Arc::clone(tracks) };
-    Portion { outputs: vec![Output::Unit(unit)], messages: 1, bytes: size as u64 }
+    Portion { outputs: vec![Output::Unit(unit)], messages: 1, bytes: size as u64, ..Portion::default() }
 }
 
 async fn feed(feeder: &mut Feeder, pictures: i64, size: usize) -> Result<(), Closed> {
     let tracks = tracks();
     let news = Output::Tracks(Arc::clone(&tracks));
     feeder
-        .send(Portion { outputs: vec![news, Output::Fault(Fault::BadNal)], messages: 1, bytes: 40 })
+        .send(Portion {
+            outputs: vec![news, Output::Fault(Fault::BadNal)],
+            messages: 1,
+            bytes: 40,
+            ..Portion::default()
+        })
         .await?;
     for number in 0..pictures {
         feeder.send(picture(&tracks, number, size)).await?;

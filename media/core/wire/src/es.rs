@@ -1,14 +1,13 @@
-//! Elementary streams over RTP without a program stream around them: H.264 (RFC 6184), H.265 (RFC 7798), NAL units
-//! with start codes, and AAC (RFC 3640).
+//! Pictures over RTP without a program stream around them: H.264 (RFC 6184), H.265 (RFC 7798), NAL units with start codes.
 
 use std::collections::VecDeque;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 use crate::{
     fault::Fault,
     habit::Habit,
-    media::{Ticks, VideoCodec},
+    media::VideoCodec,
     nal::{self, NalKind},
     rtp,
     timeline::Stamp,
@@ -299,37 +298,5 @@ impl Pictures {
             }
         }
         self.put(payload);
-    }
-}
-
-/// The sections of an AAC packet (RFC 3640 §3.2, `AAC-hbr`: 13 bits of size, 3 of index).
-pub(crate) struct AacPacket<'a> {
-    sizes: &'a [u8],
-    data: &'a [u8],
-}
-
-impl<'a> AacPacket<'a> {
-    /// Reads the header section; `None` if the lengths do not fit.
-    pub(crate) fn parse(payload: &'a [u8]) -> Option<Self> {
-        let (bits, rest) = payload.split_first_chunk::<2>()?;
-        let len = usize::from(u16::from_be_bytes(*bits)).div_ceil(8);
-        if len == 0 || len % 2 != 0 {
-            return None;
-        }
-        Some(Self { sizes: rest.get(..len)?, data: &rest[len..] })
-    }
-
-    /// The frames; `rate` is the RTP clock, which is the sample rate.
-    pub(crate) fn frames(self, timestamp: u32, rate: u32, mut each: impl FnMut(Bytes, Stamp)) -> Option<()> {
-        let step = Ticks(i64::from(crate::aac::FRAME_SAMPLES) * Ticks::PER_SECOND / i64::from(rate.max(1)));
-        let mut data = self.data;
-        for (number, header) in self.sizes.chunks_exact(2).enumerate() {
-            let size = usize::from(u16::from_be_bytes([header[0], header[1]]) >> 3);
-            let frame = data.get(..size)?; // fragments of one frame are not put together
-            data = &data[size..];
-            let stamp = if number == 0 { Stamp::Rtp { timestamp, rate } } else { Stamp::After(step) };
-            each(Bytes::copy_from_slice(frame), stamp);
-        }
-        Some(())
     }
 }

@@ -42,6 +42,7 @@ pub mod rfc4571;
 pub mod rtcp;
 pub mod rtmp;
 pub mod rtp;
+mod rtp_aac;
 pub mod rtsp;
 mod sample;
 pub mod send;

@@ -283,9 +283,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        es::AacPacket,
         media::Tracks,
         rtp::Packet,
+        rtp_aac::{AacReader, Layout},
         test_clock, testing,
         unpack::{self, Output, Unpacker},
     };
@@ -435,8 +435,9 @@ mod tests {
         assert!(times.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == 1024), "{times:?}");
         for data in &data {
             let mut frames = Vec::new();
-            let packet = AacPacket::parse(&data[HEADER..]).unwrap();
-            packet.frames(0, 16_000, |frame, _| frames.push(frame)).unwrap();
+            let packet = Packet::parse(data).unwrap();
+            let mut reader = AacReader::new(Layout::HBR, 16_000);
+            reader.handle_packet(&packet, |frame, _| frames.push(frame)).unwrap();
             assert_eq!(frames, [vec![0xD5; 300]]);
         }
         out.clear();

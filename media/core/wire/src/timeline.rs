@@ -18,6 +18,8 @@ const JUMP: i64 = 10 * Ticks::PER_SECOND;
 const STUCK: u32 = 4;
 /// A picture is shown at most so long after it was decoded.
 const DELAY_MAX: i64 = 5 * Ticks::PER_SECOND;
+/// Sound is put in step with the picture when it is off by more (20 ms): sender reports are not exact to the sample.
+const TIE_SLACK: i64 = Ticks::PER_SECOND / 50;
 /// Pictures that may be shown before one decoded earlier, when no DTS tells.
 const REORDER_MAX: usize = 4;
 
@@ -37,6 +39,15 @@ pub enum Stamp {
         timestamp: u32,
         /// Ticks per second of that clock.
         rate: u32,
+    },
+    /// From the RTP header of sound whose place beside the pictures is known from sender reports (RFC 3550 §6.4.1).
+    Tied {
+        /// The timestamp in the payload's clock.
+        timestamp: u32,
+        /// Ticks per second of that clock.
+        rate: u32,
+        /// The RTP timestamp, in 90 kHz, that a picture of the same instant would have.
+        picture: u32,
     },
     /// From an FLV tag or an RTMP message: milliseconds that wrap at 2³².
     Millis {
@@ -141,6 +152,27 @@ impl Track {
         Some(dts + ticks(now.saturating_duration_since(then)))
     }
 
+    /// When on the clean clock a unit of this RTP timestamp would be; `None` before anything told, or where the clock
+    /// counts in units of its own.
+    fn place(&self, timestamp: u32) -> Option<i64> {
+        let offset = self.offsets[Domain::Rtp as usize]?;
+        let mut unwrap = self.rtp;
+        unwrap.0?;
+        let plain = self.unit.scale.is_none_or(|scale| scale == (1, 1));
+        plain.then(|| unwrap.next(u64::from(timestamp), 32) + offset)
+    }
+
+    /// Takes the offset that puts `units` at `place`, unless it is as good as the one in force.
+    fn tie(&mut self, units: i64, place: i64) {
+        let (offset, own) = (place - units, self.offsets[Domain::Rtp as usize]);
+        if own.is_none_or(|own| (own - offset).abs() > TIE_SLACK) {
+            self.offsets[Domain::Rtp as usize] = Some(offset);
+        }
+        if units > self.sources[Domain::Rtp as usize] {
+            self.stuck = 0; // it moves: put back behind the last unit, it will come up to it
+        }
+    }
+
     /// Whether a mapped time fits to the last unit or to arrival.
     fn fits(&self, now: Instant, mapped: i64) -> bool {
         let near = |place: i64| (mapped - place).abs() <= JUMP;
@@ -211,6 +243,14 @@ impl Timeline {
                 }
                 let units = if kind == Kind::Video { track.unit.apply(units) } else { units };
                 (Domain::Rtp, scale(units, rate), None)
+            }
+            Stamp::Tied { timestamp, rate, picture } => {
+                let units = scale(track.rtp.next(u64::from(timestamp), 32), rate);
+                let place = other.place(picture).filter(|place| (place - expected).abs() <= JUMP);
+                if let Some(place) = place {
+                    track.tie(units, place);
+                }
+                (Domain::Rtp, units, Some(0))
             }
             Stamp::Millis { decoded, delay } => {
                 let millis = track.rtp.next(u64::from(decoded), 32);
@@ -457,6 +497,39 @@ mod tests {
             let unit = timeline.handle_unit(start() + Duration::from_secs(1), Kind::Video, stamp);
             assert_eq!(unit.pts.0 - unit.dts.0, shown);
         }
+    }
+
+    #[test]
+    fn sound_is_put_in_step_with_the_picture_by_reports() {
+        let mut timeline = Timeline::new();
+        let (mut tracks, mut faults) = (Vec::new(), 0);
+        for n in 0..200_u32 {
+            // The sound arrives 300 ms before the picture that it belongs to; reports come after 2 s.
+            let now = start() + Duration::from_millis(40 * u64::from(n));
+            let video = Stamp::Rtp { timestamp: 7_000_000 + n * 3600, rate: 90_000 };
+            let (timestamp, rate) = (0xFFFF_FF00_u32.wrapping_add(n * 320 + 2400), 8_000);
+            let sound = match n {
+                0..50 => Stamp::Rtp { timestamp, rate },
+                _ => Stamp::Tied { timestamp, rate, picture: 7_000_000 + n * 3600 + 27_000 },
+            };
+            let video = timeline.handle_unit(now, Kind::Video, video);
+            let sound = timeline.handle_unit(now, Kind::Audio, sound);
+            faults += [video.fault, sound.fault].iter().flatten().count();
+            tracks.push(sound.dts.0 - video.dts.0);
+        }
+        assert_eq!((tracks[49], tracks[50], tracks[199], faults), (0, 27_000, 27_000, 0));
+        let mut back = 0;
+        for n in 200..300_u32 {
+            let now = start() + Duration::from_millis(40 * u64::from(n));
+            let video = Stamp::Rtp { timestamp: 7_000_000 + n * 3600, rate: 90_000 };
+            let timestamp = 0xFFFF_FF00_u32.wrapping_add(n * 320 + 2400);
+            let sound = Stamp::Tied { timestamp, rate: 8_000, picture: 7_000_000 + n * 3600 };
+            let video = timeline.handle_unit(now, Kind::Video, video);
+            let sound = timeline.handle_unit(now, Kind::Audio, sound);
+            assert_eq!(sound.fault, None, "{n}");
+            back = sound.dts.0 - video.dts.0;
+        }
+        assert_eq!(back, 0, "it comes back too");
     }
 
     #[test]

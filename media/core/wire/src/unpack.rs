@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     aac::Config,
-    es::{self, AacPacket, Packing, Pictures},
+    es::{self, Packing, Pictures},
     fault::Fault,
     frames::{self, Frame},
     media::{AccessUnit, AudioCodec, Kind, Tracks, VideoCodec},
@@ -18,6 +18,7 @@ use crate::{
     program::Program,
     ps::begins_pack,
     rtp,
+    rtp_aac::{AacReader, Layout},
     timeline::Stamp,
     transport::Transport,
     units::Units,
@@ -97,6 +98,7 @@ pub struct Unpacker {
     program_type: Option<u8>, // payload type of the program stream
     audio_type: Option<u8>,   // last payload type of bare sound: one packet alone proves nothing
     audio: Option<BareAudio>, // as read now
+    aac: AacReader,
     told: Vec<Payload>,
 }
 
@@ -113,6 +115,7 @@ impl Unpacker {
             program_type: None,
             audio_type: None,
             audio: None,
+            aac: AacReader::new(Layout::HBR, Config::ASSUMED.sample_rate),
             told: Vec::new(),
         }
     }
@@ -295,13 +298,10 @@ impl Unpacker {
                 let data = Bytes::copy_from_slice(packet.payload);
                 self.units.handle_audio(now, data, Stamp::Rtp { timestamp, rate: 8000 });
             }
-            BareAudio::Aac { rate, .. } => {
+            BareAudio::Aac { .. } => {
                 let units = &mut self.units;
                 let each = |data, stamp| units.handle_aac(now, data, stamp);
-                if AacPacket::parse(packet.payload)
-                    .and_then(|aac| aac.frames(timestamp, rate, each))
-                    .is_none()
-                {
+                if self.aac.handle_packet(packet, each).is_none() {
                     self.units.fault(Fault::BadPayload);
                 }
             }
@@ -317,6 +317,7 @@ impl Unpacker {
             }
             BareAudio::Aac { rate, stated } => {
                 self.tell(Payload::Aac);
+                self.aac = AacReader::new(Layout::HBR, rate);
                 self.units.announce(None, Some(AudioCodec::Aac));
                 if stated {
                     self.units.sound.configure(Config { sample_rate: rate, ..Config::ASSUMED });
@@ -340,6 +341,7 @@ impl Unpacker {
         }
         self.units.fault(Fault::SequenceGap);
         self.units.sound.handle_gap();
+        self.aac.handle_gap();
         let damaged = match &mut self.reader {
             Reader::Program(program) => program.handle_gap(),
             Reader::Transport(transport) => transport.handle_gap(),

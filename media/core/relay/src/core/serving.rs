@@ -7,15 +7,16 @@ use tokio::runtime::{Builder, Handle};
 use super::{Core, Opened, check_name};
 use crate::{
     clock,
+    config::{PlayRights, Transport},
     desk::Desk,
     door::{Directory, Door, DoorOptions},
     error::Error,
     feed::{Feeder, OpenFeed},
     feeds::Feeds,
     hub::Order,
+    publishers::Decision,
     pull::{OpenPull, Pull},
-    rtmp::{self, Decision},
-    rtsp,
+    rtmp, rtsp,
     shard::inbox::{Command, Open, Origin},
     table::{Entry, lock},
     units::{self, Subscribe, Subscription, UnitFeed, UnitTap},
@@ -54,23 +55,35 @@ impl Core {
         Ok(port)
     }
 
-    /// Opens an RTSP port and returns its number.
+    /// Opens an RTSP port and returns its number. Publishers are asked about with event `publish`.
     pub fn listen_rtsp(&self, host: &str, port: u16) -> Result<u16, Error> {
-        let (directory, key) = (self.directory(), self.config.play_key.clone());
-        let listener = rtsp::listen(&self.runtime()?, host, port, directory, key)
+        let wanted = rtsp::Listen {
+            directory: self.directory(),
+            play_key: self.config.play_key.clone(),
+            events: Arc::clone(&self.events),
+            publishers: Arc::clone(&self.publishers),
+            receiving: rtsp::Receiving { host: self.config.rtp_host, pool: Arc::clone(&self.ports) },
+        };
+        let listener = rtsp::listen(&self.runtime()?, host, port, wanted)
             .map_err(Error::io(format!("cannot open the RTSP port {port} on {host}")))?;
         let port = listener.port();
         lock(&self.listeners).push(listener);
         Ok(port)
     }
 
-    /// Lets the publisher with this ticket publish the stream that is `wanted`; returns its id. If that cannot be opened,
-    /// the publisher waits on.
-    pub fn accept_publish(&self, ticket: u64, wanted: &OpenFeed) -> Result<u64, Error> {
-        if !self.publishers.is_waiting(ticket) {
-            return Err(Error::NoPublisher(ticket));
-        }
-        let feeder = self.open_feed(wanted)?;
+    /// Lets the publisher with this ticket publish the stream `app`/`name`; returns its id. If that cannot be opened, the
+    /// publisher waits on.
+    pub fn accept_publish(
+        &self,
+        ticket: u64,
+        app: &str,
+        name: &str,
+        rights: PlayRights,
+    ) -> Result<u64, Error> {
+        let transport = self.publishers.transport(ticket).ok_or(Error::NoPublisher(ticket))?;
+        let payload = if transport == Transport::Rtsp { "rtp" } else { "flv" };
+        let (app, name) = (app.to_owned(), name.to_owned());
+        let feeder = self.open_feed(&OpenFeed { app, name, transport, payload, rights })?;
         let receiver = feeder.id();
         if self.publishers.answer(ticket, Decision::Accepted(feeder)) {
             Ok(receiver)

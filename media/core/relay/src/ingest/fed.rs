@@ -18,13 +18,14 @@ pub(crate) struct Fed {
     transport: Transport,
     payload: &'static str,
     messages: u64,
+    lost: u64,
     peer: Option<SocketAddr>,
     _intake: Intake,
 }
 
 impl Fed {
     pub(crate) fn new(transport: Transport, payload: &'static str, intake: Intake) -> Self {
-        Self { transport, payload, messages: 0, peer: None, _intake: intake }
+        Self { transport, payload, messages: 0, lost: 0, peer: None, _intake: intake }
     }
 
     /// Takes what the feeder said; true if the stream is over.
@@ -62,6 +63,7 @@ impl Fed {
 
     fn take(&mut self, stream: &mut Stream, turn: Turn<'_>, portion: Portion) {
         self.messages += u64::from(portion.messages);
+        self.lost += portion.lost;
         turn.metrics.bytes_in.add(portion.bytes);
         stream.hear(turn, portion.bytes);
         let peer = self.peer;
@@ -82,12 +84,13 @@ impl Fed {
         turn.metrics.units.add(units);
     }
 
-    /// Adds what only this kind of source knows: no message is lost, and all that were expected came.
+    /// Adds what only this kind of source knows: on a connection all that was expected came.
     pub(super) fn fill(&self, stats: &mut StreamStats) {
         stats.peer = self.peer.map(|peer| peer.to_string());
         stats.transport = self.transport;
         stats.payload = Some(self.payload).filter(|payload| !payload.is_empty());
-        stats.expected = self.messages;
+        stats.expected = self.messages + self.lost;
         stats.received = self.messages;
+        stats.lost = self.lost;
     }
 }

@@ -6,18 +6,17 @@
 mod connection;
 mod play;
 mod publish;
-mod publishers;
 
 use std::{io, sync::Arc};
 
 use tokio::runtime::Handle;
 
-pub(crate) use self::publishers::{Decision, Publishers};
 use crate::{
     clock,
     door::Directory,
     events::EventQueue,
     listener::{Counters, Listener},
+    publishers::Publishers,
 };
 
 /// Names of what the port counts.

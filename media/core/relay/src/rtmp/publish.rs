@@ -1,10 +1,6 @@
 //! A publisher: asked about, then read, its tags made into units and fed to its stream.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::atomic::Ordering, time::Duration};
 
 use tokio::time::timeout;
 use wire::{
@@ -14,16 +10,16 @@ use wire::{
 };
 
 use super::{
-    Counters, Decision, Shared,
+    Counters, Shared,
     connection::{Connection, End, named},
 };
 use crate::{
-    clock, events,
+    clock,
+    config::Transport,
     feed::{Feeder, Portion},
+    publishers::{Applicant, Decision},
 };
 
-/// How long a publisher waits to be told whether it may.
-const ANSWER: Duration = Duration::from_secs(10);
 /// A publisher that sends nothing for so long is closed.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -39,44 +35,18 @@ pub(super) async fn publish(
 ) {
     let refusal = match named(target) {
         Err(reason) => (BAD_NAME, reason),
-        Ok((app, name)) => match decide(shared, &connection, &app, &name, target).await {
-            Decision::Accepted(feeder) => return carry(connection, feeder).await,
-            Decision::Refused(reason) => (DENIED, reason),
-        },
+        Ok((app, name)) => {
+            let (app, name, query, peer) = (&app, &name, &target.query, connection.peer);
+            let applicant = Applicant { app, name, query, peer, transport: Transport::Rtmp };
+            match shared.publishers.decide(&shared.events, applicant).await {
+                Decision::Accepted(feeder) => return carry(connection, feeder).await,
+                Decision::Refused(reason) => (DENIED, reason),
+            }
+        }
     };
     counters.denied.fetch_add(1, Ordering::Relaxed);
     connection.server.refuse_publish(refusal.0, &refusal.1);
     connection.part().await;
-}
-
-/// Asks whether the publisher may, and waits for the answer.
-async fn decide(
-    shared: &Shared,
-    connection: &Connection,
-    app: &str,
-    name: &str,
-    target: &Target,
-) -> Decision {
-    let mut asking = shared.publishers.ask();
-    shared.events.push(events::Event {
-        kind: events::Kind::Publish,
-        receiver: 0,
-        app: Arc::from(app),
-        name: Arc::from(name),
-        at_ms: clock::wall_ms(),
-        detail: vec![
-            ("ticket", asking.ticket.to_string()),
-            ("app", app.to_owned()),
-            ("name", name.to_owned()),
-            ("query", target.query.clone()),
-            ("peer", connection.peer.to_string()),
-            ("protocol", "rtmp".to_owned()),
-        ],
-    });
-    match timeout(ANSWER, &mut asking.answer).await {
-        Ok(Ok(decision)) => decision,
-        Ok(Err(_)) | Err(_) => Decision::Refused("nobody decided about it in time".to_owned()),
-    }
 }
 
 /// Feeds the stream until either end closes.

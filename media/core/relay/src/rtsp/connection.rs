@@ -16,10 +16,16 @@ use tokio::{
 use wire::{
     flv::FlvOptions,
     media::Tracks,
-    rtsp::{Delivery, Event, ReaderError, Selection, Server, Target, Transport, describe, track_formats},
+    rtsp::{
+        Delivery, Description, Event, ReaderError, Selection, Server, Target, Transport, describe,
+        track_formats,
+    },
 };
 
-use super::{Counters, Datagrams, RtspPlayer, Shared};
+use super::{
+    Counters, Datagrams, RtspPlayer, Shared,
+    publish::{self, Publisher},
+};
 use crate::{
     clock,
     core::check_name,
@@ -28,6 +34,7 @@ use crate::{
         rights::{self, Claim, Refusal},
         route::Query,
     },
+    listener::Place,
 };
 
 /// A client that says nothing for so long before it plays is closed.
@@ -50,13 +57,19 @@ const BUFFER: usize = 8 << 10;
 /// A longer query is refused.
 const QUERY_MAX: usize = 8192;
 
-/// Why a connection ended before it came to anything.
+/// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-enum End {
+pub(super) enum End {
     #[error("closed by the peer")]
     Closed,
     #[error("too slow")]
     Slow,
+    #[error("the publisher ended the stream")]
+    Finished,
+    #[error("closed by the gateway")]
+    Thrown,
+    #[error("nothing came for {0} s")]
+    Idle(u64),
     #[error("broken protocol: {0}")]
     Protocol(#[from] ReaderError),
     #[error("{0}")]
@@ -71,47 +84,73 @@ struct Session {
     set_up: [Option<Delivery>; 2],
 }
 
-struct Connection<'a> {
-    shared: &'a Shared,
-    stream: TcpStream,
-    peer: SocketAddr,
-    server: Server,
+pub(super) struct Connection<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) server: Server,
     session: Option<Session>,
+    publisher: Option<Publisher>,
 }
 
 /// Serves a connection until it closes, or the player's socket is handed to its stream.
-pub(super) async fn serve(shared: &Shared, counters: &Counters, stream: TcpStream, peer: SocketAddr) {
+pub(super) async fn serve(
+    shared: &Shared,
+    counters: &Counters,
+    stream: TcpStream,
+    (peer, place): (SocketAddr, Place),
+) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let server = Server::new(shared.session_id(peer));
-    let connection = Connection { shared, stream, peer, server, session: None };
-    match timeout(BEGINNING, connection.run(counters)).await {
-        Ok(Ok(()) | Err(End::Closed | End::Io(_))) => {}
+    let connection = Connection { shared, stream, peer, server, session: None, publisher: None };
+    let begun = timeout(BEGINNING, connection.run(counters)).await;
+    // Publishers are as many as the application accepts.
+    drop(place);
+    match begun {
+        Ok(Ok(Some((connection, publisher)))) => publish::carry(connection, publisher).await,
         Ok(Err(End::Slow | End::Protocol(_))) | Err(_) => {
             counters.broken.fetch_add(1, Ordering::Relaxed);
         }
+        Ok(Ok(None) | Err(_)) => {}
     }
 }
 
-impl Connection<'_> {
-    async fn run(mut self, counters: &Counters) -> Result<(), End> {
+impl<'a> Connection<'a> {
+    /// Up to a PLAY or the end, or up to a RECORD: then with what is recorded.
+    async fn run(mut self, counters: &Counters) -> Result<Option<(Connection<'a>, Publisher)>, End> {
         let mut buffer = vec![0; BUFFER];
         loop {
             while let Some(event) = self.server.poll_event()? {
                 match event {
                     Event::Describe(target, _) => self.describe(counters, &target).await,
-                    Event::SetUp { target, track, offers, .. } => {
-                        self.set_up(counters, &target, track, &offers).await;
-                    }
+                    Event::SetUp { target, track, offers, .. } => match &mut self.publisher {
+                        Some(publisher) => {
+                            let receiving = &self.shared.core.receiving;
+                            match publisher.set_up(receiving, self.peer.ip(), track, &offers) {
+                                Ok(chosen) => self.server.set_up(&chosen),
+                                Err(status) => self.refuse(counters, status),
+                            }
+                        }
+                        None => self.set_up(counters, &target, track, &offers).await,
+                    },
                     Event::Play => match self.seat() {
-                        Ok(seat) => return self.play(seat).await,
+                        Ok(seat) => return self.play(seat).await.map(|()| None),
                         Err(status) => self.refuse(counters, status),
                     },
-                    // Streams are brought by RTMP.
-                    Event::Announce(..) | Event::Record => self.refuse(counters, 405),
+                    Event::Announce(target, description, _) => {
+                        self.announce(counters, &target, description).await;
+                    }
+                    Event::Record => match self.publisher.take() {
+                        Some(publisher) if publisher.is_set_up() => return Ok(Some((self, publisher))),
+                        publisher => {
+                            self.publisher = publisher;
+                            self.refuse(counters, 455);
+                        }
+                    },
                     Event::Data(..) => {}
                     Event::Ended => {
                         self.flush().await?;
-                        return Ok(());
+                        return Ok(None);
                     }
                 }
             }
@@ -127,6 +166,23 @@ impl Connection<'_> {
     fn refuse(&mut self, counters: &Counters, status: u16) {
         counters.denied.fetch_add(1, Ordering::Relaxed);
         self.server.refuse(status);
+    }
+
+    async fn announce(&mut self, counters: &Counters, target: &Target, description: Description) {
+        let refusal = match named(target) {
+            None => 404,
+            Some((app, name)) => {
+                let applicant = (app.as_str(), name.as_str(), target.query.as_str());
+                match Publisher::admit(&self.shared.core, self.peer, applicant, description).await {
+                    Ok(publisher) => {
+                        self.publisher = Some(publisher);
+                        return self.server.accept();
+                    }
+                    Err(status) => status,
+                }
+            }
+        };
+        self.refuse(counters, refusal);
     }
 
     async fn describe(&mut self, counters: &Counters, target: &Target) {
@@ -145,7 +201,7 @@ impl Connection<'_> {
     async fn admit(&self, target: &Target) -> Result<Session, u16> {
         let (app, name) = named(target).ok_or(404_u16)?;
         let query = Query::parse(&target.query);
-        let directory = self.shared.directory.as_ref();
+        let directory = self.shared.core.directory.as_ref();
         let claim = Claim {
             app: &app,
             name: &name,
@@ -156,7 +212,7 @@ impl Connection<'_> {
             again: false,
         };
         let now_s = clock::wall_ms() / 1000;
-        rights::admit(directory, &self.shared.play_key, &claim, now_s, TOKEN_PATIENCE)
+        rights::admit(directory, &self.shared.core.play_key, &claim, now_s, TOKEN_PATIENCE)
             .await
             .map_err(status)?;
         let mut tracks = directory.tracks(&app, &name).ok_or(404_u16)?;
@@ -215,7 +271,7 @@ impl Connection<'_> {
         if session.set_up.iter().all(Option::is_none) {
             return Err(455);
         }
-        self.shared.directory.seat(&session.app, &session.name).map_err(|denied| status(denied.into()))
+        self.shared.core.directory.seat(&session.app, &session.name).map_err(|denied| status(denied.into()))
     }
 
     /// Hands the player to its stream.
@@ -245,7 +301,7 @@ impl Connection<'_> {
             framing: Framing::Rtsp(Box::new(player)),
             seat,
         };
-        self.shared.directory.attach(&session.app, &session.name, viewer);
+        self.shared.core.directory.attach(&session.app, &session.name, viewer);
         Ok(())
     }
 
@@ -266,8 +322,14 @@ impl Connection<'_> {
         Some(Datagrams { ports: Arc::clone(ports), to })
     }
 
-    async fn flush(&mut self) -> Result<(), End> {
-        let out = self.server.take_output();
+    pub(super) async fn flush(&mut self) -> Result<(), End> {
+        self.say(&[]).await
+    }
+
+    /// Sends the answers that are due, and `more`.
+    pub(super) async fn say(&mut self, more: &[u8]) -> Result<(), End> {
+        let mut out = self.server.take_output();
+        out.extend(more);
         if out.is_empty() {
             return Ok(());
         }
@@ -282,7 +344,7 @@ fn named(target: &Target) -> Option<(String, String)> {
         check_name(&text).ok()?;
         Some(text.into_owned())
     };
-    (target.query.len() <= QUERY_MAX).then_some(())?;
+    (target.query.len() <= QUERY_MAX && !target.query.chars().any(char::is_control)).then_some(())?;
     Some((decoded(&target.app)?, decoded(&target.name)?))
 }
 

@@ -1,10 +1,12 @@
 //! The RTSP port: players whose connections go to their stream's shard, which sends them packets on the connection or as
-//! datagrams.
+//! datagrams, and publishers whose streams are fed.
 //!
-//! A connection is a task up to the moment that PLAY was answered.
+//! A connection is a task up to the moment that PLAY was answered, or up to the end of a publish.
 
 mod connection;
 mod player;
+mod publish;
+mod receive;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -15,10 +17,13 @@ use tokio::runtime::Handle;
 
 pub use self::player::RtspPlayer;
 use self::player::{Datagrams, UdpPorts};
+pub(crate) use self::receive::Receiving;
 use crate::{
     clock,
     door::Directory,
+    events::EventQueue,
     listener::{Counters, Listener},
+    publishers::Publishers,
 };
 
 /// Names of what the port counts.
@@ -29,10 +34,19 @@ const COUNTERS: [&str; 4] = [
     "relay_rtsp_denied_total",
 ];
 
-/// What all connections share.
-pub(crate) struct Shared {
+/// What a port needs of the core.
+pub(crate) struct Listen {
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) play_key: Vec<u8>,
+    pub(crate) events: Arc<EventQueue>,
+    pub(crate) publishers: Arc<Publishers>,
+    /// Where publishers' datagrams come in.
+    pub(crate) receiving: Receiving,
+}
+
+/// What all connections share.
+struct Shared {
+    core: Listen,
     /// Where datagrams leave from; `None` where no two ports were free: players then take packets on the connection.
     ports: Option<Arc<UdpPorts>>,
 }
@@ -41,29 +55,20 @@ impl Shared {
     /// An id that nobody else can guess (RFC 2326 §3.4).
     fn session_id(&self, peer: SocketAddr) -> String {
         // HMAC takes keys of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.play_key) else { return String::new() };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.core.play_key) else { return String::new() };
         mac.update(format!("rtsp session {peer} {}", clock::wall_us()).as_bytes());
         URL_SAFE_NO_PAD.encode(&mac.finalize().into_bytes()[..12])
     }
 }
 
 /// Opens the port and serves it on `runtime`.
-pub(crate) fn listen(
-    runtime: &Handle,
-    host: &str,
-    port: u16,
-    directory: Arc<dyn Directory>,
-    play_key: Vec<u8>,
-) -> io::Result<Listener> {
+pub(crate) fn listen(runtime: &Handle, host: &str, port: u16, core: Listen) -> io::Result<Listener> {
     Listener::open(runtime, host, port, COUNTERS, |address: SocketAddr| {
         let ports = UdpPorts::open(address.ip()).ok().map(Arc::new);
-        let shared = Arc::new(Shared { directory, play_key, ports });
+        let shared = Arc::new(Shared { core, ports });
         move |counters: Arc<Counters>, stream, peer, place| {
             let shared = Arc::clone(&shared);
-            async move {
-                connection::serve(&shared, &counters, stream, peer).await;
-                drop(place);
-            }
+            async move { connection::serve(&shared, &counters, stream, (peer, place)).await }
         }
     })
 }

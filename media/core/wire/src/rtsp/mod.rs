@@ -1,6 +1,7 @@
 //! RTSP 1.0 (RFC 2326): messages on a connection, the Transport header, and session descriptions of streams.
 
 mod describe;
+mod incoming;
 mod muxer;
 mod reader;
 mod sdp;
@@ -8,6 +9,7 @@ mod server;
 mod transport;
 
 pub use describe::{TrackFormat, describe, track_formats};
+pub use incoming::Incoming;
 pub use muxer::{Beginning, Muxer, Selection, interleaved};
 pub use reader::{HEAD_MAX, Item, Message, Reader, ReaderError, Start};
 pub use sdp::{Description, MediaDescription, SdpError};

@@ -113,15 +113,16 @@ pub struct Server {
     session: String,
     phase: Phase,
     asked: Option<Asked>,
-    /// Controls of the tracks that were announced.
+    /// Controls of the tracks that were announced, and the URI of the ANNOUNCE.
     controls: Vec<String>,
+    announced: String,
 }
 
 impl Server {
     /// A connection of which nothing came. `session` is the id of its one session: nobody else may guess it.
     pub fn new(session: String) -> Self {
-        let (out, controls) = (Vec::new(), Vec::new());
-        Self { reader: Reader::default(), out, session, phase: Phase::Idle, asked: None, controls }
+        let (out, controls, announced) = Default::default();
+        Self { reader: Reader::default(), out, session, phase: Phase::Idle, asked: None, controls, announced }
     }
 
     /// Takes bytes of the client; call `poll_event` until it gives nothing, then send the output.
@@ -273,6 +274,7 @@ impl Server {
         let description = Description::parse(&message.body)
             .map_err(|error| if error == SdpError::NotText { 400_u16 } else { 415 })?;
         self.controls = description.media.iter().map(|media| media.control.clone()).collect();
+        uri.clone_into(&mut self.announced);
         Ok(Event::Announce(target, description, authorization(message)))
     }
 
@@ -281,17 +283,25 @@ impl Server {
         if offers.is_empty() {
             return Err(461);
         }
-        // An announced track is found by its own control, whatever that looks like.
-        let announced = self.controls.iter().position(|control| {
-            let relative = uri.strip_suffix(control.as_str()).is_some_and(|base| base.ends_with('/'));
-            !control.is_empty() && (relative || uri == control)
+        // An announced track is found by its own control, whatever that looks like, behind the query or before it.
+        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+        let base = |text: &str, control: &str| {
+            let base = text.strip_suffix(control).filter(|base| base.ends_with('/') || base.is_empty())?;
+            (!control.is_empty()).then(|| base.trim_end_matches('/').to_owned())
+        };
+        let announced = self.controls.iter().enumerate().find_map(|(number, control)| {
+            let within = || base(path, control).map(|base| format!("{base}?{query}"));
+            Some((number, base(uri, control).or_else(within)?))
         });
-        let mut uri = uri;
-        if let Some(number) = announced
-            && let Some(base) = uri.strip_suffix(self.controls[number].as_str())
-        {
-            uri = base.trim_end_matches('/');
-        }
+        let (announced, uri) = match announced {
+            // The control is an address of its own: whose it is was told by ANNOUNCE.
+            Some((number, base)) if base.is_empty() || base.starts_with('?') => {
+                (Some(number), self.announced.clone())
+            }
+            Some((number, base)) => (Some(number), base),
+            None => (None, uri.to_owned()),
+        };
+        let uri = uri.as_str();
         let mut target = Target::parse(uri).ok_or(404_u16)?;
         let track = announced.or(target.track.take()).unwrap_or(0);
         Ok(Event::SetUp { target, track, offers, authorization: authorization(message) })
@@ -441,6 +451,16 @@ mod tests {
         assert_eq!((found, track), (target("gate"), 1));
         assert!(offers[0].record && matches!(offers[0].delivery, Delivery::Udp { .. }));
         server.refuse(461);
+        let tail = "RTSP/1.0\nCSeq: 3\nTransport: RTP/AVP/TCP;interleaved=0-1";
+        for uri in ["rtsp://h/app/gate?a=b/streamid=1", "rtsp://h/app/gate/streamid=1?a=b"] {
+            let Some(Event::SetUp { target: found, track, .. }) =
+                ask(&mut server, &format!("SETUP {uri} {tail}"))
+            else {
+                panic!("{uri}")
+            };
+            assert_eq!((found, track), (Target { query: "a=b".into(), ..target("gate") }, 1), "{uri}");
+            server.refuse(461);
+        }
         assert!(said(&mut server).starts_with("RTSP/1.0 461 Unsupported Transport\r\nCSeq: 3\r\n"));
         assert_eq!(ask(&mut server, "RECORD rtsp://h/app/gate RTSP/1.0\nCSeq: 4"), Some(Event::Record));
         server.accept();
