@@ -40,13 +40,18 @@ def address_bases(request: Request[Any, Any, Any], gateway: Gateway) -> Bases:
     """How addresses begin that we give to this client."""
     http = base_url(request, gateway)
     host = urlsplit(http).hostname or gateway.sip.host
-    return Bases(http, _base("rtmp", gateway.rtmp, host), _base("rtsp", gateway.rtsp, host))
+    secure = http.startswith("https")
+    return Bases(http, _base("rtmp", gateway.rtmp, host, secure), _base("rtsp", gateway.rtsp, host, secure))
 
 
-def _base(scheme: str, server: MediaServer | None, host: str) -> str | None:
+def _base(scheme: str, server: MediaServer | None, host: str, secure: bool) -> str | None:
+    """How addresses of a server begin: behind TLS for those who came so, and where nothing else is open."""
     if server is None or server.public_url:
         return server.public_url if server else None
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}"
+    host = f"[{host}]" if ":" in host else host
+    if server.tls_port and (secure or not server.port):
+        return f"{scheme}s://{host}:{server.tls_port}"
+    return f"{scheme}://{host}:{server.port}"
 
 
 def base_url(request: Request[Any, Any, Any], gateway: Gateway) -> str:

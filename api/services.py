@@ -89,8 +89,11 @@ class MediaServer:
     """Where streams are pushed to, or played from, by a protocol with a port of its own."""
 
     port: int
+    """0: only behind TLS."""
     public_url: str = ""
-    """Such as rtmp://host:port; empty: the host at which the client addressed us, and `port`."""
+    """Such as rtmp://host:port; empty: the host at which the client addressed us, and a port of ours."""
+    tls_port: int = 0
+    """What clients are told who came by https; 0: there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ from gateway.accounts.users import Users
 from gateway.app_streams import build_streams, build_traffic
 from gateway.audit.service import Audit
 from gateway.background import Background
+from gateway.certificates import Certificates
 from gateway.clock import utc_now
 from gateway.credentials.push_keys import PushKeys
 from gateway.credentials.service import Credentials
@@ -39,7 +40,7 @@ from gateway.devices.service import Devices
 from gateway.diagnosis.facts import Addresses
 from gateway.diagnosis.service import Diagnoses
 from gateway.diagnosis.taps import Taps
-from gateway.errors import GatewayError, UnavailableError
+from gateway.errors import UnavailableError
 from gateway.gb28181.active_call import Surroundings
 from gateway.gb28181.addresses import Advertised, advertise, is_near, read_rules
 from gateway.gb28181.call import Limits
@@ -50,6 +51,7 @@ from gateway.gb28181.registrar import RegistrarPolicy
 from gateway.gb28181.server import DevicePolicy, DeviceServer
 from gateway.gb28181.ssrc import SsrcAllocator
 from gateway.gb28181.trace import SipTraces
+from gateway.media_ports import open_media_ports
 from gateway.metrics import Gathered, Named
 from gateway.retention.buckets import ObjectStorage
 from gateway.retention.depot import Depot
@@ -65,7 +67,7 @@ from gateway.store.secrets import SecretBox
 from gateway.streams.codings import Codings
 from gateway.streams.service import Streams
 from gateway.streams.traffic import StreamTraffic
-from media._core import CoreError, salvage
+from media._core import salvage
 from media.relay import Event, Relay
 from sip.endpoint import Endpoint
 from sip.flow import Address, Flow
@@ -107,6 +109,7 @@ class App:
     retention_works: RetentionWorks
     runner: AccessRunner
     metrics: CollectorRegistry
+    certificates: Certificates
     background: Background
 
     @classmethod
@@ -132,7 +135,8 @@ class App:
             accounts = _accounts(settings, store, quotas, passwords)
             traffic = await stack.enter_async_context(build_traffic(settings, store, relay, accounts))
             works = _retention_works(settings, store, relay)
-            hearers = (invitations, codings, works.recorder, traffic)
+            certificates = Certificates(settings.tls, utc_now)
+            hearers = (invitations, codings, works.recorder, traffic, certificates)
             _listen(settings, relay, *(hearer.handle_media for hearer in hearers))
             background = await stack.enter_async_context(Background())
             stack.push_async_callback(packets.close)
@@ -151,6 +155,7 @@ class App:
                 (server.watch(), "watch the device server"),
                 (traffic.run(), "streams that are pushed or pulled"),
                 (audit.run(), "prune the audit log"),
+                (certificates.run(), "TLS certificate"),
             ):
                 background.spawn(work, name)
             keys = AccessKeys(store, started_at=utc_now())
@@ -195,6 +200,7 @@ class App:
                 runner=runner,
                 strategies=AccessStrategies(store, quotas, applied=runner.apply, look=runner.look),
                 metrics=CollectorRegistry(),
+                certificates=certificates,
                 background=background,
             )
             app._register_metrics()
@@ -224,6 +230,7 @@ class App:
         for collector in (
             ProcessCollector(registry=None),
             Named(self.relay.metrics),
+            Named(self.certificates.figures),
             Gathered("gateway_devices", "Devices by state", "state", server.directory.counts),
             Gathered("gateway_channels", "Channels by invitation status", "status", lambda: invitations.counts),
             Gathered(
@@ -294,24 +301,14 @@ def _retention_works(settings: Settings, store: Store, relay: Relay) -> Retentio
 
 
 def _listen(settings: Settings, relay: Relay, *hearers: Callable[[Event], None]) -> None:
-    """Opens the relay's RTMP and RTSP ports; its events go to all that hear them. GatewayError if a port is taken."""
+    """Opens the relay's ports; its events go to all that hear them. GatewayError if one cannot be opened."""
 
     def handle_media(event: Event) -> None:
         for hear in hearers:
             hear(event)
 
     relay.listen(handle_media)
-    rtmp, rtsp = settings.rtmp, settings.rtsp
-    try:
-        if rtmp.port:
-            relay.listen_rtmp(rtmp.host, rtmp.port)
-    except CoreError as error:
-        raise GatewayError(f"RTMP cannot be served (rtmp.port): {error}") from error
-    try:
-        if rtsp.port:
-            relay.listen_rtsp(rtsp.host, rtsp.port)
-    except CoreError as error:
-        raise GatewayError(f"RTSP cannot be served (rtsp.port): {error}") from error
+    open_media_ports(settings, relay)
 
 
 def _accounts(settings: Settings, store: Store, quotas: Quotas, passwords: Passwords) -> Accounts:

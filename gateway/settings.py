@@ -182,7 +182,7 @@ class Rtsp(_Section):
     host: str = "0.0.0.0"
     port: Port = 8554
     """0: no RTSP."""
-    public_url: Annotated[str, Field(pattern=r"^(rtsp://[^/\s]+)?$")] = ""
+    public_url: Annotated[str, Field(pattern=r"^(rtsps?://[^/\s]+)?$")] = ""
     """Beginning of RTSP addresses, such as rtsp://video.example.org; empty: the host as the client addressed us."""
 
 
@@ -192,7 +192,7 @@ class Rtmp(_Section):
     host: str = "0.0.0.0"
     port: Port = 1935
     """0: no RTMP."""
-    public_url: Annotated[str, Field(pattern=r"^(rtmp://[^/\s]+)?$")] = ""
+    public_url: Annotated[str, Field(pattern=r"^(rtmps?://[^/\s]+)?$")] = ""
     """Beginning of RTMP addresses, such as rtmp://video.example.org; empty: the host as the client addressed us."""
     token_rule: str = "hmac-sha256"
     """How the token of a push is made (docs/vis-api.md); or `module:name` of a rule of one's own."""
@@ -200,6 +200,27 @@ class Rtmp(_Section):
     """How long after its Expires a token is still taken, for clocks that differ."""
     token_life_max: Seconds = 604_800.0
     """How far ahead Expires may be."""
+
+
+class Tls(_Section):
+    """The same services behind TLS, on ports of their own."""
+
+    certificate: Path | None = None
+    """PEM file of the certificate and those that prove it, own one first; read again when it changes."""
+    key: Path | None = None
+    """PEM file of its private key."""
+    https_port: Port = 0
+    """HTTPS on http.host: page, APIs and video; 0: off."""
+    rtsps_port: Port = 0
+    """RTSPS on rtsp.host; 0: off."""
+    rtmps_port: Port = 0
+    """RTMPS on rtmp.host; 0: off."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.https_port or self.rtsps_port or self.rtmps_port) and (self.certificate is None or self.key is None):
+            raise ValueError("a port needs certificate and key")
+        return self
 
 
 class Pull(_Section):
@@ -335,6 +356,7 @@ class Settings(BaseSettings):
     rtp: Rtp = Rtp()
     rtmp: Rtmp = Rtmp()
     rtsp: Rtsp = Rtsp()
+    tls: Tls = Tls()
     pull: Pull = Pull()
     media: Media = Media()
     database: Database = Database()

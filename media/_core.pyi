@@ -63,6 +63,21 @@ class Core:
         datagrams leave from two ports side by side that the system chooses. Publishers raise `publish` as by RTMP;
         their datagrams come in at ports of the receivers' range."""
 
+    def listen_https(self, host: str, port: int, upstream: str, *, certificate: str, key: str) -> int:
+        """`listen_http` behind TLS 1.2 or 1.3, by HTTP/1.1; X-Forwarded-Proto says https.
+
+        `certificate` (with those that prove it, own one first) and `key` are paths of PEM files. They are looked at
+        every 5 s; a change is told by event `certificate` (detail path, outcome "renewed" or "unusable", reason), and
+        what cannot be used leaves the old one in force. Who does not finish the handshake within 10 s is closed.
+        CoreError if a file is missing, holds nothing of its kind, or if the two do not belong together.
+        """
+
+    def listen_rtmps(self, host: str, port: int, *, certificate: str, key: str) -> int:
+        """`listen_rtmp` behind TLS (see `listen_https`)."""
+
+    def listen_rtsps(self, host: str, port: int, *, certificate: str, key: str) -> int:
+        """`listen_rtsp` behind TLS (see `listen_https`); packets go on the connection only, never as datagrams."""
+
     def accept_publish(
         self,
         ticket: int,

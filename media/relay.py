@@ -106,6 +106,18 @@ class Relay:
         """Opens an RTSP port and returns it (`Core.listen_rtsp`)."""
         return self.core.listen_rtsp(host, port)
 
+    def listen_https(self, host: str, port: int, upstream: str, *, certificate: str, key: str) -> int:
+        """Opens the front door behind TLS and returns its port (`Core.listen_https`)."""
+        return self.core.listen_https(host, port, upstream, certificate=certificate, key=key)
+
+    def listen_rtmps(self, host: str, port: int, *, certificate: str, key: str) -> int:
+        """Opens an RTMPS port and returns it (`Core.listen_rtmps`)."""
+        return self.core.listen_rtmps(host, port, certificate=certificate, key=key)
+
+    def listen_rtsps(self, host: str, port: int, *, certificate: str, key: str) -> int:
+        """Opens an RTSPS port and returns it (`Core.listen_rtsps`)."""
+        return self.core.listen_rtsps(host, port, certificate=certificate, key=key)
+
     def accept_publish(
         self,
         ticket: int,

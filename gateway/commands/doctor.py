@@ -73,6 +73,13 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield _port("RTMP", rtmp.host, rtmp.port, socket.SOCK_STREAM, ours=ours)
     if rtsp.port:
         yield _port("RTSP", rtsp.host, rtsp.port, socket.SOCK_STREAM, ours=ours)
+    for name, host, port in (
+        ("HTTPS", http.host, settings.tls.https_port),
+        ("RTMPS", rtmp.host, settings.tls.rtmps_port),
+        ("RTSPS", rtsp.host, settings.tls.rtsps_port),
+    ):
+        if port:
+            yield _port(name, host, port, socket.SOCK_STREAM, ours=ours)
     yield _port("RTP (first of the range)", rtp.host, rtp.port_min, socket.SOCK_DGRAM, ours=ours)
     yield _range(rtp.port_min, rtp.port_max)
     yield _addresses(settings)

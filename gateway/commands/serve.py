@@ -21,6 +21,7 @@ from gateway.app import App
 from gateway.clock import utc_now
 from gateway.commands.options import ConfigFile, Overrides, load, told
 from gateway.errors import GatewayError
+from gateway.media_ports import open_https
 from gateway.memory import settle_collector
 from gateway.settings import Rtmp, Rtsp, Settings
 from gateway.sole import sole_owner
@@ -83,7 +84,9 @@ async def _http(app: App) -> AsyncIterator[int]:
     app.background.spawn(server.serve(), "api")
     await _listening(server, path)
     try:
-        yield app.relay.listen_http(app.settings.http.host, app.settings.http.port, str(path))
+        port = app.relay.listen_http(app.settings.http.host, app.settings.http.port, str(path))
+        open_https(app.settings, app.relay, str(path))
+        yield port
     finally:
         server.should_exit = True
         with contextlib.suppress(TimeoutError):
@@ -145,14 +148,16 @@ def services(app: App) -> api.services.Gateway:
         metrics=app.metrics,
         sip=api.services.SipServer(address.host, address.port),
         clock=utc_now,
-        rtmp=_offered(app.settings.rtmp),
-        rtsp=_offered(app.settings.rtsp),
+        rtmp=_offered(app.settings.rtmp, app.settings.tls.rtmps_port),
+        rtsp=_offered(app.settings.rtsp, app.settings.tls.rtsps_port),
         public_url=app.settings.http.public_url,
     )
 
 
-def _offered(settings: Rtmp | Rtsp) -> api.services.MediaServer | None:
-    return api.services.MediaServer(settings.port, settings.public_url) if settings.port else None
+def _offered(settings: Rtmp | Rtsp, tls_port: int) -> api.services.MediaServer | None:
+    if not settings.port and not tls_port:
+        return None
+    return api.services.MediaServer(settings.port, settings.public_url, tls_port)
 
 
 def announce(app: App, http_port: int) -> None:
@@ -164,6 +169,13 @@ def announce(app: App, http_port: int) -> None:
     console.print(f"  SIP ID       {settings.sip.id}")
     console.print(f"  SIP domain   {settings.sip.domain}")
     console.print(f"  page, APIs   http://{sip.host}:{http_port}/")
+    for scheme, port in (
+        ("https", settings.tls.https_port),
+        ("rtmps", settings.tls.rtmps_port),
+        ("rtsps", settings.tls.rtsps_port),
+    ):
+        if port:
+            console.print(f"  {scheme.upper():<12} {scheme}://{sip.host}:{port}/")
     if settings.rtmp.port:
         console.print(f"  RTMP         rtmp://{sip.host}:{settings.rtmp.port}/")
     if settings.rtsp.port:

@@ -261,7 +261,7 @@ class World:
             health=self.health,
             metrics=CollectorRegistry(),
             sip=SipServer("192.0.2.1", 5080),
-            rtmp=MediaServer(1935),
+            rtmp=MediaServer(1935, tls_port=1936),
             rtsp=MediaServer(8554),
             clock=lambda: self.now,
         )

@@ -146,3 +146,10 @@ def test_no_duration_leads_out_of_the_calendar(given: str) -> None:
     """Else the first one to reckon with it ends the gateway."""
     with pytest.raises(SettingsError, match=given.partition("=")[0]):
         load([given])
+
+
+def test_a_tls_port_needs_its_files() -> None:
+    with pytest.raises(SettingsError, match="tls"):
+        load(["tls.https_port=8443", "tls.certificate=/etc/gateway/cert.pem"])
+    settings = load(["tls.https_port=8443", "tls.certificate=/etc/gateway/cert.pem", "tls.key=/etc/gateway/key.pem"])
+    assert (settings.tls.https_port, settings.tls.rtsps_port, settings.tls.rtmps_port) == (8443, 0, 0)

@@ -131,3 +131,5 @@ async def test_addresses_are_as_the_client_came(client: Client) -> None:
     headers = {"X-Auth-Token": str(client.token), "Host": "video.example:8443", "X-Forwarded-Proto": "https"}
     answer = await client.http.get(f"/v1/{client.project_id}/streams/{NAME}/endpoint", headers=headers)
     assert answer.json()["addresses"]["ws_flv"].startswith("wss://video.example:8443/default/")
+    assert answer.json()["addresses"]["rtmp"].startswith("rtmps://video.example:1936/default/")
+    assert answer.json()["addresses"]["rtsp"].startswith("rtsp://video.example:8554/default/"), "no TLS port"

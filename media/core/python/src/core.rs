@@ -7,7 +7,7 @@ use std::{
 
 use pyo3::{exceptions::PyValueError, prelude::*};
 use relay::{
-    Config, OpenReceiver, PlayRights, RecordOrder, Transport, feed::OpenFeed, pull::OpenPull,
+    Config, OpenReceiver, PlayRights, RecordOrder, TlsFiles, Transport, feed::OpenFeed, pull::OpenPull,
     units::Subscribe,
 };
 
@@ -89,6 +89,46 @@ impl Core {
 
     fn listen_rtsp(&self, py: Python<'_>, host: &str, port: u16) -> PyResult<u16> {
         py.detach(|| self.0.listen_rtsp(host, port)).map_err(error)
+    }
+
+    #[pyo3(signature = (host, port, upstream, *, certificate, key))]
+    fn listen_https(
+        &self,
+        py: Python<'_>,
+        host: &str,
+        port: u16,
+        upstream: &str,
+        certificate: PathBuf,
+        key: PathBuf,
+    ) -> PyResult<u16> {
+        let files = TlsFiles { certificate, key };
+        py.detach(|| self.0.listen_https(host, port, upstream, &files)).map_err(error)
+    }
+
+    #[pyo3(signature = (host, port, *, certificate, key))]
+    fn listen_rtmps(
+        &self,
+        py: Python<'_>,
+        host: &str,
+        port: u16,
+        certificate: PathBuf,
+        key: PathBuf,
+    ) -> PyResult<u16> {
+        let files = TlsFiles { certificate, key };
+        py.detach(|| self.0.listen_rtmps(host, port, &files)).map_err(error)
+    }
+
+    #[pyo3(signature = (host, port, *, certificate, key))]
+    fn listen_rtsps(
+        &self,
+        py: Python<'_>,
+        host: &str,
+        port: u16,
+        certificate: PathBuf,
+        key: PathBuf,
+    ) -> PyResult<u16> {
+        let files = TlsFiles { certificate, key };
+        py.detach(|| self.0.listen_rtsps(host, port, &files)).map_err(error)
     }
 
     #[pyo3(signature = (ticket, app, name, *, private = true, generation = 0, viewers_max = 0))]

@@ -1,5 +1,6 @@
 //! The relay as a whole: its shards, ports and streams, and everything that can be asked of it.
 
+mod secure;
 mod serving;
 
 use std::{
@@ -41,7 +42,10 @@ use crate::{
     stats::StreamStats,
     table::{Entry, Lease, Table, lock},
     tap::{Tap, TapQueue},
+    tls,
 };
+
+pub use secure::TlsFiles;
 
 /// A shard that does not answer for so long is overloaded.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -71,6 +75,8 @@ pub struct Core {
     publishers: Arc<Publishers>,
     puller: Arc<Puller>,
     runtime: Mutex<Option<Runtime>>,
+    identities: tls::Identities,
+    tls_counters: Arc<tls::Counters>,
     recorder: Recorder,
     closed: AtomicBool,
 }
@@ -99,6 +105,8 @@ impl Core {
             publishers: Arc::default(),
             puller: Arc::default(),
             runtime: Mutex::default(),
+            identities: tls::Identities::default(),
+            tls_counters: Arc::default(),
             closed: AtomicBool::new(false),
             config: Arc::new(config),
         };
@@ -335,6 +343,7 @@ impl Core {
                 *totals.entry(name).or_default() += count as f64;
             }
         }
+        totals.extend(self.tls_counters.named().map(|(name, count)| (name, count as f64)));
         totals.insert("relay_ports_free", lock(&self.ports).free() as f64);
         totals
     }

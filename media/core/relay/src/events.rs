@@ -55,6 +55,8 @@ pub enum Kind {
     Play,
     /// A recording is over: its last event.
     RecordEnded,
+    /// The files of a TLS certificate changed.
+    Certificate,
     /// Our own fault: the stream was given up.
     Failed,
     /// Events were lost.
@@ -84,6 +86,7 @@ impl Kind {
             Self::RecordFailed => "record_failed",
             Self::RecordEnded => "record_ended",
             Self::Play => "play",
+            Self::Certificate => "certificate",
             Self::Failed => "failed",
             Self::Overflow => "overflow",
         }

@@ -30,10 +30,11 @@ mod sockets;
 pub mod stats;
 pub mod table;
 mod tap;
+mod tls;
 pub mod units;
 
 pub use config::{Config, OpenReceiver, PlayRights, Transport};
-pub use core::{Core, Opened};
+pub use core::{Core, Opened, TlsFiles};
 pub use error::Error;
 pub use events::{Event, Kind as EventKind};
 pub use record::{Order as RecordOrder, Salvaged, salvage};

@@ -19,6 +19,7 @@ use crate::{
     rtmp, rtsp,
     shard::inbox::{Command, Open, Origin},
     table::{Entry, lock},
+    tls::Terminator,
     units::{self, Subscribe, Subscription, UnitFeed, UnitTap},
 };
 
@@ -26,6 +27,16 @@ impl Core {
     /// Opens the front door and returns its port: media from here, everything else from the HTTP/1.1 server on the Unix
     /// socket `upstream`.
     pub fn listen_http(&self, host: &str, port: u16, upstream: &str) -> Result<u16, Error> {
+        self.open_door(host, port, upstream, None)
+    }
+
+    pub(super) fn open_door(
+        &self,
+        host: &str,
+        port: u16,
+        upstream: &str,
+        tls: Option<Terminator>,
+    ) -> Result<u16, Error> {
         self.check_open()?;
         let options = DoorOptions {
             host: host.to_owned(),
@@ -33,7 +44,7 @@ impl Core {
             upstream: upstream.into(),
             play_key: self.config.play_key.clone(),
         };
-        let door = Door::open(options, self.directory())
+        let door = Door::open_secure(options, self.directory(), tls)
             .map_err(Error::io(format!("cannot open the HTTP port {port} on {host}")))?;
         let port = door.address().port();
         lock(&self.doors).push(door);
@@ -42,13 +53,17 @@ impl Core {
 
     /// Opens an RTMP port and returns its number. Publishers are asked about with event `publish`.
     pub fn listen_rtmp(&self, host: &str, port: u16) -> Result<u16, Error> {
+        self.open_rtmp(host, port, None)
+    }
+
+    pub(super) fn open_rtmp(&self, host: &str, port: u16, tls: Option<Terminator>) -> Result<u16, Error> {
         let shared = rtmp::Shared {
             directory: self.directory(),
             play_key: self.config.play_key.clone(),
             events: Arc::clone(&self.events),
             publishers: Arc::clone(&self.publishers),
         };
-        let listener = rtmp::listen(&self.runtime()?, host, port, shared)
+        let listener = rtmp::listen(&self.runtime()?, host, port, tls, shared)
             .map_err(Error::io(format!("cannot open the RTMP port {port} on {host}")))?;
         let port = listener.port();
         lock(&self.listeners).push(listener);
@@ -57,6 +72,10 @@ impl Core {
 
     /// Opens an RTSP port and returns its number. Publishers are asked about with event `publish`.
     pub fn listen_rtsp(&self, host: &str, port: u16) -> Result<u16, Error> {
+        self.open_rtsp(host, port, None)
+    }
+
+    pub(super) fn open_rtsp(&self, host: &str, port: u16, tls: Option<Terminator>) -> Result<u16, Error> {
         let wanted = rtsp::Listen {
             directory: self.directory(),
             play_key: self.config.play_key.clone(),
@@ -64,7 +83,7 @@ impl Core {
             publishers: Arc::clone(&self.publishers),
             receiving: rtsp::Receiving { host: self.config.rtp_host, pool: Arc::clone(&self.ports) },
         };
-        let listener = rtsp::listen(&self.runtime()?, host, port, wanted)
+        let listener = rtsp::listen(&self.runtime()?, host, port, tls, wanted)
             .map_err(Error::io(format!("cannot open the RTSP port {port} on {host}")))?;
         let port = listener.port();
         lock(&self.listeners).push(listener);

@@ -23,7 +23,7 @@ use crate::clock;
 use super::{
     Shared,
     media::{self, Answer},
-    proxy::Upstream,
+    proxy::{Came, Upstream},
     reply::Body,
     route::Route,
     socket::Guarded,
@@ -40,7 +40,7 @@ type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>
 /// What the requests of one connection share.
 struct Client {
     shared: Arc<Shared>,
-    peer: SocketAddr,
+    came: Came,
     slot: Slot,
     /// Locked while a request is on its way; requests of one connection follow each other.
     upstream: Mutex<Upstream>,
@@ -51,9 +51,9 @@ impl Client {
         let answer = match Route::parse(request.uri().path()) {
             Some(route) => {
                 let (parts, _) = request.into_parts();
-                media::answer(&self.shared, self.peer, &parts, route, clock::wall_ms() / 1000).await
+                media::answer(&self.shared, self.came.peer, &parts, route, clock::wall_ms() / 1000).await
             }
-            None => self.upstream.lock().await.forward(&self.shared.upstream, self.peer, request).await,
+            None => self.upstream.lock().await.forward(&self.shared.upstream, self.came, request).await,
         };
         match answer {
             Answer::Reply(response) => response,
@@ -76,7 +76,7 @@ pub(super) async fn serve(
     let blocked = socket.blocked();
     let client = Arc::new(Client {
         shared: Arc::clone(&shared),
-        peer,
+        came: Came { peer, scheme: shared.scheme },
         slot: Slot::default(),
         upstream: Mutex::default(),
     });

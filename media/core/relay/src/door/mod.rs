@@ -34,6 +34,9 @@ use tokio::{
 };
 
 pub use directory::{Access, Answer, Denied, Directory, Feed, Framing, Question, Seat, Viewer};
+pub(crate) use socket::Guarded;
+
+use crate::{listener::Lobby, tls::Terminator};
 
 /// Connections that hyper holds at a time; one more is answered 503. Viewers of live streams do not count.
 const CONNECTIONS_MAX: usize = 4096;
@@ -74,6 +77,8 @@ struct Shared {
     directory: Arc<dyn Directory>,
     upstream: PathBuf,
     play_key: Vec<u8>,
+    /// As clients came: `http` or `https`.
+    scheme: &'static str,
 }
 
 /// An open door; closed when dropped.
@@ -86,18 +91,28 @@ pub struct Door {
 impl Door {
     /// Opens the port and serves it on threads of its own.
     pub fn open(options: DoorOptions, directory: Arc<dyn Directory>) -> io::Result<Self> {
+        Self::open_secure(options, directory, None)
+    }
+
+    /// The same, behind TLS if `tls` is given.
+    pub(crate) fn open_secure(
+        options: DoorOptions,
+        directory: Arc<dyn Directory>,
+        tls: Option<Terminator>,
+    ) -> io::Result<Self> {
         let listener = listen(&options.host, options.port)?;
         let address = listener.local_addr()?;
         let runtime =
             Builder::new_multi_thread().worker_threads(2).thread_name("door").enable_all().build()?;
         let counters = Arc::new(Counters::default());
         let DoorOptions { upstream, play_key, .. } = options;
-        let shared = Arc::new(Shared { directory, upstream, play_key });
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let shared = Arc::new(Shared { directory, upstream, play_key, scheme });
         let listener = {
             let _guard = runtime.enter();
             TcpListener::from_std(listener)?
         };
-        runtime.spawn(accept(listener, shared, Arc::clone(&counters)));
+        runtime.spawn(accept(listener, shared, tls, Arc::clone(&counters)));
         Ok(Self { address, counters, runtime: Some(runtime) })
     }
 
@@ -144,7 +159,13 @@ fn bind(address: SocketAddr) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, counters: Arc<Counters>) {
+async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    tls: Option<Terminator>,
+    counters: Arc<Counters>,
+) {
+    let (tls, lobby) = (tls.map(Arc::new), Arc::new(Lobby::default()));
     let limit = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -156,11 +177,31 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, counters: Arc<Counte
         };
         counters.accepted.fetch_add(1, Ordering::Relaxed);
         prepare(&stream);
-        if let Ok(permit) = Arc::clone(&limit).try_acquire_owned() {
-            connections.spawn(connection::serve(Arc::clone(&shared), stream, peer, permit));
-        } else {
-            counters.refused.fetch_add(1, Ordering::Relaxed);
-            let _ = stream.try_write(BUSY);
+        let permit = Arc::clone(&limit).try_acquire_owned().ok();
+        match (&tls, permit) {
+            (None, Some(permit)) => {
+                connections.spawn(connection::serve(Arc::clone(&shared), stream, peer, permit));
+            }
+            (Some(tls), Some(permit)) => {
+                let Some(place) = lobby.enter(peer.ip()) else {
+                    counters.refused.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                };
+                let (tls, shared) = (Arc::clone(tls), Arc::clone(&shared));
+                connections.spawn(async move {
+                    let serve = |plain| {
+                        drop(place); // the handshake is done
+                        connection::serve(shared, plain, peer, permit)
+                    };
+                    tls.serve(stream, serve).await;
+                });
+            }
+            (tls, None) => {
+                counters.refused.fetch_add(1, Ordering::Relaxed);
+                if tls.is_none() {
+                    let _ = stream.try_write(BUSY);
+                }
+            }
         }
     }
 }

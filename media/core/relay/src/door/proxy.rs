@@ -44,6 +44,14 @@ enum Failure {
     Late,
 }
 
+/// How a request came to us.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Came {
+    pub(super) peer: SocketAddr,
+    /// `http` or `https`.
+    pub(super) scheme: &'static str,
+}
+
 /// The connection upstream that belongs to one client connection.
 #[derive(Default)]
 pub(super) struct Upstream {
@@ -52,14 +60,9 @@ pub(super) struct Upstream {
 
 impl Upstream {
     /// Passes a request on and its answer back.
-    pub(super) async fn forward(
-        &mut self,
-        socket: &Path,
-        peer: SocketAddr,
-        request: Request<Incoming>,
-    ) -> Answer {
+    pub(super) async fn forward(&mut self, socket: &Path, came: Came, request: Request<Incoming>) -> Answer {
         let upgrade = is_websocket(request.headers());
-        let request = outbound(request, peer, upgrade);
+        let request = outbound(request, came, upgrade);
         match self.exchange(socket, request, upgrade).await {
             Ok(answer) => answer,
             Err(failure) => {
@@ -125,7 +128,7 @@ async fn connect(socket: &Path) -> Result<http1::SendRequest<Incoming>, Failure>
 }
 
 /// The request as it goes upstream: what only concerned the client's hop is out, and where it came from is in.
-fn outbound(request: Request<Incoming>, peer: SocketAddr, upgrade: bool) -> Request<Incoming> {
+fn outbound(request: Request<Incoming>, came: Came, upgrade: bool) -> Request<Incoming> {
     let (mut parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     if let Some(authority) = parts.uri.authority()
@@ -138,10 +141,10 @@ fn outbound(request: Request<Incoming>, peer: SocketAddr, upgrade: bool) -> Requ
     strip_hop_by_hop(&mut parts.headers);
     strip_forwarded(&mut parts.headers);
     parts.headers.entry(header::HOST).or_insert(HeaderValue::from_static("localhost"));
-    if let Ok(address) = HeaderValue::from_str(&peer.ip().to_canonical().to_string()) {
+    if let Ok(address) = HeaderValue::from_str(&came.peer.ip().to_canonical().to_string()) {
         parts.headers.insert("x-forwarded-for", address);
     }
-    parts.headers.insert("x-forwarded-proto", HeaderValue::from_static("http"));
+    parts.headers.insert("x-forwarded-proto", HeaderValue::from_static(came.scheme));
     if upgrade {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

@@ -31,14 +31,14 @@ impl Blocked {
 }
 
 /// The socket with its guard.
-pub(super) struct Guarded {
+pub(crate) struct Guarded {
     stream: TcpStream,
     blocked: Blocked,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Guarded {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         Self { stream, blocked: Blocked::default(), stalled: None }
     }
 

@@ -20,9 +20,8 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use self::lobby::Lobby;
-pub(crate) use self::lobby::Place;
-use crate::door;
+pub(crate) use self::lobby::{Lobby, Place};
+use crate::{door, tls::Terminator};
 
 /// What a listener counted.
 #[derive(Debug)]
@@ -62,16 +61,17 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Opens the port and serves it on `runtime`. `make` gets its address and makes what serves each connection; the place
-    /// is dropped once the peer was let in, or is gone.
+    /// is dropped once the peer was let in, or is gone. With `tls`, what is served are the plain ends of connections.
     pub(crate) fn open<S, F>(
         runtime: &Handle,
         host: &str,
         port: u16,
         names: [&'static str; 4],
+        tls: Option<Terminator>,
         make: impl FnOnce(SocketAddr) -> S,
     ) -> io::Result<Self>
     where
-        S: Fn(Arc<Counters>, TcpStream, SocketAddr, Place) -> F + Send + 'static,
+        S: Fn(Arc<Counters>, TcpStream, SocketAddr, Place) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         let listener = door::listen(host, port)?;
@@ -81,7 +81,7 @@ impl Listener {
             TcpListener::from_std(listener)?
         };
         let counters = Arc::new(Counters::new(names));
-        let task = runtime.spawn(accept(listener, Arc::clone(&counters), make(address)));
+        let task = runtime.spawn(accept(listener, Arc::clone(&counters), tls, make(address)));
         Ok(Self { address, counters, task })
     }
 
@@ -97,12 +97,13 @@ impl Drop for Listener {
     }
 }
 
-async fn accept<S, F>(listener: TcpListener, counters: Arc<Counters>, serve: S)
+async fn accept<S, F>(listener: TcpListener, counters: Arc<Counters>, tls: Option<Terminator>, serve: S)
 where
-    S: Fn(Arc<Counters>, TcpStream, SocketAddr, Place) -> F,
+    S: Fn(Arc<Counters>, TcpStream, SocketAddr, Place) -> F + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
     let lobby = Arc::new(Lobby::default());
+    let (tls, serve) = (tls.map(Arc::new), Arc::new(serve));
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -117,6 +118,14 @@ where
             continue;
         };
         door::prepare(&stream);
-        connections.spawn(serve(Arc::clone(&counters), stream, peer, place));
+        let counters = Arc::clone(&counters);
+        if let Some(tls) = &tls {
+            let (tls, serve) = (Arc::clone(tls), Arc::clone(&serve));
+            connections.spawn(async move {
+                tls.serve(stream, |plain| serve(counters, plain, peer, place)).await;
+            });
+        } else {
+            connections.spawn(serve(counters, stream, peer, place));
+        }
     }
 }

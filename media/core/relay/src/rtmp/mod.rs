@@ -17,6 +17,7 @@ use crate::{
     events::EventQueue,
     listener::{Counters, Listener},
     publishers::Publishers,
+    tls::Terminator,
 };
 
 /// Names of what the port counts.
@@ -36,8 +37,14 @@ pub(crate) struct Shared {
 }
 
 /// Opens the port and serves it on `runtime`.
-pub(crate) fn listen(runtime: &Handle, host: &str, port: u16, shared: Shared) -> io::Result<Listener> {
-    Listener::open(runtime, host, port, COUNTERS, |_| {
+pub(crate) fn listen(
+    runtime: &Handle,
+    host: &str,
+    port: u16,
+    tls: Option<Terminator>,
+    shared: Shared,
+) -> io::Result<Listener> {
+    Listener::open(runtime, host, port, COUNTERS, tls, |_| {
         let shared = Arc::new(shared);
         move |counters: Arc<Counters>, stream, peer, place| {
             let shared = Arc::clone(&shared);

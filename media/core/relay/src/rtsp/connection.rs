@@ -125,7 +125,7 @@ impl<'a> Connection<'a> {
                     Event::Describe(target, _) => self.describe(counters, &target).await,
                     Event::SetUp { target, track, offers, .. } => match &mut self.publisher {
                         Some(publisher) => {
-                            let receiving = &self.shared.core.receiving;
+                            let receiving = self.shared.clear.then_some(&self.shared.core.receiving);
                             match publisher.set_up(receiving, self.peer.ip(), track, &offers) {
                                 Ok(chosen) => self.server.set_up(&chosen),
                                 Err(status) => self.refuse(counters, status),

@@ -24,6 +24,7 @@ use crate::{
     events::EventQueue,
     listener::{Counters, Listener},
     publishers::Publishers,
+    tls::Terminator,
 };
 
 /// Names of what the port counts.
@@ -47,8 +48,10 @@ pub(crate) struct Listen {
 /// What all connections share.
 struct Shared {
     core: Listen,
-    /// Where datagrams leave from; `None` where no two ports were free: players then take packets on the connection.
+    /// Where datagrams leave from; `None` where no two ports were free, and for TLS: players then take packets on the connection.
     ports: Option<Arc<UdpPorts>>,
+    /// The connections are in the clear, so media may be beside them.
+    clear: bool,
 }
 
 impl Shared {
@@ -61,11 +64,18 @@ impl Shared {
     }
 }
 
-/// Opens the port and serves it on `runtime`.
-pub(crate) fn listen(runtime: &Handle, host: &str, port: u16, core: Listen) -> io::Result<Listener> {
-    Listener::open(runtime, host, port, COUNTERS, |address: SocketAddr| {
-        let ports = UdpPorts::open(address.ip()).ok().map(Arc::new);
-        let shared = Arc::new(Shared { core, ports });
+/// Opens the port and serves it on `runtime`. Datagrams would travel in the clear: where there is `tls`, none do.
+pub(crate) fn listen(
+    runtime: &Handle,
+    host: &str,
+    port: u16,
+    tls: Option<Terminator>,
+    core: Listen,
+) -> io::Result<Listener> {
+    let clear = tls.is_none();
+    Listener::open(runtime, host, port, COUNTERS, tls, |address: SocketAddr| {
+        let ports = clear.then(|| UdpPorts::open(address.ip()).ok().map(Arc::new)).flatten();
+        let shared = Arc::new(Shared { core, ports, clear });
         move |counters: Arc<Counters>, stream, peer, place| {
             let shared = Arc::clone(&shared);
             async move { connection::serve(&shared, &counters, stream, (peer, place)).await }

@@ -74,10 +74,10 @@ impl Publisher {
         }
     }
 
-    /// Sets a track up in the first way offered that can be; the status if none can.
+    /// Sets a track up in the first way offered that can be; the status if none can. Without `receiving` no datagrams come.
     pub(super) fn set_up(
         &mut self,
-        receiving: &Receiving,
+        receiving: Option<&Receiving>,
         from: IpAddr,
         track: usize,
         offers: &[Transport],
@@ -97,6 +97,7 @@ impl Publisher {
                     (Delivery::Interleaved(Some((packets, reports))), Way::Channels(packets, reports))
                 }
                 Delivery::Udp { client, .. } => {
+                    let Some(receiving) = receiving else { continue };
                     let Ok(pair) = Pair::open(receiving, from) else {
                         status = 503; // no port is free
                         continue;
