@@ -220,6 +220,13 @@ class Core:
     def stream(self, app: str, name: str) -> Stream | None:
         """A snapshot of one stream."""
 
+    def viewers(self, app: str, name: str) -> list[Viewer]:
+        """Who watches a stream now, in whatever form; oldest first. Empty for an unknown stream."""
+
+    def kick(self, viewer: int) -> bool:
+        """Sends a viewer away; False if it is gone already. One of a live form is cut off and may come again; a player
+        of HLS is refused (403) for a minute."""
+
     def stream_count(self) -> int: ...
     def tap(self, receiver: int, *, packets: int = 4096) -> Tap:
         """Copies of the packets that arrive from now on, at most `packets` waiting, newest dropped."""
@@ -366,10 +373,34 @@ class Stream:
     def rate_audio_bps(self) -> int: ...
     @property
     def viewers(self) -> dict[str, int]:
-        """Viewers by protocol: http-flv, ws-flv, rtmp, rtsp, hls, whep."""
+        """Viewers by protocol: http-flv, ws-flv, http-ts, ws-ts, http-fmp4, ws-fmp4, rtmp, rtsp, hls, whep."""
     @property
     def faults(self) -> dict[str, int]:
         """Deviations counted by name (see docs/media.md): pes_truncated, psm_contradicts, resync …"""
+
+@final
+class Viewer:
+    """Somebody who watches a stream, at one moment."""
+
+    @property
+    def id(self) -> int:
+        """Never used again."""
+    @property
+    def protocol(self) -> str:
+        """As in `Stream.viewers`."""
+    @property
+    def peer(self) -> str:
+        """Address and port; the port is that of the first request for HLS."""
+    @property
+    def since_ms(self) -> int: ...
+    @property
+    def bytes_out(self) -> int: ...
+    @property
+    def skips(self) -> int:
+        """How often it was too slow and was put forward to a key frame."""
+    @property
+    def user_agent(self) -> str:
+        """What it calls itself, up to 256 bytes; empty if it does not."""
 
 @final
 class RtpPacket:

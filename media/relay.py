@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from media._core import Core, Event, Feed, Receiver, Stream, Tap
+from media._core import Core, Event, Feed, Receiver, Stream, Tap, Viewer
 from media.units import Units
 
 if TYPE_CHECKING:
@@ -281,6 +281,14 @@ class Relay:
     def stream(self, app: str, name: str) -> Stream | None:
         """A snapshot of one stream."""
         return self.core.stream(app, name)
+
+    def viewers(self, app: str, name: str) -> list[Viewer]:
+        """Who watches a stream (`Core.viewers`)."""
+        return self.core.viewers(app, name)
+
+    def kick(self, viewer: int) -> bool:
+        """Sends a viewer away (`Core.kick`)."""
+        return self.core.kick(viewer)
 
     def stream_count(self) -> int:
         """How many streams there are."""

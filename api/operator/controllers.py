@@ -30,6 +30,10 @@ class StreamFigures(msgspec.Struct, kw_only=True):
 class Play(msgspec.Struct, kw_only=True):
     http_flv: str
     ws_flv: str
+    http_ts: str
+    ws_ts: str
+    http_fmp4: str
+    ws_fmp4: str
     hls: str
     hls_fmp4: str
     rtmp: str | None
@@ -171,6 +175,10 @@ def play(addresses: PlayAddresses) -> Play:
     return Play(
         http_flv=addresses.http_flv,
         ws_flv=addresses.ws_flv,
+        http_ts=addresses.http_ts,
+        ws_ts=addresses.ws_ts,
+        http_fmp4=addresses.http_fmp4,
+        ws_fmp4=addresses.ws_fmp4,
         hls=addresses.hls,
         hls_fmp4=addresses.hls_fmp4,
         rtmp=addresses.rtmp,

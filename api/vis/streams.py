@@ -113,6 +113,10 @@ class Addresses(msgspec.Struct, kw_only=True):
 
     http_flv: str
     ws_flv: str
+    http_ts: str
+    ws_ts: str
+    http_fmp4: str
+    ws_fmp4: str
     hls: str
     hls_fmp4: str
     rtmp: str | None
@@ -223,6 +227,10 @@ class StreamController(Controller):
             addresses=Addresses(
                 http_flv=addresses.http_flv,
                 ws_flv=addresses.ws_flv,
+                http_ts=addresses.http_ts,
+                ws_ts=addresses.ws_ts,
+                http_fmp4=addresses.http_fmp4,
+                ws_fmp4=addresses.ws_fmp4,
                 hls=addresses.hls,
                 hls_fmp4=addresses.hls_fmp4,
                 rtmp=addresses.rtmp,

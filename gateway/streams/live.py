@@ -114,6 +114,10 @@ class PlayAddresses:
 
     http_flv: str
     ws_flv: str
+    http_ts: str
+    ws_ts: str
+    http_fmp4: str
+    ws_fmp4: str
     hls: str
     hls_fmp4: str
     rtmp: str | None
@@ -124,9 +128,14 @@ def play_addresses(app: str, name: str, bases: Bases, *, query: str) -> PlayAddr
     """`query` is the signature of a private stream (`RelayView.sign`), empty for a public one."""
     path = f"/{quote(app, safe='')}/{quote(name, safe='')}"
     base, query = bases.http, f"?{query}" if query else ""
+    socket = f"ws{base.removeprefix('http')}"
     return PlayAddresses(
         http_flv=f"{base}{path}.live.flv{query}",
-        ws_flv=f"ws{base.removeprefix('http')}{path}.live.flv{query}",
+        ws_flv=f"{socket}{path}.live.flv{query}",
+        http_ts=f"{base}{path}.live.ts{query}",
+        ws_ts=f"{socket}{path}.live.ts{query}",
+        http_fmp4=f"{base}{path}.live.mp4{query}",
+        ws_fmp4=f"{socket}{path}.live.mp4{query}",
         hls=f"{base}{path}/hls.m3u8{query}",
         hls_fmp4=f"{base}{path}/hls.fmp4.m3u8{query}",
         rtmp=None if bases.rtmp is None else f"{bases.rtmp}{path}{query}",

@@ -15,6 +15,10 @@ export interface StreamFigures {
 export interface PlayAddresses {
   http_flv: string;
   ws_flv: string;
+  http_ts: string;
+  ws_ts: string;
+  http_fmp4: string;
+  ws_fmp4: string;
   hls: string;
   hls_fmp4: string;
   rtmp: string | null;

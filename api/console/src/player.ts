@@ -17,6 +17,10 @@ function addressList(play: PlayAddresses): HTMLElement {
     [
       ["HTTP-FLV", play.http_flv],
       ["WS-FLV", play.ws_flv],
+      ["HTTP-TS", play.http_ts],
+      ["WS-TS", play.ws_ts],
+      ["HTTP-fMP4", play.http_fmp4],
+      ["WS-fMP4", play.ws_fmp4],
       ["HLS (TS)", play.hls],
       ["HLS (fMP4)", play.hls_fmp4],
       ["RTMP", play.rtmp],

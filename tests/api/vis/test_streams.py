@@ -117,6 +117,10 @@ async def test_the_endpoint_follows_the_coding(
     assert addresses == {
         "http_flv": f"http://gateway.example/default/{NAME}.live.flv{query}",
         "ws_flv": f"ws://gateway.example/default/{NAME}.live.flv{query}",
+        "http_ts": f"http://gateway.example/default/{NAME}.live.ts{query}",
+        "ws_ts": f"ws://gateway.example/default/{NAME}.live.ts{query}",
+        "http_fmp4": f"http://gateway.example/default/{NAME}.live.mp4{query}",
+        "ws_fmp4": f"ws://gateway.example/default/{NAME}.live.mp4{query}",
         "hls": f"http://gateway.example/default/{NAME}/hls.m3u8{query}",
         "hls_fmp4": f"http://gateway.example/default/{NAME}/hls.fmp4.m3u8{query}",
         "rtmp": f"rtmp://gateway.example:1935/default/{NAME}{query}",

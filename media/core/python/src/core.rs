@@ -17,6 +17,7 @@ use crate::{
     stream::Stream,
     tap::Tap,
     units::{Feed, Subscription},
+    viewer::Viewer,
 };
 
 /// `media._core.Core`.
@@ -322,6 +323,15 @@ impl Core {
     fn stream(&self, py: Python<'_>, app: &str, name: &str) -> PyResult<Option<Stream>> {
         let stream = py.detach(|| self.0.stream(app, name)).map_err(error)?;
         Ok(stream.map(Stream::from))
+    }
+
+    fn viewers(&self, py: Python<'_>, app: &str, name: &str) -> PyResult<Vec<Viewer>> {
+        let viewers = py.detach(|| self.0.viewers(app, name)).map_err(error)?;
+        Ok(viewers.into_iter().map(Viewer::from).collect())
+    }
+
+    fn kick(&self, py: Python<'_>, viewer: u64) -> PyResult<bool> {
+        py.detach(|| self.0.kick(viewer)).map_err(error)
     }
 
     fn stream_count(&self) -> usize {

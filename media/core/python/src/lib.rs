@@ -9,6 +9,7 @@ mod record;
 mod stream;
 mod tap;
 mod units;
+mod viewer;
 
 use pyo3::{create_exception, exceptions::PyException, prelude::*};
 
@@ -38,6 +39,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<units::UnitTracks>()?;
     module.add_class::<units::Subscription>()?;
     module.add_class::<units::Feed>()?;
+    module.add_class::<viewer::Viewer>()?;
     module.add_class::<inspect::RtpPacket>()?;
     module.add_class::<inspect::PesPacket>()?;
     module.add_function(wrap_pyfunction!(inspect::parse_rtp, module)?)?;

@@ -2,6 +2,7 @@
 
 mod secure;
 mod serving;
+mod watching;
 
 use std::{
     collections::BTreeMap,

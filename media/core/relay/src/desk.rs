@@ -10,7 +10,7 @@ use wire::{hls::Container, media::Tracks};
 
 use crate::{
     clock,
-    door::{Access, Answer, Denied, Directory, Feed, Question, Seat, Viewer},
+    door::{Access, Answer, Denied, Directory, Feed, Player, Question, Seat, Viewer},
     events::{Event, EventQueue, Kind},
     hub::Order,
     questions::{Asked, Questions},
@@ -98,10 +98,17 @@ impl Directory for Desk {
         }
     }
 
-    fn segments(&self, app: &str, name: &str, container: Container, viewer: u64) -> Result<Feed, Denied> {
+    fn segments(
+        &self,
+        app: &str,
+        name: &str,
+        container: Container,
+        player: Player<'_>,
+    ) -> Result<Feed, Denied> {
         let entry = self.entry(app, name)?;
         let max = entry.rights.get().viewers_max;
-        let (feed, publisher) = self.count_full(entry.feeds.ask(clock::now(), container, viewer, max))?;
+        let (feed, publisher) =
+            self.count_full(entry.feeds.ask((clock::now(), clock::wall_ms()), container, player, max))?;
         if let Some(publisher) = publisher {
             let command = Command::Hub { receiver: entry.id, order: Order::Segment(container, publisher) };
             self.inboxes[entry.shard].push(command);

@@ -3,9 +3,10 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,12 +18,16 @@ use wire::{
 };
 
 use crate::{
-    door::{Denied, Feed, Seat},
+    door::{Denied, Feed, Player, Seat, Seats},
     table::lock,
+    viewers::{self, ViewerStats},
 };
 
 /// A player that asked for nothing for so long is gone; with the last one, segmenting ends.
 const IDLE: Duration = Duration::from_secs(20);
+
+/// A player that was sent away is refused for so long.
+const AWAY: Duration = Duration::from_secs(60);
 
 /// Players told apart; beyond it they are served and not counted.
 const PLAYERS_MAX: usize = 10_000;
@@ -31,9 +36,45 @@ const PLAYERS_MAX: usize = 10_000;
 pub(crate) type Publisher = watch::Sender<Option<Arc<Window>>>;
 
 struct Slot {
-    feed: Feed,
+    window: watch::Receiver<Option<Arc<Window>>>,
+    bytes_out: Arc<AtomicU64>,
     asked: Instant,
-    players: HashMap<u64, Instant>,
+    players: HashMap<u64, Watching>,
+}
+
+/// A player that asks.
+struct Watching {
+    id: u64,
+    asked: Instant,
+    since_ms: u64,
+    peer: SocketAddr,
+    agent: Box<str>,
+    bytes_out: Arc<AtomicU64>,
+}
+
+impl Watching {
+    fn new((now, wall_ms): (Instant, u64), player: Player<'_>) -> Self {
+        Self {
+            id: viewers::next_id(),
+            asked: now,
+            since_ms: wall_ms,
+            peer: player.peer,
+            agent: player.agent.into(),
+            bytes_out: Arc::default(),
+        }
+    }
+
+    fn stats(&self) -> ViewerStats {
+        ViewerStats {
+            id: self.id,
+            protocol: "hls",
+            peer: self.peer,
+            since_ms: self.since_ms,
+            bytes_out: self.bytes_out.load(Ordering::Relaxed),
+            skips: 0,
+            user_agent: self.agent.to_string(),
+        }
+    }
 }
 
 /// The feeds of one stream, by container.
@@ -43,7 +84,9 @@ pub(crate) struct Feeds {
     /// Bytes that feeds which ended had sent.
     sent_before: AtomicU64,
     /// Viewers of live streams; changed upwards under the lock of `slots` only.
-    seats: Arc<AtomicU32>,
+    seats: Arc<Seats>,
+    /// Players that were sent away, and when.
+    away: Mutex<HashMap<u64, Instant>>,
     tracks: watch::Sender<Option<Arc<Tracks>>>,
 }
 
@@ -71,13 +114,19 @@ impl Feeds {
     /// is new takes a place as `seat` does.
     pub(crate) fn ask(
         &self,
-        now: Instant,
+        at: (Instant, u64),
         container: Container,
-        player: u64,
+        player: Player<'_>,
         max: u32,
     ) -> Result<(Feed, Option<Publisher>), Denied> {
+        let now = at.0;
+        let since = lock(&self.away).get(&player.key).copied();
+        if since.is_some_and(|since| now.saturating_duration_since(since) < AWAY) {
+            return Err(Denied::Kicked);
+        }
         let mut slots = lock(&self.slots);
-        let known = slots[number(container)].as_ref().is_some_and(|slot| slot.players.contains_key(&player));
+        let known =
+            slots[number(container)].as_ref().is_some_and(|slot| slot.players.contains_key(&player.key));
         if max > 0 && !known && self.watching(&*slots) >= max {
             return Err(Denied::Full);
         }
@@ -86,18 +135,24 @@ impl Feeds {
         let slot = slot.get_or_insert_with(|| {
             let (sender, window) = watch::channel(None);
             publisher = Some(sender);
-            let feed = Feed { window, bytes_out: Arc::default() };
-            Slot { feed, asked: now, players: HashMap::new() }
+            Slot { window, bytes_out: Arc::default(), asked: now, players: HashMap::new() }
         });
         slot.asked = now;
-        if slot.players.len() < PLAYERS_MAX || slot.players.contains_key(&player) {
-            slot.players.insert(player, now);
+        let mut feed = Feed {
+            window: slot.window.clone(),
+            bytes_out: Arc::clone(&slot.bytes_out),
+            bytes_to_player: Arc::default(),
+        };
+        if known || slot.players.len() < PLAYERS_MAX {
+            let watching = slot.players.entry(player.key).or_insert_with(|| Watching::new(at, player));
+            watching.asked = now;
+            feed.bytes_to_player = Arc::clone(&watching.bytes_out);
         }
-        Ok((slot.feed.clone(), publisher))
+        Ok((feed, publisher))
     }
 
     fn watching(&self, slots: &[Option<Slot>]) -> u32 {
-        players(slots) + self.seats.load(Ordering::Relaxed)
+        players(slots) + self.seats.taken()
     }
 
     /// Forgets players that are gone; false if nobody wants this container any more.
@@ -105,12 +160,39 @@ impl Feeds {
         let mut slots = lock(&self.slots);
         let entry = &mut slots[number(container)];
         let Some(slot) = entry else { return false };
-        slot.players.retain(|_, asked| now.saturating_duration_since(*asked) < IDLE);
+        slot.players.retain(|_, watching| now.saturating_duration_since(watching.asked) < IDLE);
         if now.saturating_duration_since(slot.asked) < IDLE {
             return true;
         }
-        self.sent_before.fetch_add(slot.feed.bytes_out.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.sent_before.fetch_add(slot.bytes_out.load(Ordering::Relaxed), Ordering::Relaxed);
         *entry = None;
+        false
+    }
+
+    /// Players that asked lately, one by one.
+    pub(crate) fn viewers(&self) -> Vec<ViewerStats> {
+        let slots = lock(&self.slots);
+        let watching = slots.iter().flatten().flat_map(|slot| slot.players.values());
+        watching.map(Watching::stats).collect()
+    }
+
+    /// Whether this viewer has a place at the live stream.
+    pub(crate) fn has_seat(&self, viewer: u64) -> bool {
+        self.seats.has(viewer)
+    }
+
+    /// Sends a player away; false if it is none of these.
+    pub(crate) fn kick(&self, now: Instant, viewer: u64) -> bool {
+        let mut slots = lock(&self.slots);
+        for players in slots.iter_mut().flatten().map(|slot| &mut slot.players) {
+            if let Some(key) = players.iter().find_map(|(key, found)| (found.id == viewer).then_some(*key)) {
+                players.remove(&key);
+                let mut away = lock(&self.away);
+                away.retain(|_, since| now.saturating_duration_since(*since) < AWAY);
+                away.insert(key, now);
+                return true;
+            }
+        }
         false
     }
 
@@ -122,13 +204,14 @@ impl Feeds {
     /// Bytes the door has sent.
     pub(crate) fn bytes_out(&self) -> u64 {
         let slots = lock(&self.slots);
-        let now = slots.iter().flatten().map(|slot| slot.feed.bytes_out.load(Ordering::Relaxed)).sum::<u64>();
+        let now = slots.iter().flatten().map(|slot| slot.bytes_out.load(Ordering::Relaxed)).sum::<u64>();
         self.sent_before.load(Ordering::Relaxed) + now
     }
 }
 
 fn players(slots: &[Option<Slot>]) -> u32 {
-    slots.iter().flatten().map(|slot| slot.players.len() as u32).sum()
+    let watching = slots.iter().flatten().flat_map(|slot| slot.players.values());
+    watching.count() as u32
 }
 
 /// The containers in the order of their slots.
@@ -143,22 +226,29 @@ mod tests {
     use super::*;
     use crate::clock;
 
+    fn player(key: u64) -> Player<'static> {
+        Player { key, peer: ([192, 0, 2, 1], 5000).into(), agent: "a player" }
+    }
+
     #[test]
     fn the_first_player_starts_a_feed_and_the_last_one_ends_it() {
         let start = clock::now();
         let feeds = Feeds::default();
-        let (feed, publisher) = feeds.ask(start, Container::Ts, 1, 0).unwrap();
+        let (feed, publisher) = feeds.ask((start, 0), Container::Ts, player(1), 0).unwrap();
         assert!(publisher.is_some() && feed.window.borrow().is_none());
         let later = start + IDLE / 2;
-        assert!(feeds.ask(later, Container::Ts, 2, 0).unwrap().1.is_none());
-        assert!(feeds.ask(later, Container::Fmp4, 2, 0).unwrap().1.is_some());
+        assert!(feeds.ask((later, 0), Container::Ts, player(2), 0).unwrap().1.is_none());
+        assert!(feeds.ask((later, 0), Container::Fmp4, player(2), 0).unwrap().1.is_some());
         assert_eq!(feeds.players(), 3);
         feed.bytes_out.fetch_add(100, Ordering::Relaxed);
         assert!(feeds.check(start + IDLE, Container::Ts));
         assert_eq!(feeds.players(), 2);
         assert!(!feeds.check(later + IDLE, Container::Ts));
         assert_eq!((feeds.players(), feeds.bytes_out()), (1, 100));
-        assert!(feeds.ask(later + IDLE, Container::Ts, 1, 0).unwrap().1.is_some(), "it starts anew");
+        assert!(
+            feeds.ask((later + IDLE, 0), Container::Ts, player(1), 0).unwrap().1.is_some(),
+            "it starts anew"
+        );
     }
 
     #[test]
@@ -166,16 +256,36 @@ mod tests {
         let start = clock::now();
         let feeds = Feeds::default();
         let seat = feeds.seat(2).unwrap();
-        feeds.ask(start, Container::Ts, 1, 2).unwrap();
+        feeds.ask((start, 0), Container::Ts, player(1), 2).unwrap();
         assert_eq!(feeds.seat(2).unwrap_err(), Denied::Full);
-        assert_eq!(feeds.ask(start, Container::Ts, 2, 2).unwrap_err(), Denied::Full);
-        feeds.ask(start, Container::Ts, 1, 2).expect("it has its place");
+        assert_eq!(feeds.ask((start, 0), Container::Ts, player(2), 2).unwrap_err(), Denied::Full);
+        feeds.ask((start, 0), Container::Ts, player(1), 2).expect("it has its place");
         feeds.seat(0).expect("without a limit there is always room");
         drop(seat);
         let seat = feeds.seat(2).unwrap();
         assert!(!feeds.check(start + IDLE, Container::Ts));
-        feeds.ask(start + IDLE, Container::Ts, 2, 2).expect("the other player is gone");
+        feeds.ask((start + IDLE, 0), Container::Ts, player(2), 2).expect("the other player is gone");
         drop(seat);
         assert_eq!(feeds.watching(&*lock(&feeds.slots)), 1);
+    }
+
+    #[test]
+    fn a_player_that_was_sent_away_is_refused_for_a_minute() {
+        let start = clock::now();
+        let feeds = Feeds::default();
+        let (feed, _) = feeds.ask((start, 5), Container::Ts, player(1), 0).unwrap();
+        feeds.ask((start, 6), Container::Ts, player(2), 0).unwrap();
+        feed.bytes_to_player.fetch_add(7, Ordering::Relaxed);
+        let viewers = feeds.viewers();
+        let first = viewers.iter().find(|viewer| viewer.since_ms == 5).unwrap();
+        assert_eq!((first.bytes_out, first.protocol, first.user_agent.as_str()), (7, "hls", "a player"));
+        assert!(feeds.kick(start, first.id) && !feeds.kick(start, first.id));
+        assert_eq!((feeds.players(), feeds.viewers().len()), (1, 1));
+        let late = start + AWAY / 2;
+        assert_eq!(feeds.ask((late, 0), Container::Ts, player(1), 0).unwrap_err(), Denied::Kicked);
+        feeds.ask((late, 0), Container::Ts, player(2), 0).expect("the other one stays");
+        assert!(!feeds.check(late + IDLE, Container::Ts));
+        assert_eq!(feeds.ask((late + IDLE, 0), Container::Ts, player(1), 0).unwrap_err(), Denied::Kicked);
+        feeds.ask((start + AWAY, 0), Container::Ts, player(1), 0).expect("the minute is over");
     }
 }

@@ -32,6 +32,7 @@ pub mod table;
 mod tap;
 mod tls;
 pub mod units;
+mod viewers;
 
 pub use config::{Config, OpenReceiver, PlayRights, Transport};
 pub use core::{Core, Opened, TlsFiles};
@@ -40,3 +41,4 @@ pub use events::{Event, Kind as EventKind};
 pub use record::{Order as RecordOrder, Salvaged, salvage};
 pub use stats::StreamStats;
 pub use tap::Tap;
+pub use viewers::ViewerStats;

@@ -128,6 +128,11 @@ impl Table {
         Ok(entry)
     }
 
+    /// The first stream that is `wanted`.
+    pub(crate) fn find(&self, wanted: impl Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
+        self.read().by_id.values().find(|entry| wanted(entry)).cloned()
+    }
+
     /// Forgets a stream.
     pub(crate) fn remove(&self, receiver: u64) -> Option<Arc<Entry>> {
         let mut streams = self.write();

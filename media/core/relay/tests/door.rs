@@ -13,7 +13,8 @@ use std::{
 
 use bytes::Bytes;
 use relay::door::{
-    Access, Answer, Denied, Directory, Door, DoorOptions, Feed, Framing, Question, Seat, Viewer, sign::sign,
+    Access, Answer, Denied, Directory, Door, DoorOptions, Feed, Form, Framing, Player, Question, Seat,
+    Viewer, sign::sign,
 };
 use tokio::sync::watch;
 use wire::{
@@ -56,9 +57,13 @@ impl Directory for Streams {
         self.access(app, name).map(|_| Seat::new(&Arc::default())).ok_or(Denied::Gone)
     }
 
-    fn segments(&self, app: &str, name: &str, _: Container, _: u64) -> Result<Feed, Denied> {
+    fn segments(&self, app: &str, name: &str, _: Container, _: Player<'_>) -> Result<Feed, Denied> {
         self.access(app, name).ok_or(Denied::Gone)?;
-        Ok(Feed { window: self.window.subscribe(), bytes_out: Arc::clone(&self.bytes_out) })
+        Ok(Feed {
+            window: self.window.subscribe(),
+            bytes_out: Arc::clone(&self.bytes_out),
+            bytes_to_player: Arc::default(),
+        })
     }
 }
 
@@ -266,7 +271,7 @@ fn a_live_stream_takes_the_socket_over() {
     stream.write_all(request.as_bytes()).expect("the door reads");
     let mut viewer = house.viewer();
     assert!(matches!(viewer.framing, Framing::Plain));
-    assert!(!viewer.options.audio);
+    assert!(matches!(viewer.form, Form::Flv(options) if !options.audio));
     assert_eq!(viewer.peer, stream.local_addr().expect("an address"));
     viewer.socket.write_all(b"FLV!").expect("room for a few bytes");
     drop(viewer);

@@ -12,22 +12,31 @@ use crate::{
 };
 
 pub(crate) const VIDEO_ID: u32 = 1;
-const AUDIO_ID: u32 = 2;
+pub(crate) const AUDIO_ID: u32 = 2;
 const MATRIX: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
 /// `sample_depends_on` 2: decodable by itself.
 pub(crate) const SYNC_SAMPLE: u32 = 0x0200_0000;
 /// `sample_depends_on` 1, `sample_is_non_sync_sample`.
-const OTHER_SAMPLE: u32 = 0x0101_0000;
+pub(crate) const OTHER_SAMPLE: u32 = 0x0101_0000;
+
+/// What an initialisation segment may differ in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Heading {
+    /// Room for the length of all fragments (`mehd`, §8.8.2).
+    pub(crate) timed: bool,
+    /// H.265 as `hev1`, whose parameter sets may stand among the pictures (ISO/IEC 14496-15 §8.3.3).
+    pub(crate) hev1: bool,
+}
 
 /// The initialisation segment: `ftyp` and `moov`. A track that cannot be described is left out.
 pub fn init_segment(tracks: &Tracks) -> Bytes {
     let mut out = BytesMut::with_capacity(1024);
-    put_init(&mut out, tracks, false);
+    put_init(&mut out, tracks, Heading::default());
     out.freeze()
 }
 
-/// Writes `ftyp` and `moov`; `timed` leaves room for the length of all fragments (`mehd`, §8.8.2).
-pub(crate) fn put_init(out: &mut BytesMut, tracks: &Tracks, timed: bool) {
+/// Writes `ftyp` and `moov`.
+pub(crate) fn put_init(out: &mut BytesMut, tracks: &Tracks, heading: Heading) {
     put_box(out, *b"ftyp", |out| out.put_slice(b"iso6\0\0\0\x01iso6mp41"));
     put_box(out, *b"moov", |out| {
         put_full_box(out, *b"mvhd", 0, 0, |out| {
@@ -38,7 +47,7 @@ pub(crate) fn put_init(out: &mut BytesMut, tracks: &Tracks, timed: bool) {
             out.put_bytes(0, 24);
             out.put_u32(AUDIO_ID + 1); // next_track_ID
         });
-        let video = tracks.video.as_ref().and_then(|track| Some((track, video_entry(track)?)));
+        let video = tracks.video.as_ref().and_then(|track| Some((track, video_entry(track, heading.hev1)?)));
         let audio = tracks.audio.as_ref().and_then(|track| Some((track, audio_entry(track)?)));
         if let Some((track, entry)) = &video {
             put_track(
@@ -50,7 +59,7 @@ pub(crate) fn put_init(out: &mut BytesMut, tracks: &Tracks, timed: bool) {
             put_track(out, &Track { id: AUDIO_ID, timescale: track.sample_rate, size: (0, 0), entry });
         }
         put_box(out, *b"mvex", |out| {
-            if timed {
+            if heading.timed {
                 put_full_box(out, *b"mehd", 1, 0, |out| out.put_u64(0));
             }
             let ids = [video.is_some().then_some(VIDEO_ID), audio.is_some().then_some(AUDIO_ID)];
@@ -165,12 +174,7 @@ fn put_video_run(out: &mut BytesMut, samples: &[Sample], durations: &[u32]) -> u
 /// `traf` of the sound, on its own timescale; the last sample lasts as long as its content.
 fn put_audio_run(out: &mut BytesMut, samples: &[Sample], track: &AudioTrack) -> usize {
     let scaled = |time: Ticks| rescale(time, track.sample_rate);
-    let content = |sample: &Sample| match track.codec {
-        AudioCodec::Aac => 1024,
-        AudioCodec::Opus => opus::duration(&sample.data).unwrap_or(960).into(),
-        _ => (sample.data.len() as u32 / u32::from(track.channels.max(1))).into(),
-    };
-    let last = samples.last().map_or(0, |sample| scaled(sample.dts) + content(sample));
+    let last = samples.last().map_or(0, |sample| scaled(sample.dts) + samples_in(track, &sample.data));
     let ends = samples.iter().skip(1).map(|sample| scaled(sample.dts)).chain([last]);
     put_fragment_of_track(out, AUDIO_ID, SYNC_SAMPLE, scaled(samples[0].dts), |out| {
         put_run(out, 0x301, samples.len(), |out| {
@@ -181,13 +185,22 @@ fn put_audio_run(out: &mut BytesMut, samples: &[Sample], track: &AudioTrack) -> 
     })
 }
 
+/// How many samples a run of sound has.
+pub(crate) fn samples_in(track: &AudioTrack, data: &[u8]) -> i64 {
+    match track.codec {
+        AudioCodec::Aac => 1024,
+        AudioCodec::Opus => opus::duration(data).unwrap_or(960).into(),
+        _ => (data.len() as u32 / u32::from(track.channels.max(1))).into(),
+    }
+}
+
 /// Ticks on another timescale, rounded to the nearest.
-fn rescale(time: Ticks, timescale: u32) -> i64 {
+pub(crate) fn rescale(time: Ticks, timescale: u32) -> i64 {
     let product = i128::from(time.0) * i128::from(timescale) + i128::from(Ticks::PER_SECOND / 2);
     product.div_euclid(i128::from(Ticks::PER_SECOND)) as i64
 }
 
-fn put_fragment_of_track(
+pub(crate) fn put_fragment_of_track(
     out: &mut BytesMut,
     id: u32,
     default_flags: u32,
@@ -203,7 +216,12 @@ fn put_fragment_of_track(
 }
 
 /// `trun`; returns where its data offset stands, to be written once the size of `moof` is known.
-fn put_run(out: &mut BytesMut, flags: u32, count: usize, samples: impl FnOnce(&mut BytesMut)) -> usize {
+pub(crate) fn put_run(
+    out: &mut BytesMut,
+    flags: u32,
+    count: usize,
+    samples: impl FnOnce(&mut BytesMut),
+) -> usize {
     put_full_box(out, *b"trun", 1, flags, |out| {
         out.put_u32(count as u32);
         let at = out.len();
@@ -268,11 +286,13 @@ fn put_sample_table(out: &mut BytesMut, entry: &[u8]) {
     });
 }
 
-/// `avc1` or `hvc1` with the decoder configuration record.
-fn video_entry(track: &VideoTrack) -> Option<BytesMut> {
+/// `avc1`, `hvc1` or `hev1` with the decoder configuration record.
+fn video_entry(track: &VideoTrack, hev1: bool) -> Option<BytesMut> {
     let (name, record_name, record) = match track.codec {
         VideoCodec::H264 => (*b"avc1", *b"avcC", avc::configuration_record(track)?),
-        VideoCodec::H265 => (*b"hvc1", *b"hvcC", hevc::configuration_record(track)?),
+        VideoCodec::H265 => {
+            (if hev1 { *b"hev1" } else { *b"hvc1" }, *b"hvcC", hevc::configuration_record(track)?)
+        }
     };
     let mut out = BytesMut::with_capacity(256);
     put_box(&mut out, name, |out| {
@@ -291,7 +311,7 @@ fn video_entry(track: &VideoTrack) -> Option<BytesMut> {
 }
 
 /// The sample entry's name; `None` for sound that is not carried.
-fn audio_name(track: &AudioTrack) -> Option<[u8; 4]> {
+pub(crate) fn audio_name(track: &AudioTrack) -> Option<[u8; 4]> {
     match track.codec {
         _ if track.sample_rate == 0 => None,
         AudioCodec::Aac if track.config.len() >= 2 => Some(*b"mp4a"),
@@ -336,7 +356,7 @@ fn put_elementary_stream(out: &mut BytesMut, config: &[u8]) {
     out.put_slice(&[6, 1, 2]); // SLConfigDescriptor: predefined for MP4
 }
 
-fn put_words(out: &mut BytesMut, words: &[u32]) {
+pub(crate) fn put_words(out: &mut BytesMut, words: &[u32]) {
     for word in words {
         out.put_u32(*word);
     }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     fmp4,
     media::{AccessUnit, Kind, Ticks, Tracks},
-    ts::TsMuxer,
+    ts::{Sound, TsMuxer},
 };
 
 /// Segments that the playlist lists.
@@ -195,7 +195,7 @@ impl Segmenter {
     pub fn new(options: SegmenterOptions) -> Self {
         Self {
             options,
-            ts: TsMuxer::for_hls(),
+            ts: TsMuxer::with_sound(Sound::Standard),
             next_sequence: options.first_sequence,
             target_s: whole_seconds(options.target),
             discontinuities: 0,

@@ -1,8 +1,8 @@
 //! MPEG-TS (ISO/IEC 13818-1): one programme with the stream's video and sound.
 //!
 //! G.711 has no stream type of its own; 0x90 (A-law) and 0x91 (µ-law), private numbers that surveillance players know
-//! from the programme stream, announce it. A player that does not know them waits for what it cannot identify, so HLS
-//! leaves G.711 out beside video. Opus is not carried.
+//! from the programme stream, announce it. A player that does not know them waits for what it cannot identify, so G.711
+//! beside video is carried for those who ask ([`Sound`]). Opus is not carried.
 
 use bytes::{BufMut, BytesMut};
 
@@ -19,13 +19,28 @@ const AUDIO_PID: u16 = 0x101;
 /// How far PTS and DTS run behind the PCR, so that sound which comes late is still in time.
 const DELAY: Ticks = Ticks::from_millis(700);
 
+/// Which sound a programme has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Sound {
+    /// All that has a number.
+    #[default]
+    All,
+    /// No G.711 beside video: players that do not know its number wait for it.
+    Standard,
+    /// None beside video.
+    Silent,
+}
+
 /// Writes one stream as transport packets. Continuity counters run on from segment to segment.
 #[derive(Debug, Default)]
 pub struct TsMuxer {
     programme_counters: [u8; 2],
     video_counter: u8,
     audio_counter: u8,
-    silent_g711: bool,
+    sound: Sound,
+    /// The map last written and its version (§2.4.4.9), which changes with it.
+    programme: Vec<u8>,
+    version: u8,
     scratch: Vec<u8>,
 }
 
@@ -35,17 +50,22 @@ impl TsMuxer {
         Self::default()
     }
 
-    /// A muxer for HLS: G.711 beside video is left out.
-    pub fn for_hls() -> Self {
-        Self { silent_g711: true, ..Self::default() }
+    /// A muxer that carries no other sound.
+    pub fn with_sound(sound: Sound) -> Self {
+        Self { sound, ..Self::default() }
     }
 
     /// Appends PAT and PMT; they open each segment.
     pub fn write_tables(&mut self, tracks: &Tracks, out: &mut BytesMut) {
+        let programme = programme(tracks, self.sound);
+        if self.programme != programme {
+            self.version = if self.programme.is_empty() { 0 } else { (self.version + 1) & 0x1F };
+            self.programme = programme;
+        }
         let [pat, pmt] = &mut self.programme_counters;
         let [pmt_high, pmt_low] = PMT_PID.to_be_bytes();
-        put_section(out, 0, pat, &section(0, &[0, 1, 0xE0 | pmt_high, pmt_low]));
-        put_section(out, PMT_PID, pmt, &section(2, &programme(tracks, self.silent_g711)));
+        put_section(out, 0, pat, &section(0, 0, &[0, 1, 0xE0 | pmt_high, pmt_low]));
+        put_section(out, PMT_PID, pmt, &section(2, self.version, &self.programme));
     }
 
     /// Appends the packets of one unit; false if its track is not carried. Pictures get the delimiter and key frames
@@ -56,8 +76,9 @@ impl TsMuxer {
             Kind::Video => {
                 unit.tracks.video.as_ref().map(|track| put_picture(&mut self.scratch, unit, track))
             }
-            Kind::Audio => audible(&unit.tracks, self.silent_g711)
-                .and_then(|track| put_sound(&mut self.scratch, unit, track)),
+            Kind::Audio => {
+                audible(&unit.tracks, self.sound).and_then(|track| put_sound(&mut self.scratch, unit, track))
+            }
         };
         if carried.is_none() {
             return false;
@@ -105,19 +126,24 @@ fn stream_type(codec: AudioCodec) -> Option<u8> {
 }
 
 /// The sound that is carried.
-fn audible(tracks: &Tracks, silent_g711: bool) -> Option<&AudioTrack> {
-    let left_out = |codec| silent_g711 && tracks.video.is_some() && codec != AudioCodec::Aac;
-    tracks.audio.as_ref().filter(|track| !left_out(track.codec))
+fn audible(tracks: &Tracks, sound: Sound) -> Option<&AudioTrack> {
+    let carried = |codec| match sound {
+        _ if tracks.video.is_none() => true,
+        Sound::All => true,
+        Sound::Standard => codec == AudioCodec::Aac,
+        Sound::Silent => false,
+    };
+    tracks.audio.as_ref().filter(|track| carried(track.codec))
 }
 
 /// The body of the PMT (§2.4.4.8).
-fn programme(tracks: &Tracks, silent_g711: bool) -> Vec<u8> {
+fn programme(tracks: &Tracks, sound: Sound) -> Vec<u8> {
     let clock_pid = if tracks.video.is_some() { VIDEO_PID } else { AUDIO_PID };
     let video = tracks.video.as_ref().map(|track| match track.codec {
         VideoCodec::H264 => (0x1B, VIDEO_PID),
         VideoCodec::H265 => (0x24, VIDEO_PID),
     });
-    let audio = audible(tracks, silent_g711).and_then(|track| Some((stream_type(track.codec)?, AUDIO_PID)));
+    let audio = audible(tracks, sound).and_then(|track| Some((stream_type(track.codec)?, AUDIO_PID)));
     let mut out = Vec::with_capacity(14);
     out.put_u16(0xE000 | clock_pid);
     out.put_u16(0xF000); // no descriptors
@@ -129,11 +155,11 @@ fn programme(tracks: &Tracks, silent_g711: bool) -> Vec<u8> {
     out
 }
 
-/// A section for programme 1, version 0, current, with its CRC (§2.4.4.3).
-fn section(table_id: u8, body: &[u8]) -> Vec<u8> {
+/// A section for programme 1, current, with its CRC (§2.4.4.3).
+fn section(table_id: u8, version: u8, body: &[u8]) -> Vec<u8> {
     let mut out = vec![table_id];
     out.put_u16(0xB000 | (body.len() + 9) as u16);
-    out.put_slice(&[0, 1, 0xC1, 0, 0]);
+    out.put_slice(&[0, 1, 0xC1 | version << 1, 0, 0]);
     out.put_slice(body);
     out.put_u32(crc32(&out));
     out
@@ -335,13 +361,13 @@ mod tests {
     fn hls_leaves_g711_out_beside_video() {
         let mut out = BytesMut::new();
         let tracks = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::G711A)));
-        let mut muxer = TsMuxer::for_hls();
+        let mut muxer = TsMuxer::with_sound(Sound::Standard);
         muxer.write_tables(&tracks, &mut out);
         assert!(muxer.write(&testing::video(&tracks, 0, 0, true), &mut out));
         assert!(!muxer.write(&testing::audio(&tracks, 0, 160), &mut out));
         let alone = Arc::new(Tracks { video: None, ..(*tracks).clone() });
         assert!(muxer.write(&testing::audio(&alone, 0, 160), &mut out));
-        let [with, without] = [TsMuxer::new(), TsMuxer::for_hls()].map(|mut muxer| {
+        let [with, without] = [TsMuxer::new(), TsMuxer::with_sound(Sound::Standard)].map(|mut muxer| {
             let mut out = BytesMut::new();
             muxer.write_tables(&tracks, &mut out);
             out.windows(5).any(|window| window == [0x90, 0xE1, 0x01, 0xF0, 0])

@@ -4,19 +4,23 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
 use tokio::sync::{oneshot, watch};
 use wire::{
-    flv::FlvOptions,
     hls::{Container, Window},
     media::Tracks,
     rtmp::PlayerReader,
 };
 
 use crate::rtsp::RtspPlayer;
+
+pub use crate::{
+    hub::form::Form,
+    viewers::{Seat, Seats},
+};
 
 /// Who may play a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,24 +41,8 @@ pub enum Denied {
     Gone,
     /// The stream has as many viewers as it may have.
     Full,
-}
-
-/// A place among the viewers of a stream; free again when dropped.
-#[derive(Debug)]
-pub struct Seat(Arc<AtomicU32>);
-
-impl Seat {
-    /// Takes a place; `taken` counts them.
-    pub fn new(taken: &Arc<AtomicU32>) -> Self {
-        taken.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(taken))
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    /// The player was sent away a moment ago.
+    Kicked,
 }
 
 /// Whether the bearer of a token may play a stream.
@@ -103,11 +91,13 @@ pub struct Viewer {
     /// Where the viewer is.
     pub peer: SocketAddr,
     /// What it asked for.
-    pub options: FlvOptions,
+    pub form: Form,
     /// How to send.
     pub framing: Framing,
     /// Its place, held as long as it watches.
     pub seat: Seat,
+    /// What it calls itself; may be empty.
+    pub agent: String,
 }
 
 /// Where the segments of one stream and container appear.
@@ -115,8 +105,29 @@ pub struct Viewer {
 pub struct Feed {
     /// The newest window; `None` until the first segment is whole. The sender is dropped when the stream ends.
     pub window: watch::Receiver<Option<Arc<Window>>>,
-    /// Where the door adds the bytes it sent.
+    /// Bytes that were sent to all players.
     pub bytes_out: Arc<AtomicU64>,
+    /// Bytes that were sent to this one.
+    pub bytes_to_player: Arc<AtomicU64>,
+}
+
+impl Feed {
+    /// Counts what is sent.
+    pub(super) fn count_sent(&self, bytes: usize) {
+        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.bytes_to_player.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// A player of segments, which has no connection of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Player<'a> {
+    /// The same number for all its requests, as far as that can be told.
+    pub key: u64,
+    /// Where it is.
+    pub peer: SocketAddr,
+    /// What it calls itself; may be empty.
+    pub agent: &'a str,
 }
 
 /// The streams, seen from the door. Every call returns at once.
@@ -137,7 +148,12 @@ pub trait Directory: Send + Sync + 'static {
     fn attach(&self, app: &str, name: &str, viewer: Viewer);
 
     /// Where the stream's segments appear; starts the segmenter if none runs, and keeps it running for a while.
-    /// `viewer` is the same number for all requests of one player, as far as that can be told; it has a place among the
-    /// viewers as long as it asks.
-    fn segments(&self, app: &str, name: &str, container: Container, viewer: u64) -> Result<Feed, Denied>;
+    /// The player has a place among the viewers as long as it asks.
+    fn segments(
+        &self,
+        app: &str,
+        name: &str,
+        container: Container,
+        player: Player<'_>,
+    ) -> Result<Feed, Denied>;
 }

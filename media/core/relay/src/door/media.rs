@@ -3,7 +3,7 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use wire::{
 
 use super::{
     Shared,
-    directory::{Directory, Feed, Framing},
+    directory::{Directory, Feed, Form, Framing, Player},
     reply::{self, Body, Problem},
     rights::{self, Claim, Refusal},
     route::{Query, Route, Target},
@@ -31,6 +31,8 @@ const SEGMENT_AGE_S: u32 = 60;
 const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 /// Where clients show their token.
 const TOKEN: &str = "x-auth-token";
+/// Bytes of a client's name for itself that are kept.
+const AGENT_MAX: usize = 256;
 
 /// What becomes of a request.
 pub(super) enum Answer {
@@ -79,35 +81,30 @@ pub(super) async fn answer(
         }
     }
     let query = Query::parse(request.uri.query().unwrap_or_default());
-    let is_live = route.target == Target::Live;
-    let token = request.headers.get(TOKEN).and_then(|token| token.to_str().ok());
-    let protocol = match is_live {
-        true if is_websocket(&request.headers) => "ws-flv",
-        true => "http-flv",
-        false => "hls",
+    let live_form = match route.target {
+        Target::Live(format) => Some(query.form(format)),
+        _ => None,
     };
+    let token = request.headers.get(TOKEN).and_then(|token| token.to_str().ok());
+    let protocol = live_form.map_or("hls", |form| form.protocol(is_websocket(&request.headers)).name());
     let Route { app, name, .. } = &route;
-    let claim = Claim { app, name, peer, protocol, query: &query, token, again: !is_live };
+    let claim = Claim { app, name, peer, protocol, query: &query, token, again: live_form.is_none() };
     let directory = shared.directory.as_ref();
     if let Err(refusal) = rights::admit(directory, &shared.play_key, &claim, now_s, TOKEN_PATIENCE).await {
         return Problem::from(refusal).into();
     }
+    let agent = agent(&request.headers);
+    let player = Player { key: viewer(peer, &request.headers, &query), peer, agent: &agent };
     match &route.target {
-        Target::Live => live(directory, request, &route, &query),
-        Target::Playlist(container) => {
-            let viewer = viewer(peer, &request.headers, &query);
-            match directory.segments(app, name, *container, viewer) {
-                Ok(feed) => playlist(feed, &query).await.into(),
-                Err(denied) => Problem::from(Refusal::from(denied)).into(),
-            }
-        }
-        Target::File(container, file) => {
-            let viewer = viewer(peer, &request.headers, &query);
-            match directory.segments(app, name, *container, viewer) {
-                Ok(feed) => segment(&feed, *container, file).into(),
-                Err(denied) => Problem::from(Refusal::from(denied)).into(),
-            }
-        }
+        Target::Live(format) => live(directory, request, &route, query.form(*format)),
+        Target::Playlist(container) => match directory.segments(app, name, *container, player) {
+            Ok(feed) => playlist(feed, &query).await.into(),
+            Err(denied) => Problem::from(Refusal::from(denied)).into(),
+        },
+        Target::File(container, file) => match directory.segments(app, name, *container, player) {
+            Ok(feed) => segment(&feed, *container, file).into(),
+            Err(denied) => Problem::from(Refusal::from(denied)).into(),
+        },
     }
 }
 
@@ -124,26 +121,36 @@ impl From<Refusal> for Problem {
     }
 }
 
-fn live(directory: &dyn Directory, request: &Parts, route: &Route, query: &Query) -> Answer {
+fn live(directory: &dyn Directory, request: &Parts, route: &Route, form: Form) -> Answer {
     let (head, framing) = if is_websocket(&request.headers) {
         match handshake(request) {
             Ok(head) => (head, Framing::WebSocket),
             Err(refusal) => return refusal.into(),
         }
     } else if request.method == Method::HEAD {
-        return reply::media("video/x-flv", 0, reply::full(Bytes::new())).into();
+        return reply::media(form.media_type(), 0, reply::full(Bytes::new())).into();
     } else {
-        let head = "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nCache-Control: no-store\r\n\
-            Access-Control-Allow-Origin: *\r\nConnection: close\r\n\r\n";
-        (head.to_owned(), Framing::Plain)
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nCache-Control: no-store\r\n\
+             Access-Control-Allow-Origin: *\r\nConnection: close\r\n\r\n",
+            form.media_type()
+        );
+        (head, Framing::Plain)
     };
     let seat = match directory.seat(&route.app, &route.name) {
         Ok(seat) => seat,
         Err(denied) => return Problem::from(Refusal::from(denied)).into(),
     };
-    let (app, name, options) = (route.app.clone(), route.name.clone(), query.options);
-    let destination = Destination::Stream { app, name, options, framing, seat };
+    let (app, name, agent) = (route.app.clone(), route.name.clone(), agent(&request.headers));
+    let destination = Destination::Stream { app, name, form, framing, seat, agent };
     Answer::TakeOver(TakeOver { head: head.into(), destination })
+}
+
+/// What a client calls itself, not longer than lists of viewers should show.
+fn agent(headers: &HeaderMap) -> String {
+    let agent = headers.get(header::USER_AGENT).map_or(&b""[..], http::HeaderValue::as_bytes);
+    let text = String::from_utf8_lossy(&agent[..agent.len().min(AGENT_MAX)]);
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// Whether the client asks to speak WebSocket (RFC 6455 §4.2.1).
@@ -201,7 +208,7 @@ async fn playlist(mut feed: Feed, query: &Query) -> Result<Response<Body>, Probl
         Err(_) => None,
     };
     let text = window.ok_or_else(no_segment_yet)?.playlist(&query.right());
-    feed.bytes_out.fetch_add(text.len() as u64, Ordering::Relaxed);
+    feed.count_sent(text.len());
     Ok(reply::media("application/vnd.apple.mpegurl", 0, reply::full(text)))
 }
 
@@ -216,6 +223,6 @@ fn segment(feed: &Feed, container: Container, file: &str) -> Result<Response<Bod
     let message = "this segment is not there any more";
     let gone = Problem::new(StatusCode::NOT_FOUND, "segment_not_found", message);
     let data = data.ok_or(gone)?;
-    feed.bytes_out.fetch_add(data.len() as u64, Ordering::Relaxed);
+    feed.count_sent(data.len());
     Ok(reply::media(container.media_type(), SEGMENT_AGE_S, reply::full(data)))
 }

@@ -33,7 +33,9 @@ use tokio::{
     task::JoinSet,
 };
 
-pub use directory::{Access, Answer, Denied, Directory, Feed, Framing, Question, Seat, Viewer};
+pub use directory::{
+    Access, Answer, Denied, Directory, Feed, Form, Framing, Player, Question, Seat, Seats, Viewer,
+};
 pub(crate) use socket::Guarded;
 
 use crate::{listener::Lobby, tls::Terminator};

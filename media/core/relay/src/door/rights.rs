@@ -52,6 +52,8 @@ pub enum Refusal {
     Busy,
     /// The stream has all the viewers it may have.
     TooManyViewers,
+    /// The viewer was sent away a moment ago.
+    Kicked,
 }
 
 impl Refusal {
@@ -66,6 +68,7 @@ impl Refusal {
             Self::TokenUnchecked => "token_unchecked",
             Self::Busy => "busy",
             Self::TooManyViewers => "too_many_viewers",
+            Self::Kicked => "viewer_kicked",
         }
     }
 
@@ -82,6 +85,7 @@ impl Refusal {
             Self::TokenUnchecked => "the token could not be checked in time",
             Self::Busy => "too many tokens are being checked now",
             Self::TooManyViewers => "the stream has as many viewers as it may have",
+            Self::Kicked => "this viewer was sent away",
         }
     }
 }
@@ -91,6 +95,7 @@ impl From<Denied> for Refusal {
         match denied {
             Denied::Gone => Self::UnknownStream,
             Denied::Full => Self::TooManyViewers,
+            Denied::Kicked => Self::Kicked,
         }
     }
 }

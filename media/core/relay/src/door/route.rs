@@ -3,8 +3,12 @@
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use wire::{
     flv::{FlvOptions, H265},
+    fmp4_live::Fmp4Options,
     hls::Container,
+    ts::Sound,
 };
+
+use super::directory::Form;
 
 /// A request for a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +24,23 @@ pub struct Route {
 /// What of a stream is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// FLV without end.
-    Live,
+    /// The live stream without end.
+    Live(Format),
     /// The HLS playlist.
     Playlist(Container),
     /// A segment or initialisation segment by its file name.
     File(Container, String),
+}
+
+/// Formats of live streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// FLV.
+    Flv,
+    /// MPEG-TS.
+    Ts,
+    /// Fragmented MP4.
+    Fmp4,
 }
 
 /// What the query says, as far as media routes care.
@@ -39,17 +54,21 @@ pub struct Query {
     pub token: Option<String>,
     /// The form of FLV.
     pub options: FlvOptions,
+    /// H.265 in fragmented MP4 as `hev1`.
+    pub hev1: bool,
+    /// G.711 in MPEG-TS.
+    pub g711: bool,
 }
 
 impl Route {
     /// Reads a path; `None` if it is no media route.
     ///
-    /// `/{app}/{name}.live.flv` · `/{app}/{name}/hls.m3u8` · `/{app}/{name}/hls.fmp4.m3u8` ·
+    /// `/{app}/{name}.live.flv|.ts|.mp4` · `/{app}/{name}/hls.m3u8` · `/{app}/{name}/hls.fmp4.m3u8` ·
     /// `/{app}/{name}/hls/{file}.ts` · `/{app}/{name}/hls.fmp4/{file}.m4s|.mp4`
     pub fn parse(path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.strip_prefix('/')?.splitn(5, '/').collect();
         let (name, target) = match parts.as_slice() {
-            [_, file] => (file.strip_suffix(".live.flv")?, Target::Live),
+            [_, file] => live(file)?,
             [_, name, "hls.m3u8"] => (*name, Target::Playlist(Container::Ts)),
             [_, name, "hls.fmp4.m3u8"] => (*name, Target::Playlist(Container::Fmp4)),
             [_, name, "hls", file] if extension(file) == "ts" => {
@@ -74,11 +93,26 @@ impl Query {
                 "sign" => read.sign = decode(value),
                 "token" => read.token = percent_decode_str(value).decode_utf8().ok().map(Into::into),
                 "codec" if value == "12" => read.options.h265 = H265::Codec12,
+                "codec" if value == "hev1" => read.hev1 = true,
+                "g711" if value == "1" => read.g711 = true,
                 "audio" if value == "0" => read.options.audio = false,
                 _ => {}
             }
         }
         read
+    }
+
+    /// The form of a live stream in this format.
+    pub fn form(&self, format: Format) -> Form {
+        match format {
+            Format::Flv => Form::Flv(self.options),
+            Format::Ts => Form::Ts(match (self.options.audio, self.g711) {
+                (false, _) => Sound::Silent,
+                (true, true) => Sound::All,
+                (true, false) => Sound::Standard,
+            }),
+            Format::Fmp4 => Form::Fmp4(Fmp4Options { hev1: self.hev1, audio: self.options.audio }),
+        }
     }
 
     /// What gives the right to play, again as a query, to be repeated in the addresses of segments; empty if there is
@@ -93,6 +127,18 @@ impl Query {
             }),
         }
     }
+}
+
+/// The name and format in a live stream's file name.
+fn live(file: &str) -> Option<(&str, Target)> {
+    let (name, extension) = file.rsplit_once(".live.")?;
+    let format = match extension {
+        "flv" => Format::Flv,
+        "ts" => Format::Ts,
+        "mp4" => Format::Fmp4,
+        _ => return None,
+    };
+    Some((name, Target::Live(format)))
 }
 
 fn extension(file: &str) -> &str {
@@ -119,13 +165,15 @@ mod tests {
 
     #[test]
     fn media_paths_are_told_from_all_others() {
-        expect("/default/cam.1.live.flv", "default", "cam.1", Target::Live);
+        expect("/default/cam.1.live.flv", "default", "cam.1", Target::Live(Format::Flv));
+        expect("/a/b.live.ts", "a", "b", Target::Live(Format::Ts));
+        expect("/a/b.live.mp4", "a", "b", Target::Live(Format::Fmp4));
         expect("/a/b/hls.m3u8", "a", "b", Target::Playlist(Container::Ts));
         expect("/a/b/hls.fmp4.m3u8", "a", "b", Target::Playlist(Container::Fmp4));
         expect("/a/b/hls/7.ts", "a", "b", Target::File(Container::Ts, "7.ts".into()));
         let file = Target::File(Container::Fmp4, "init-7.mp4".into());
         expect("/a/b/hls.fmp4/init-7.mp4", "a", "b", file);
-        expect("/%E9%97%A8/a%20b.live.flv", "门", "a b", Target::Live);
+        expect("/%E9%97%A8/a%20b.live.flv", "门", "a b", Target::Live(Format::Flv));
         let others =
             ["", "*", "/", "/healthz", "/a/.live.flv", "//b.live.flv", "/a/b/c.live.flv", "/a/b/hls/7.m4s"];
         for other in others.into_iter().chain(["/a/%FF.live.flv", "/a%2Fb/c.live.flv", "/a/b/hls/c/7.ts"]) {
@@ -137,10 +185,20 @@ mod tests {
     fn a_query_is_read_and_its_signature_repeated() {
         let query = Query::parse("codec=12&x&expires=17&audio=0&sign=aB-_9&y=1");
         let options = FlvOptions { h265: H265::Codec12, audio: false };
-        assert_eq!(query, Query { expires: Some(17), sign: Some("aB-_9".into()), token: None, options });
+        assert_eq!(
+            query,
+            Query { expires: Some(17), sign: Some("aB-_9".into()), options, ..Query::default() }
+        );
         assert_eq!(query.right(), "expires=17&sign=aB-_9");
         assert_eq!(Query::parse("expires=-1&sign=&codec=13"), Query::default());
         assert_eq!(Query::parse("expires=17&sign=%22%0A").right(), "");
+        let sound = |query| Query::parse(query).form(Format::Ts);
+        assert_eq!(
+            ["", "g711=1", "g711=1&audio=0"].map(sound),
+            [Sound::Standard, Sound::All, Sound::Silent].map(Form::Ts)
+        );
+        let fmp4 = Query::parse("codec=hev1&audio=0").form(Format::Fmp4);
+        assert_eq!(fmp4, Form::Fmp4(Fmp4Options { hev1: true, audio: false }));
         let query = Query::parse("token=a%2Bb%0A");
         assert_eq!((query.token.as_deref(), query.right().as_str()), (Some("a+b\n"), "token=a%2Bb%0A"));
     }

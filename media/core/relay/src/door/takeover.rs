@@ -10,11 +10,10 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use wire::flv::FlvOptions;
 
 use super::{
     Shared,
-    directory::{Framing, Seat, Viewer},
+    directory::{Form, Framing, Seat, Viewer},
 };
 
 /// How long a client may take for the answer's head.
@@ -30,7 +29,7 @@ pub(super) struct TakeOver {
 /// Who gets the socket.
 pub(super) enum Destination {
     /// A live stream.
-    Stream { app: String, name: String, options: FlvOptions, framing: Framing, seat: Seat },
+    Stream { app: String, name: String, form: Form, framing: Framing, seat: Seat, agent: String },
     /// A WebSocket of the server behind the door.
     Upstream(Upgraded),
 }
@@ -65,9 +64,9 @@ pub(super) async fn hand_over(
     match take_over.destination {
         // RFC 6455 §4.1: a client sends no frame before it read the answer. Plain clients have nothing to say at all.
         Destination::Stream { framing: Framing::WebSocket, .. } if !early.is_empty() => Ok(()),
-        Destination::Stream { app, name, options, framing, seat } => {
+        Destination::Stream { app, name, form, framing, seat, agent } => {
             let socket = stream.into_std()?;
-            shared.directory.attach(&app, &name, Viewer { socket, peer, options, framing, seat });
+            shared.directory.attach(&app, &name, Viewer { socket, peer, form, framing, seat, agent });
             Ok(())
         }
         Destination::Upstream(upgraded) => {

@@ -1,6 +1,7 @@
 //! What happens to a stream's access units: they are cached since the last key frame, muxed once for each format in use,
 //! and written to whoever watches.
 
+pub(crate) mod form;
 pub(crate) mod gop;
 pub(crate) mod outlet;
 pub(crate) mod rates;
@@ -18,28 +19,33 @@ use wire::{
 };
 
 use self::{
+    form::{Form, Protocol},
     gop::GopCache,
-    outlet::{Form, Outlet, Step},
+    outlet::{Outlet, Step},
     rates::{Pictures, Rate},
-    viewer::{Gone, Protocol, Viewer},
+    viewer::{Gone, Viewer},
 };
 use crate::{
-    door::{self, Framing},
+    door,
     feeds::{self, Feeds, Publisher},
     metrics::Metrics,
     record,
     shard::turn::Turn,
     units::UnitTap,
+    viewers::ViewerStats,
 };
 
 /// A stream that brought only sound for so long has no video.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Bits of a viewer's key that number it within its outlet; the rest is the outlet.
-const VIEWER_BITS: u32 = 28;
+const VIEWER_BITS: u32 = 26;
 
 /// Length of HLS segments, if key frames allow.
 const SEGMENT: Ticks = Ticks::from_millis(2000);
+
+/// A question to a hub.
+pub(crate) type Question = Box<dyn FnOnce(&mut Hub, Turn<'_>) + Send>;
 
 /// What a hub is asked for.
 pub(crate) enum Order {
@@ -49,6 +55,8 @@ pub(crate) enum Order {
     Record(record::Tap),
     /// Units for somebody outside.
     Subscribe(UnitTap),
+    /// Something that is rarely asked; it answers by itself.
+    Ask(Question),
 }
 
 /// A segmenter and where its segments go.
@@ -164,21 +172,18 @@ impl Hub {
                 self.count_sent(turn, bytes);
                 self.subscriptions.push(tap);
             }
+            Order::Ask(question) => question(self, turn),
         }
     }
 
     /// Takes a viewer in; the number that its readiness is to be told with, unless it is gone already.
     pub(crate) fn attach(&mut self, turn: Turn<'_>, wanted: door::Viewer) -> Option<u32> {
-        let form = match &wanted.framing {
-            Framing::Plain | Framing::WebSocket => Form::Flv(wanted.options),
-            Framing::Rtmp(_) => Form::Rtmp(wanted.options),
-            Framing::Rtsp(player) => Form::Rtsp(player.selection),
-        };
+        let form = wanted.form;
         let number = form.number();
         let settled = self.settled(turn.now);
         let outlet = self.outlets[number]
             .get_or_insert_with(|| Box::new(Outlet::new(form, self.bytes_max, &self.cache, turn.wall_ms)));
-        let viewer = Viewer::new(turn.now, wanted.socket, wanted.seat, wanted.framing);
+        let viewer = Viewer::new(turn.now, turn.wall_ms, wanted);
         let (key, step) = outlet.add(turn.now, viewer, settled);
         turn.metrics.viewers.add(1);
         let gone = !step.gone.is_empty();
@@ -259,6 +264,24 @@ impl Hub {
         self.outlets = [const { None }; Form::COUNT];
         self.recordings.clear();
         self.subscriptions.clear();
+    }
+
+    /// Viewers of all live forms.
+    pub(crate) fn list_viewers(&self) -> Vec<ViewerStats> {
+        let viewers = self.outlets.iter().flatten().flat_map(|outlet| outlet.viewers.iter());
+        viewers.map(|(_, viewer)| viewer.stats()).collect()
+    }
+
+    /// Closes one viewer; false if it is not here.
+    pub(crate) fn kick(&mut self, turn: Turn<'_>, viewer: u64) -> bool {
+        for number in 0..self.outlets.len() {
+            let step = self.outlets[number].as_mut().and_then(|outlet| outlet.kick(viewer));
+            if let Some(step) = step {
+                self.finish(turn, number, step);
+                return true;
+            }
+        }
+        false
     }
 
     /// How many viewers come by `protocol`.

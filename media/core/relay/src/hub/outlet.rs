@@ -7,13 +7,16 @@ use bytes::Bytes;
 use slab::Slab;
 use wire::{
     chunk::Chunk,
-    flv::{FlvMuxer, FlvOptions, H265},
+    flv::FlvMuxer,
+    fmp4_live::LiveFmp4,
     media::AccessUnit,
     rtmp::RtmpMuxer,
     rtsp::{self, Selection},
+    ts_live::LiveTs,
 };
 
 use super::{
+    form::Form,
     gop::{GopCache, begins},
     ring::{Entry, Ring},
     viewer::{Gone, Viewer, Written},
@@ -39,34 +42,12 @@ impl Step {
     }
 }
 
-/// What a viewer wants; viewers of one form share its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    Flv(FlvOptions),
-    Rtmp(FlvOptions),
-    /// Interleaved RTP of these tracks.
-    Rtsp(Selection),
-}
-
-impl Form {
-    /// Numbers of forms are below this.
-    pub(crate) const COUNT: usize = 12;
-
-    /// Its own number.
-    pub(crate) fn number(self) -> usize {
-        let (kind, first, second) = match self {
-            Self::Flv(options) => (0, options.h265 == H265::Codec12, options.audio),
-            Self::Rtmp(options) => (1, options.h265 == H265::Codec12, options.audio),
-            Self::Rtsp(selection) => (2, selection.video, selection.audio),
-        };
-        kind << 2 | usize::from(first) << 1 | usize::from(second)
-    }
-}
-
 enum Muxer {
     Flv(FlvMuxer),
     Rtmp(RtmpMuxer),
     Rtsp(Box<rtsp::Muxer>),
+    Ts(Box<LiveTs>),
+    Fmp4(Box<LiveFmp4>),
 }
 
 impl Muxer {
@@ -75,6 +56,8 @@ impl Muxer {
         match form {
             Form::Flv(options) => Self::Flv(FlvMuxer::new(options)),
             Form::Rtmp(options) => Self::Rtmp(RtmpMuxer::new(options)),
+            Form::Ts(sound) => Self::Ts(Box::new(LiveTs::new(sound))),
+            Form::Fmp4(options) => Self::Fmp4(Box::new(LiveFmp4::new(options))),
             Form::Rtsp(selection) => {
                 let newest = cache.units().last().map_or(0, |unit| unit.dts.as_millis());
                 let epoch_ms = wall_ms.cast_signed() - newest;
@@ -90,7 +73,8 @@ impl Muxer {
         match self {
             Self::Flv(muxer) => muxer.head(&entry.tracks),
             Self::Rtmp(muxer) => muxer.head(&entry.tracks, entry.dts),
-            Self::Rtsp(_) => Bytes::new(),
+            Self::Fmp4(muxer) => muxer.head(&entry.tracks),
+            Self::Rtsp(_) | Self::Ts(_) => Bytes::new(),
         }
     }
 
@@ -99,14 +83,16 @@ impl Muxer {
             Self::Flv(muxer) => muxer.write(unit),
             Self::Rtmp(muxer) => muxer.write(unit),
             Self::Rtsp(muxer) => muxer.write(unit),
+            Self::Ts(muxer) => muxer.write(unit),
+            Self::Fmp4(muxer) => muxer.write(unit),
         }
     }
 
     /// What ends the form's own stream, if it has such a thing.
     fn farewell(&self) -> Bytes {
         match self {
-            Self::Flv(_) | Self::Rtmp(_) => Bytes::new(),
             Self::Rtsp(muxer) => muxer.farewell(),
+            _ => Bytes::new(),
         }
     }
 }
@@ -175,6 +161,13 @@ impl Outlet {
         self.viewers.iter_mut().for_each(|(_, viewer)| viewer.take_leave(&goodbye));
     }
 
+    /// Tells this viewer to leave, if it is here.
+    pub(crate) fn kick(&mut self, viewer: u64) -> Option<Step> {
+        let (key, found) = self.viewers.iter_mut().find(|(_, found)| found.is(viewer))?;
+        found.take_leave(&self.muxer.farewell());
+        Some(Step { written: Written::default(), gone: vec![(key, Gone::Left)] })
+    }
+
     /// Finds viewers whose time is over.
     pub(crate) fn check(&self, now: Instant) -> Step {
         let gone = self.viewers.iter().filter_map(|(key, viewer)| Some((key, viewer.check(now).err()?)));
@@ -220,12 +213,15 @@ mod tests {
     };
 
     use bytes::Bytes;
-    use wire::media::{Kind, Ticks, Tracks, VideoCodec, VideoTrack};
+    use wire::{
+        flv::FlvOptions,
+        media::{Kind, Ticks, Tracks, VideoCodec, VideoTrack},
+    };
 
     use super::*;
     use crate::{
         clock,
-        door::{Framing, Seat},
+        door::{self, Framing, Seat},
     };
 
     const GOP: u8 = 10;
@@ -289,7 +285,9 @@ mod tests {
     }
 
     fn viewer(now: Instant, socket: TcpStream, framing: Framing) -> Viewer {
-        Viewer::new(now, socket, Seat::new(&Arc::default()), framing)
+        let peer = socket.peer_addr().unwrap();
+        let (form, seat) = (Form::Flv(FlvOptions::default()), Seat::new(&Arc::default()));
+        Viewer::new(now, 0, door::Viewer { socket, peer, form, framing, seat, agent: String::new() })
     }
 
     #[test]

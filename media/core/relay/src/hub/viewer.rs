@@ -3,7 +3,7 @@
 
 use std::{
     io::{IoSlice, Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,10 +20,14 @@ use wire::{
     websocket::{ClientEvent, ClientReader, FrameHeader, Opcode, control_frame},
 };
 
-use super::ring::{Entry, Ring};
+use super::{
+    form::Protocol,
+    ring::{Entry, Ring},
+};
 use crate::{
     door::{self, Seat},
     rtsp::RtspPlayer,
+    viewers::ViewerStats,
 };
 
 /// Not a byte taken for so long, though some wait: the viewer is closed.
@@ -70,15 +74,6 @@ impl From<door::Framing> for Framing {
     }
 }
 
-/// What viewers are counted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    HttpFlv,
-    WsFlv,
-    Rtmp,
-    Rtsp,
-}
-
 /// A chunk that was begun; it is held here so that the ring may forget it.
 struct Begun {
     chunk: Chunk,
@@ -89,7 +84,13 @@ struct Begun {
 /// One viewer.
 pub(crate) struct Viewer {
     socket: TcpStream,
-    _seat: Seat,
+    seat: Seat,
+    peer: SocketAddr,
+    agent: String,
+    since_ms: u64,
+    protocol: Protocol,
+    /// What was written since it came, and how often it was moved.
+    total: Written,
     framing: Framing,
     begun: Option<Begun>,
     /// Number of the next chunk; `None` until a beginning was found.
@@ -112,10 +113,17 @@ pub(crate) struct Written {
 }
 
 impl Viewer {
-    pub(crate) fn new(now: Instant, socket: TcpStream, seat: Seat, framing: door::Framing) -> Self {
+    /// `wall_ms` is when it came, for people.
+    pub(crate) fn new(now: Instant, wall_ms: u64, wanted: door::Viewer) -> Self {
+        let door::Viewer { socket, peer, form, framing, seat, agent } = wanted;
         Self {
             socket,
-            _seat: seat,
+            seat,
+            peer,
+            agent,
+            since_ms: wall_ms,
+            protocol: form.protocol(matches!(framing, door::Framing::WebSocket)),
+            total: Written::default(),
             framing: framing.into(),
             begun: None,
             next: None,
@@ -131,13 +139,26 @@ impl Viewer {
         &self.socket
     }
 
-    pub(crate) fn protocol(&self) -> Protocol {
-        match self.framing {
-            Framing::Plain => Protocol::HttpFlv,
-            Framing::WebSocket(_) => Protocol::WsFlv,
-            Framing::Rtmp(_) => Protocol::Rtmp,
-            Framing::Rtsp(_) => Protocol::Rtsp,
+    /// Whether it is the one with this id.
+    pub(crate) fn is(&self, id: u64) -> bool {
+        self.seat.viewer() == id
+    }
+
+    /// What is told of it.
+    pub(crate) fn stats(&self) -> ViewerStats {
+        ViewerStats {
+            id: self.seat.viewer(),
+            protocol: self.protocol.name(),
+            peer: self.peer,
+            since_ms: self.since_ms,
+            bytes_out: self.total.bytes,
+            skips: self.total.skips,
+            user_agent: self.agent.clone(),
         }
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     fn is_websocket(&self) -> bool {
@@ -157,7 +178,7 @@ impl Viewer {
     /// Starts it at chunk `number`, behind `head` (file header and sequence headers of `tracks`).
     pub(crate) fn begin(&mut self, now: Instant, number: u64, head: Bytes, tracks: Arc<Tracks>) {
         let frame = FrameHeader::new(Opcode::Binary, head.len());
-        self.begun = Some(Begun { chunk: Chunk::from_bytes(head), frame, written: 0 });
+        self.begun = (!head.is_empty()).then(|| Begun { chunk: Chunk::from_bytes(head), frame, written: 0 });
         self.next = Some(number);
         self.tracks = Some(tracks);
         self.progress = now;
@@ -181,6 +202,8 @@ impl Viewer {
                 break;
             }
         }
+        self.total.bytes += total.bytes;
+        self.total.skips += total.skips;
         Ok(total)
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wire::media::{AudioCodec, Tracks, VideoCodec};
 
 use super::{Source, Stream};
-use crate::{hub::viewer::Protocol, shard::turn::Turn, stats::StreamStats};
+use crate::{hub::form::Protocol, shard::turn::Turn, stats::StreamStats};
 
 impl Stream {
     /// A snapshot, with what `source` knows.
@@ -57,14 +57,9 @@ impl Stream {
     }
 
     fn viewers(&self) -> BTreeMap<&'static str, u32> {
-        let mut viewers = BTreeMap::from([
-            ("http-flv", self.hub.viewers(Protocol::HttpFlv)),
-            ("ws-flv", self.hub.viewers(Protocol::WsFlv)),
-            ("rtmp", self.hub.viewers(Protocol::Rtmp)),
-            ("rtsp", self.hub.viewers(Protocol::Rtsp)),
-            ("hls", self.entry.feeds.players()),
-            ("whep", 0),
-        ]);
+        let live = Protocol::ALL.map(|protocol| (protocol.name(), self.hub.viewers(protocol)));
+        let others = [("hls", self.entry.feeds.players()), ("whep", 0)];
+        let mut viewers: BTreeMap<_, _> = live.into_iter().chain(others).collect();
         for protocol in self.hub.subscribers() {
             *viewers.entry(protocol).or_default() += 1;
         }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock,
     door::{
-        Framing, Seat, Viewer,
+        Form, Framing, Seat, Viewer,
         rights::{self, Claim, Refusal},
         route::Query,
     },
@@ -49,7 +49,8 @@ pub(super) async fn play(shared: &Shared, counters: &Counters, mut connection: C
     // A player that goes away while it is answered is no news.
     if let (Ok(Ok(())), Ok(socket)) = (written, stream.into_std()) {
         let framing = Framing::Rtmp(Box::new(reader));
-        let viewer = Viewer { socket, peer, options: query.options, framing, seat };
+        let viewer =
+            Viewer { socket, peer, form: Form::Rtmp(query.options), framing, seat, agent: String::new() };
         shared.directory.attach(&app, &name, viewer);
     }
 }

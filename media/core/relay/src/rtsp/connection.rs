@@ -14,7 +14,6 @@ use tokio::{
     time::timeout,
 };
 use wire::{
-    flv::FlvOptions,
     media::Tracks,
     rtsp::{
         Delivery, Description, Event, ReaderError, Selection, Server, Target, Transport, describe,
@@ -30,7 +29,7 @@ use crate::{
     clock,
     core::check_name,
     door::{
-        Framing, Seat, Viewer,
+        Form, Framing, Seat, Viewer,
         rights::{self, Claim, Refusal},
         route::Query,
     },
@@ -297,9 +296,10 @@ impl<'a> Connection<'a> {
         let viewer = Viewer {
             socket: self.stream.into_std()?,
             peer: self.peer,
-            options: FlvOptions::default(),
+            form: Form::Rtsp(player.selection),
             framing: Framing::Rtsp(Box::new(player)),
             seat,
+            agent: String::new(),
         };
         self.shared.core.directory.attach(&session.app, &session.name, viewer);
         Ok(())
@@ -355,7 +355,8 @@ fn status(refusal: Refusal) -> u16 {
         Refusal::SignatureMissing
         | Refusal::SignatureExpired
         | Refusal::SignatureWrong
-        | Refusal::TokenRefused => 403,
+        | Refusal::TokenRefused
+        | Refusal::Kicked => 403,
         Refusal::TooManyViewers => 453,
         Refusal::TokenUnchecked | Refusal::Busy => 503,
     }

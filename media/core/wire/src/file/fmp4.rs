@@ -5,7 +5,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::{Index, Summary, put_at};
 use crate::{
-    fmp4,
+    fmp4::{self, Heading},
     media::{Ticks, Tracks},
 };
 
@@ -22,7 +22,8 @@ const BEGINS_WITH_KEY_FRAME: u32 = 0x9000_0000;
 pub(super) fn head(tracks: &Tracks, capacity: usize) -> Vec<u8> {
     let room = SIDX_SIZE + capacity.min(Index::CAPACITY_MAX) * REFERENCE_SIZE;
     let mut out = BytesMut::with_capacity(1024 + room);
-    fmp4::put_init(&mut out, tracks, true);
+    let heading = Heading { timed: true, ..Heading::default() };
+    fmp4::put_init(&mut out, tracks, heading);
     fmp4::put_box(&mut out, *b"free", |out| out.put_bytes(0, room));
     out.into()
 }
