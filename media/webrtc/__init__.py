@@ -1,0 +1,1 @@
+"""WebRTC: browsers play streams (WHEP) and publish them (WHIP), by aiortc."""

@@ -1,0 +1,102 @@
+"""Where aiortc runs, and the few places where it is taken by its inner parts. Nothing else knows them.
+
+aiortc decodes what it receives and encodes what it sends. Sent frames may be given ready-coded (a track that returns
+packets); for received ones there is no such way, so the queue to its decoder is replaced. Ports of one range come from
+the event loop, the addresses from the function that aioice asks.
+"""
+
+import asyncio
+import queue
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import aioice.ice
+from aiortc import RTCRtpReceiver
+
+PORT_TRIES: Final = 64
+
+
+class EngineLoop(asyncio.SelectorEventLoop):
+    """Opens datagram sockets whose port may be anything on a port of the range."""
+
+    def __init__(self, port_min: int, port_max: int) -> None:
+        super().__init__()
+        self._ports = range(port_min, port_max + 1)
+        self._next = 0
+
+    async def create_datagram_endpoint(  # type: ignore[override]  # the same arguments, less spelt out
+        self, protocol_factory: Any, local_addr: Any = None, **named: Any
+    ) -> Any:
+        """As ever, but for ports; OSError if none of the range is free."""
+        if local_addr is None or local_addr[1] != 0 or not self._ports.start:
+            return await super().create_datagram_endpoint(protocol_factory, local_addr=local_addr, **named)
+        error: OSError = OSError(f"no free port between {self._ports.start} and {self._ports.stop - 1}")
+        for _ in range(min(PORT_TRIES, len(self._ports))):
+            port = self._ports[self._next % len(self._ports)]
+            self._next += 1
+            try:
+                return await super().create_datagram_endpoint(
+                    protocol_factory, local_addr=(local_addr[0], port), **named
+                )
+            except OSError as failed:
+                error = failed
+        raise error
+
+
+def set_addresses(addresses: Sequence[str]) -> None:
+    """The addresses that are offered to peers; empty: all of this machine but loopback."""
+    if addresses:
+        aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [
+            address for address in addresses if (use_ipv6 if ":" in address else use_ipv4)
+        ]
+
+
+def is_local(address: str) -> bool:
+    """Whether a socket can be bound to this address."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
+class _Bypass(queue.Queue[Any]):
+    """Stands where frames wait for aiortc's decoder: they go to us, and the decoder waits for the end."""
+
+    def __init__(self, handle: Callable[[str, int, bytes], None]) -> None:
+        super().__init__()
+        self._handle = handle
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        if item is None:
+            super().put(item, block, timeout)
+        else:
+            codec, frame = item
+            self._handle(codec.name, frame.timestamp, frame.data)
+
+
+class _Unmapped:
+    """Leaves RTP timestamps as they are: both tracks of a peer are put together by us."""
+
+    def map(self, timestamp: int) -> int:
+        return timestamp
+
+
+def take_frames(receiver: RTCRtpReceiver, handle: Callable[[str, int, bytes], None]) -> None:
+    """Gives the receiver's whole coded frames to `handle`: coding, RTP timestamp, bytes (H.264 with start codes). Call
+    before it receives."""
+    inner: Any = receiver
+    for name in ("_RTCRtpReceiver__decoder_queue", "_RTCRtpReceiver__timestamp_mapper"):
+        if not hasattr(inner, name):
+            raise RuntimeError(f"this aiortc has no {name}")
+    inner._RTCRtpReceiver__decoder_queue = _Bypass(handle)  # noqa: SLF001 RUF100 - see the module
+    inner._RTCRtpReceiver__timestamp_mapper = _Unmapped()  # noqa: SLF001 RUF100
+
+
+def ask_for_key_frame(receiver: RTCRtpReceiver) -> None:
+    """Lets the receiver ask its peer for a key frame with the next packet."""
+    inner: Any = receiver
+    inner._RTCRtpReceiver__decoder_error.set()  # noqa: SLF001 RUF100

@@ -1,0 +1,160 @@
+"""WebRTC with aiortc at the other end: what a browser would be sent, and what it would send."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.contrib.media import MediaPlayer
+
+from media.webrtc.play import NothingToPlayError
+from media.webrtc.service import Answered, BusyError, Options, WebRtc
+from tests.media.house import HOST, House, play, push, run
+from tests.media.test_units import feed_all, frames
+
+
+@pytest.fixture
+async def rtc(house: House) -> AsyncIterator[WebRtc]:
+    options = Options(addresses=(HOST,), port_min=23200, port_max=23240, sessions_max=2, key_frame_seconds=0.5)
+    async with WebRtc(house.relay, options) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten seconds as cameras send: a key frame a second, no pictures out of order, a tone of 440 Hz."""
+    path = tmp_path_factory.mktemp("camera") / "camera.mp4"
+    run(
+        "-f", "lavfi", "-i", "testsrc=s=320x192:r=25:d=10", "-f", "lavfi", "-i", "sine=f=440:r=48000:d=10",
+        "-c:v", "libx264", "-profile:v", "main", "-g", "25", "-bf", "0", "-pix_fmt", "yuv420p",
+        "-c:a", "aac", "-ac", "1", str(path),
+    )  # fmt: skip
+    return path
+
+
+@asynccontextmanager
+async def peer() -> AsyncIterator[RTCPeerConnection]:
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def offer(connection: RTCPeerConnection) -> str:
+    await connection.setLocalDescription(await connection.createOffer())
+    return str(connection.localDescription.sdp)
+
+
+async def take(connection: RTCPeerConnection, answered: Answered) -> None:
+    await connection.setRemoteDescription(RTCSessionDescription(answered.answer, "answer"))
+
+
+async def watch(connection: RTCPeerConnection, rtc: WebRtc, receiver: int) -> tuple[list[Any], list[Any], Answered]:
+    """Plays the stream; the frames that come, by track."""
+    receivers = [connection.addTransceiver(kind, direction="recvonly").receiver for kind in ("video", "audio")]
+    answered = await rtc.play(receiver, await offer(connection))
+    await take(connection, answered)
+    video, audio = (receiver.track for receiver in receivers)
+    async with asyncio.timeout(20):
+        pictures = [await video.recv() for _ in range(40)]
+        sound = [await audio.recv() for _ in range(40)]
+    return pictures, sound, answered
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.05)
+
+
+def loudness(frames: list[Any]) -> float:
+    return float(np.abs(np.concatenate([frame.to_ndarray().ravel() for frame in frames]).astype(np.float64)).mean())
+
+
+@pytest.mark.parametrize("options", [(), ("-c:v", "copy", "-c:a", "pcm_alaw", "-ar", "8000", "-ac", "1")])
+async def test_a_player_sees_and_hears_the_stream(
+    house: House, rtc: WebRtc, camera: Path, options: tuple[str, ...]
+) -> None:
+    publisher = await push(house, camera, "cam", *options)
+    await house.event("first_key_frame")
+    async with peer() as connection:
+        pictures, sound, answered = await watch(connection, rtc, house.stream("cam").receiver)
+        assert ("PCMA/8000" if options else "opus/48000/2") in answered.answer
+        assert "profile-level-id=42" in answered.answer
+        assert {(frame.width, frame.height) for frame in pictures} == {(320, 192)}
+        assert min(frame.to_ndarray(format="gray").std() for frame in pictures) > 20, "not one is a plain area"
+        times = [frame.pts for frame in pictures]
+        assert all(2700 <= later - earlier <= 4500 for earlier, later in pairwise(times)), times
+        assert loudness(sound[20:]) > 200
+        assert house.stream("cam").viewers["whep"] == 1 and rtc.counts == {"whep": 1, "whip": 0}
+        assert await rtc.close(answered.session_id, "whep")
+        assert not await rtc.close(answered.session_id, "whip")
+        await until(lambda: not rtc.counts["whep"] and not house.stream("cam").viewers["whep"])
+    publisher.kill()
+    await publisher.wait()
+
+
+async def test_a_session_ends_with_its_stream(house: House, rtc: WebRtc, camera: Path) -> None:
+    publisher = await push(house, camera, "cam")
+    await house.event("first_key_frame")
+    async with peer() as connection:
+        await watch(connection, rtc, house.stream("cam").receiver)
+        house.relay.close_receiver(house.stream("cam").receiver)
+        await until(lambda: not rtc.counts["whep"])
+    await publisher.wait()
+
+
+async def test_what_cannot_be_sent_is_refused(house: House, rtc: WebRtc, clips: dict[str, Path]) -> None:
+    given, _ = frames(clips["libx265"])
+    feed = house.relay.open_feed("live", "cam", transport="derived")
+    await feed_all(feed, [frame for frame in given if frame.codec == "H265"])
+    await house.event("first_key_frame")
+    async with peer() as connection:
+        connection.addTransceiver("video", direction="recvonly")
+        with pytest.raises(NothingToPlayError, match=r"H\.265"):
+            await rtc.play(feed.id, await offer(connection))
+        assert rtc.counts == {"whep": 0, "whip": 0}
+
+
+async def test_a_publisher_is_seen_and_heard_by_http_flv(house: House, rtc: WebRtc, camera: Path) -> None:
+    feed = house.relay.open_feed("live", "cam", transport="whip", private=False)
+    player = MediaPlayer(str(camera))
+    async with peer() as connection:
+        connection.addTrack(player.video)
+        connection.addTrack(player.audio)
+        await take(connection, await rtc.publish(feed, await offer(connection)))
+        await house.event("first_key_frame")
+        stream = house.stream("cam")
+        assert (stream.transport, stream.video_codec, stream.audio_codec) == ("whip", "H264", "AAC")
+        watching = asyncio.create_task(asyncio.to_thread(play, house.flv("cam")))
+        await asyncio.sleep(5)
+    played = await watching
+    assert played.codecs == {"video": "h264", "audio": "aac"}
+    assert len(played.pictures) > 60 and len(set(played.pictures)) > 30
+    steps = np.diff(played.times["audio"])
+    assert abs(float(steps.mean()) - 1024 / 48) < 1.0, "sound lasts as long as it takes"
+    ended = await house.event("ended")
+    assert ended.receiver == feed.id
+
+
+async def test_so_many_and_no_more(house: House, rtc: WebRtc) -> None:
+    feeds = [house.relay.open_feed("live", f"cam{number}", transport="whip") for number in range(3)]
+    for feed in feeds[:2]:
+        async with peer() as connection:
+            connection.addTransceiver("video", direction="sendonly")
+            await rtc.publish(feed, await offer(connection))
+    async with peer() as connection:
+        connection.addTransceiver("video", direction="sendonly")
+        with pytest.raises(BusyError):
+            await rtc.publish(feeds[2], await offer(connection))
+
+
+def test_av_knows_the_codecs() -> None:
+    assert {"aac", "libopus", "pcm_alaw"} <= set(av.codecs_available)
