@@ -105,6 +105,20 @@ async def rtmp(house: House, film: Film, name: str) -> None:
     await _publish(house.url(name), film)
 
 
+async def rtsp(house: House, film: Film, name: str) -> None:
+    sender = await ffmpeg(
+        "-re", "-i", str(film.file), "-c", "copy", "-f", "rtsp", "-rtsp_transport", "tcp", house.rtsp_url(name)
+    )
+    await _finish(sender)
+
+
+async def rtsp_udp(house: House, film: Film, name: str) -> None:
+    sender = await ffmpeg(
+        "-re", "-i", str(film.file), "-c", "copy", "-f", "rtsp", "-rtsp_transport", "udp", house.rtsp_url(name)
+    )
+    await _finish(sender)
+
+
 async def http_flv(house: House, film: Film, name: str) -> None:
     """Another relay's output is fetched, after it was published there."""
     async with Relay(play_key=b"far", rtp_host=HOST, rtp_port_min=23200, rtp_port_max=23299, threads=1) as relay:
@@ -144,5 +158,7 @@ INPUTS: Final[Mapping[str, Input]] = {
     "TS over RTP": Input(ts_udp, audios=frozenset({"none", "aac"}), b_frames=0, unfinished=1),
     "RTP of NAL units": Input(es_udp, audios=frozenset({"none"}), b_frames=0),
     "RTMP": Input(rtmp),
+    "RTSP, TCP": Input(rtsp, b_frames=0),
+    "RTSP, UDP": Input(rtsp_udp, b_frames=0),
     "HTTP-FLV": Input(http_flv),
 }

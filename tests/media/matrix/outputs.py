@@ -69,11 +69,13 @@ def _address(pattern: str, form: str | None = None, **options: str) -> "Player":
     return play
 
 
-async def _websocket_flv(house: House, name: str) -> Got:
-    url = f"ws://{HOST}:{house.http}/live/{name}.live.flv"
-    async with connect(url, max_size=None) as socket:
-        data = b"".join([message async for message in socket if isinstance(message, bytes)])
-    return await _in_thread(data, "flv")
+def _websocket(ending: str, form: str) -> "Player":
+    async def play(house: House, name: str) -> Got:
+        async with connect(f"ws://{HOST}:{house.http}/live/{name}.live.{ending}", max_size=None) as socket:
+            data = b"".join([message async for message in socket if isinstance(message, bytes)])
+        return await _in_thread(data, form)
+
+    return play
 
 
 async def _hls(house: House, name: str, playlist: str, form: str) -> Got:
@@ -97,7 +99,11 @@ async def _hls(house: House, name: str, playlist: str, form: str) -> Got:
 Player = Callable[[House, str], Awaitable[Got]]
 PLAYERS: Final[dict[str, Player]] = {
     "http-flv": _address("http://{host}:{house.http}/live/{name}.live.flv", "flv"),
-    "ws-flv": _websocket_flv,
+    "ws-flv": _websocket("flv", "flv"),
+    "http-ts": _address("http://{host}:{house.http}/live/{name}.live.ts", "mpegts"),
+    "ws-ts": _websocket("ts", "mpegts"),
+    "http-fmp4": _address("http://{host}:{house.http}/live/{name}.live.mp4", "mp4"),
+    "ws-fmp4": _websocket("mp4", "mp4"),
     "rtmp": _address("rtmp://{host}:{house.rtmp}/live/{name}", "flv"),
     "rtsp, tcp": _address("rtsp://{host}:{house.rtsp}/live/{name}", rtsp_transport="tcp"),
     "hls, ts": lambda house, name: _hls(house, name, "hls.m3u8", "mpegts"),
@@ -105,5 +111,5 @@ PLAYERS: Final[dict[str, Player]] = {
 }
 UNFINISHED: Final = {"hls, ts": 25, "hls, fmp4": 25}
 """Pictures of the last segment, which the end of the stream leaves unfinished."""
-NO_G711: Final = frozenset({"hls, ts"})
+NO_G711: Final = frozenset({"hls, ts", "http-ts", "ws-ts"})
 """Outputs whose players expect no G.711, and get none (docs/media.md)."""
