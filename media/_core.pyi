@@ -178,6 +178,39 @@ class Core:
         CoreError if there is none. UnknownReceiverError if the stream is gone.
         """
 
+    def open_sender(
+        self,
+        receiver: int,
+        *,
+        transport: Transport,
+        host: str | None,
+        port: int,
+        ssrc: int,
+        payload: Literal["ps", "es"] = "ps",
+        payload_type: int = 96,
+        local_port: int = 0,
+        video: bool = True,
+        audio: bool = True,
+        report_timeout_ms: int = 0,
+        wait_ms: int = 30000,
+    ) -> Sender:
+        """Sends a stream as RTP to `host`:`port`, until it ends, its target goes, or `close_sender`; at most 64 a stream.
+
+        `udp`: from a port of the range, or `local_port`, with reports from the one above; `tcp_active`: we connect, three
+        times at most; `tcp_passive`: we listen for `wait_ms`, and the first connection from `host` (None: from anywhere)
+        is the target; `port` has no meaning then. `payload_type` is that of PS and of video sent as it is; G.711 has 8 and
+        0, AAC 97. `report_timeout_ms`: a target of datagrams whose RTCP stays away so long is given up; 0 means never.
+        Raises `sender_connected` when packets can flow, and as its last event `sender_failed` (it never reached its
+        target) or `sender_ended`: `sender`, `ssrc`, `peer`, `reason`. A sender counts as a viewer, `gb28181`. CoreError
+        if no port is free or the values make no sense.
+        """
+
+    def close_sender(self, sender: int) -> None:
+        """Ends a sender; an unknown one is ignored. Its last event has the reason `closed`."""
+
+    def senders(self) -> list[SenderStats]:
+        """Snapshots of all senders, by their ids."""
+
     def connect(self, receiver: int, host: str, port: int) -> None:
         """Lets a `tcp_active` receiver connect (three tries, a second apart); events tell how it went."""
 
@@ -246,6 +279,60 @@ class Core:
 
     def metrics(self) -> dict[str, float]:
         """Counters of the whole core by Prometheus name."""
+
+@final
+class Sender:
+    """A sender that was opened."""
+
+    @property
+    def id(self) -> int:
+        """Never used again."""
+    @property
+    def port(self) -> int:
+        """Our own port; 0 for one that connects."""
+
+@final
+class SenderStats:
+    """A sender at one moment."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def receiver(self) -> int: ...
+    @property
+    def app(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def transport(self) -> Transport: ...
+    @property
+    def payload(self) -> Literal["ps", "es"]: ...
+    @property
+    def video(self) -> bool: ...
+    @property
+    def audio(self) -> bool: ...
+    @property
+    def ssrc(self) -> int: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def peer(self) -> str | None:
+        """Address and port of the target, once it is known."""
+    @property
+    def state(self) -> Literal["connecting", "listening", "waiting", "sending"]:
+        """`waiting`: for a key frame."""
+    @property
+    def since_ms(self) -> int: ...
+    @property
+    def packets(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def skips(self) -> int:
+        """Times that it was too slow and went on at a key frame."""
+    @property
+    def heard_ms(self) -> int | None:
+        """When the target last said something: RTCP, or anything on a connection."""
 
 @final
 class Receiver:

@@ -235,6 +235,46 @@ class Relay:
             )
         )
 
+    def open_sender(
+        self,
+        receiver: int,
+        *,
+        transport: "Transport",
+        host: str | None,
+        port: int,
+        ssrc: int,
+        payload: "Literal['ps', 'es']" = "ps",
+        payload_type: int = 96,
+        local_port: int = 0,
+        video: bool = True,
+        audio: bool = True,
+        report_timeout_ms: int = 0,
+        wait_ms: int = 30_000,
+    ) -> Sender:
+        """Sends a stream as RTP to a target (`Core.open_sender`)."""
+        return self.core.open_sender(
+            receiver,
+            transport=transport,
+            host=host,
+            port=port,
+            ssrc=ssrc,
+            payload=payload,
+            payload_type=payload_type,
+            local_port=local_port,
+            video=video,
+            audio=audio,
+            report_timeout_ms=report_timeout_ms,
+            wait_ms=wait_ms,
+        )
+
+    def close_sender(self, sender: int) -> None:
+        """Ends a sender (`Core.close_sender`)."""
+        self.core.close_sender(sender)
+
+    def senders(self) -> list[SenderStats]:
+        """Snapshots of all senders."""
+        return self.core.senders()
+
     def connect(self, receiver: int, host: str, port: int) -> None:
         """Lets an active receiver connect (`Core.connect`)."""
         self.core.connect(receiver, host, port)

@@ -14,6 +14,7 @@ use relay::{
 use crate::{
     error,
     event::Event,
+    send::{Sender, SenderStats, Wanted},
     stream::Stream,
     tap::Tap,
     units::{Feed, Subscription},
@@ -267,6 +268,55 @@ impl Core {
             .ok_or_else(|| PyValueError::new_err(format!("viewers do not come by {protocol:?}")))?;
         let wanted = Subscribe { video, audio, from_gop, bytes_max: queue_bytes, protocol };
         py.detach(|| self.0.subscribe(receiver, wanted)).map(Subscription).map_err(error)
+    }
+
+    #[pyo3(signature = (
+        receiver, *, transport, host, port, ssrc, payload = "ps", payload_type = 96, local_port = 0, video = true,
+        audio = true, report_timeout_ms = 0, wait_ms = 30000,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn open_sender(
+        &self,
+        py: Python<'_>,
+        receiver: u64,
+        transport: &str,
+        host: Option<&str>,
+        port: u16,
+        ssrc: u32,
+        payload: &str,
+        payload_type: u8,
+        local_port: u16,
+        video: bool,
+        audio: bool,
+        report_timeout_ms: u64,
+        wait_ms: u64,
+    ) -> PyResult<Sender> {
+        let host = host.map(ip).transpose()?;
+        let wanted = Wanted {
+            transport,
+            host,
+            port,
+            ssrc,
+            payload,
+            payload_type,
+            local_port,
+            video,
+            audio,
+            report_timeout_ms,
+            wait_ms,
+        }
+        .read()?;
+        let opened = py.detach(|| self.0.open_sender(receiver, &wanted)).map_err(error)?;
+        Ok(Sender { id: opened.id, port: opened.port })
+    }
+
+    fn close_sender(&self, py: Python<'_>, sender: u64) -> PyResult<()> {
+        py.detach(|| self.0.close_sender(sender)).map_err(error)
+    }
+
+    fn senders(&self, py: Python<'_>) -> PyResult<Vec<SenderStats>> {
+        let senders = py.detach(|| self.0.senders()).map_err(error)?;
+        Ok(senders.into_iter().map(SenderStats::from).collect())
     }
 
     fn connect(&self, py: Python<'_>, receiver: u64, host: &str, port: u16) -> PyResult<()> {

@@ -6,6 +6,7 @@ mod core;
 mod event;
 mod inspect;
 mod record;
+mod send;
 mod stream;
 mod tap;
 mod units;
@@ -33,6 +34,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<core::Core>()?;
     module.add_class::<core::Receiver>()?;
     module.add_class::<event::Event>()?;
+    module.add_class::<send::Sender>()?;
+    module.add_class::<send::SenderStats>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<tap::Tap>()?;
     module.add_class::<units::Unit>()?;

@@ -1,6 +1,7 @@
 //! The relay as a whole: its shards, ports and streams, and everything that can be asked of it.
 
 mod secure;
+mod sending;
 mod serving;
 mod watching;
 
@@ -34,6 +35,7 @@ use crate::{
     publishers::Publishers,
     pull::Puller,
     record::{Order, Recorder},
+    send,
     shard::{
         Shard, Surroundings,
         inbox::{Command, Open, Origin},
@@ -74,6 +76,7 @@ pub struct Core {
     admission: Arc<Admission>,
     listeners: Mutex<Vec<Listener>>,
     publishers: Arc<Publishers>,
+    senders: Arc<send::Directory>,
     puller: Arc<Puller>,
     runtime: Mutex<Option<Runtime>>,
     identities: tls::Identities,
@@ -104,6 +107,7 @@ impl Core {
             admission: Arc::default(),
             listeners: Mutex::default(),
             publishers: Arc::default(),
+            senders: Arc::default(),
             puller: Arc::default(),
             runtime: Mutex::default(),
             identities: tls::Identities::default(),

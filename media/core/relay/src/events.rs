@@ -57,6 +57,12 @@ pub enum Kind {
     RecordEnded,
     /// The files of a TLS certificate changed.
     Certificate,
+    /// A sender's packets can flow.
+    SenderConnected,
+    /// A sender never reached its target: its last event.
+    SenderFailed,
+    /// A sender is over: its last event.
+    SenderEnded,
     /// Our own fault: the stream was given up.
     Failed,
     /// Events were lost.
@@ -87,6 +93,9 @@ impl Kind {
             Self::RecordEnded => "record_ended",
             Self::Play => "play",
             Self::Certificate => "certificate",
+            Self::SenderConnected => "sender_connected",
+            Self::SenderFailed => "sender_failed",
+            Self::SenderEnded => "sender_ended",
             Self::Failed => "failed",
             Self::Overflow => "overflow",
         }

@@ -69,6 +69,14 @@ metrics! {
     viewer_skips = "relay_viewer_skips_total",
     /// Viewers closed because they did not drain.
     viewers_stalled = "relay_viewers_stalled_total",
+    /// Targets that streams are sent to as RTP.
+    senders = "relay_senders",
+    /// Senders that ended though nobody closed them.
+    senders_failed = "relay_senders_failed_total",
+    /// RTP packets sent to targets.
+    sender_packets = "relay_sender_packets_total",
+    /// Times a slow target was moved to a key frame.
+    sender_skips = "relay_sender_skips_total",
     /// Connections that were refused: wrong peer, one too many, no RTP in time.
     connections_refused = "relay_connections_refused_total",
     /// RTCP receiver reports sent.

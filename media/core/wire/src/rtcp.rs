@@ -10,6 +10,9 @@ const DESCRIPTION: u8 = 202;
 const BYE: u8 = 203;
 const CNAME: u8 = 1;
 
+/// Seconds from 1900 to 1970 (§4).
+const NTP_EPOCH: u64 = 2_208_988_800;
+
 /// One packet of a compound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
@@ -94,7 +97,7 @@ fn cname(mut items: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// Writes receiver reports about one source. Reports are owed only to a sender that sends its own
+/// Writes reports: as a receiver about one source, as a sender about itself. Receiver reports are owed only to a sender that sends its own
 /// (GB/T 28181-2022 makes RTCP optional, and some devices close a connection on which anything comes back).
 #[derive(Debug, Clone)]
 pub struct Reporter {
@@ -140,6 +143,36 @@ impl Reporter {
         out
     }
 
+    /// A compound of SR (§6.4.1) and SDES about what we send: `timestamp` was due at `wall_us`, microseconds of the UNIX
+    /// epoch; `sent` are packets and payload octets.
+    pub fn sender_report(&self, wall_us: u64, timestamp: u32, sent: (u32, u32)) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64 + self.cname.len());
+        let fraction = ((wall_us % 1_000_000) << 32) / 1_000_000;
+        out.extend([0x80, SENDER_REPORT, 0, 6]);
+        for word in [
+            self.ssrc,
+            (wall_us / 1_000_000 + NTP_EPOCH) as u32, // modulo 2³², as NTP counts
+            fraction as u32,
+            timestamp,
+            sent.0,
+            sent.1,
+        ] {
+            out.extend(word.to_be_bytes());
+        }
+        self.describe(&mut out);
+        out
+    }
+
+    /// A compound of SDES and BYE behind an empty RR (§6.6): nothing more comes from us.
+    pub fn goodbye(&self) -> Vec<u8> {
+        let mut out = vec![0x80, RECEIVER_REPORT, 0, 1];
+        out.extend(self.ssrc.to_be_bytes());
+        self.describe(&mut out);
+        out.extend([0x81, BYE, 0, 1]);
+        out.extend(self.ssrc.to_be_bytes());
+        out
+    }
+
     fn describe(&self, out: &mut Vec<u8>) {
         let name = &self.cname.as_bytes()[..self.cname.len().min(255)];
         let words = (4 + 2 + name.len()) / 4 + 1; // at least one zero byte ends the chunk
@@ -170,6 +203,23 @@ mod tests {
             report.extend(word.to_be_bytes());
         }
         report
+    }
+
+    #[test]
+    fn what_a_sender_says_reads_back() {
+        let sender = Reporter::new(9, "relay");
+        let report = sender.sender_report(1_700_000_000_500_000, 90_000, (10, 14_000));
+        let expected = Message::SenderReport {
+            ssrc: 9,
+            ntp: 3_908_988_800 << 32 | 1 << 31,
+            rtp_timestamp: 90_000,
+            packets: 10,
+            bytes: 14_000,
+        };
+        let described = Message::Description { ssrc: 9, cname: Some(b"relay") };
+        assert_eq!(messages(&report).collect::<Vec<_>>(), [expected, described]);
+        let last: Vec<_> = messages(&sender.goodbye()).collect::<Vec<_>>().split_off(1);
+        assert_eq!(last, [described, Message::Bye { ssrc: 9 }]);
     }
 
     #[test]

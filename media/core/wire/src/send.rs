@@ -248,6 +248,11 @@ impl Source {
         head
     }
 
+    /// Leaves a number out, so that receivers see that something is missing.
+    pub fn skip(&mut self) {
+        self.seq = self.seq.wrapping_add(1);
+    }
+
     /// The last `count` heads went to nobody: their numbers are used again.
     pub fn take_back(&mut self, count: usize, octets: usize) {
         self.seq = self.seq.wrapping_sub(count as u16);

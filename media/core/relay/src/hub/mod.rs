@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use datagram::Batch;
 use wire::{
     hls::{Container, Segmenter, SegmenterOptions},
     media::{AccessUnit, Kind, Ticks, Tracks},
@@ -30,6 +31,7 @@ use crate::{
     feeds::{self, Feeds, Publisher},
     metrics::Metrics,
     record,
+    send::{self, Senders},
     shard::turn::Turn,
     units::UnitTap,
     viewers::ViewerStats,
@@ -57,6 +59,8 @@ pub(crate) enum Order {
     Subscribe(UnitTap),
     /// Something that is rarely asked; it answers by itself.
     Ask(Question),
+    /// A sender of RTP, or the end of one.
+    Send(send::Order),
 }
 
 /// A segmenter and where its segments go.
@@ -80,6 +84,7 @@ pub(crate) struct Hub {
     outlets: [Option<Box<Outlet>>; Form::COUNT],
     segmenters: [Option<Segments>; 2],
     recordings: Vec<record::Tap>,
+    senders: Senders,
     /// The cached GOP is in no recording, and its source goes on: a recording may begin with it.
     recordable: bool,
     subscriptions: Vec<UnitTap>,
@@ -94,13 +99,15 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(bytes_max: usize) -> Self {
+    /// `index` is the stream's number on its shard.
+    pub(crate) fn new(bytes_max: usize, index: usize) -> Self {
         Self {
             bytes_max,
             cache: GopCache::new(bytes_max),
             outlets: [const { None }; Form::COUNT],
             segmenters: [const { None }; 2],
             recordings: Vec::new(),
+            senders: Senders::new(index),
             recordable: true,
             subscriptions: Vec::new(),
             feeds_sent: 0,
@@ -154,6 +161,8 @@ impl Hub {
         if !self.subscriptions.is_empty() {
             self.pass_on(turn, unit);
         }
+        let bytes = self.senders.handle_unit(turn, unit, settled);
+        self.count_sent(turn, bytes);
     }
 
     fn pass_on(&mut self, turn: Turn<'_>, unit: &AccessUnit) {
@@ -173,6 +182,10 @@ impl Hub {
                 self.subscriptions.push(tap);
             }
             Order::Ask(question) => question(self, turn),
+            Order::Send(order) => {
+                let bytes = self.senders.handle_order(turn, order, &self.cache, self.bytes_max);
+                self.count_sent(turn, bytes);
+            }
         }
     }
 
@@ -264,6 +277,7 @@ impl Hub {
         self.outlets = [const { None }; Form::COUNT];
         self.recordings.clear();
         self.subscriptions.clear();
+        self.senders.close(metrics);
     }
 
     /// Viewers of all live forms.
@@ -298,6 +312,7 @@ impl Hub {
     /// Whether somebody watches or records.
     pub(crate) fn is_watched(&self) -> bool {
         !self.recordings.is_empty()
+            || self.senders.count() > 0
             || !self.subscriptions.is_empty()
             || self.outlets.iter().any(Option::is_some)
             || self.segmenters.iter().any(Option::is_some)
@@ -307,7 +322,38 @@ impl Hub {
         self.first_unit.is_some_and(|first| now.saturating_duration_since(first) >= SETTLED)
     }
 
+    /// A sender's socket is ready.
+    pub(crate) fn handle_sender(
+        &mut self,
+        turn: Turn<'_>,
+        part: u32,
+        readable: bool,
+        buffers: (&mut Batch, &mut [u8]),
+    ) {
+        let bytes = self.senders.handle_ready(turn, part, readable, buffers);
+        self.count_sent(turn, bytes);
+    }
+
+    /// How many are sent the stream as RTP.
+    pub(crate) fn senders(&self) -> u32 {
+        self.senders.count() as u32
+    }
+
+    /// When to call `handle_timeout` even if nothing comes.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.senders.next_timeout()
+    }
+
+    /// Lets time pass for those who cannot wait for the next tick.
+    pub(crate) fn handle_timeout(&mut self, turn: Turn<'_>) {
+        let bytes = self.senders.handle_timeout(turn);
+        self.count_sent(turn, bytes);
+    }
+
     fn count_sent(&mut self, turn: Turn<'_>, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
         self.bytes_out += bytes;
         self.out.add(turn.second, bytes);
         turn.metrics.bytes_out.add(bytes);

@@ -23,6 +23,7 @@ use wire::{
 pub(crate) use self::{
     fed::Fed,
     gate::Expected,
+    link::{Attempt, Link},
     receiver::{Receiver, Sockets, Via, canonical},
 };
 use crate::{
@@ -52,12 +53,11 @@ impl Source {
 
     /// When to call `handle_timeout` at the latest.
     pub(crate) fn next_timeout(&self, stream: &Stream) -> Instant {
-        match self {
-            Self::Receiver(receiver) => {
-                receiver.next_timeout().map_or(stream.tick, |due| due.min(stream.tick))
-            }
-            Self::Fed(_) => stream.tick,
-        }
+        let own = match self {
+            Self::Receiver(receiver) => receiver.next_timeout(),
+            Self::Fed(_) => None,
+        };
+        own.into_iter().chain(stream.hub.next_timeout()).fold(stream.tick, Instant::min)
     }
 
     /// Lets time pass.
@@ -65,6 +65,7 @@ impl Source {
         if let Self::Receiver(receiver) = self {
             receiver.handle_timeout(stream, turn);
         }
+        stream.hub.handle_timeout(turn);
         if turn.now >= stream.tick {
             stream.tick = turn.now + TICK;
             // What is fed by a connection that stands goes on where it stopped, however long that takes.
@@ -111,10 +112,10 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(turn: Turn<'_>, entry: Arc<Entry>) -> Self {
+    pub(crate) fn new(turn: Turn<'_>, index: usize, entry: Arc<Entry>) -> Self {
         Self {
             entry,
-            hub: Hub::new(turn.config.gop_bytes_max),
+            hub: Hub::new(turn.config.gop_bytes_max, index),
             armed: None,
             faults: FaultCounts::new(),
             firsts: Firsts::default(),

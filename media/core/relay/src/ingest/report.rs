@@ -58,7 +58,7 @@ impl Stream {
 
     fn viewers(&self) -> BTreeMap<&'static str, u32> {
         let live = Protocol::ALL.map(|protocol| (protocol.name(), self.hub.viewers(protocol)));
-        let others = [("hls", self.entry.feeds.players()), ("whep", 0)];
+        let others = [("hls", self.entry.feeds.players()), ("whep", 0), ("gb28181", self.hub.senders())];
         let mut viewers: BTreeMap<_, _> = live.into_iter().chain(others).collect();
         for protocol in self.hub.subscribers() {
             *viewers.entry(protocol).or_default() += 1;

@@ -203,9 +203,12 @@ impl Work {
                 }
             }
             Role::Newcomer => self.handle_newcomer(now, wall_ms, part),
-            Role::Rtp | Role::Rtcp | Role::Listener | Role::Connection | Role::Viewer => {
+            Role::Rtp | Role::Rtcp | Role::Listener | Role::Connection | Role::Viewer | Role::Sender => {
                 self.step(now, wall_ms, stream, |slot, turn, batch, scratch| match role {
                     Role::Viewer => slot.stream.hub.handle_viewer(turn, part, ready.readable, scratch),
+                    Role::Sender => {
+                        slot.stream.hub.handle_sender(turn, part, ready.readable, (batch, scratch));
+                    }
                     _ => slot.receive(|receiver, stream| match role {
                         Role::Rtp => receiver.handle_rtp_ready(stream, turn, batch),
                         Role::Rtcp => receiver.handle_rtcp_ready(turn, batch),
@@ -316,7 +319,7 @@ impl Work {
                 (Source::Fed(Box::new(Fed::new(open.entry.transport, payload, intake))), None, None)
             }
         };
-        slot.insert(Slot { stream: Stream::new(turn, open.entry), source, ssrc, _lease: lease });
+        slot.insert(Slot { stream: Stream::new(turn, index, open.entry), source, ssrc, _lease: lease });
         self.by_id.insert(receiver, index);
         self.metrics.streams.add(1);
         if let (Some(shared), Some(ssrc)) = (&mut self.shared, ssrc) {

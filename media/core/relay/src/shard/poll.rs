@@ -28,6 +28,8 @@ pub(crate) enum Role {
     Connection,
     /// A raw viewer.
     Viewer,
+    /// A sender's socket.
+    Sender,
     /// The shared RTP port.
     SharedRtp,
     /// The shared TCP port.
@@ -37,13 +39,14 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Waker,
         Self::Rtp,
         Self::Rtcp,
         Self::Listener,
         Self::Connection,
         Self::Viewer,
+        Self::Sender,
         Self::SharedRtp,
         Self::SharedListener,
         Self::Newcomer,

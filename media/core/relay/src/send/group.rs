@@ -1,0 +1,101 @@
+//! One form of a stream as senders need it: its muxer and the newest packets that it made. It exists while somebody is
+//! sent that form.
+
+use std::{sync::Arc, time::Duration};
+
+use wire::{
+    chunk::Chunk,
+    media::{AccessUnit, Kind, Ticks},
+    send::{Form, Muxer},
+};
+
+use crate::hub::{
+    gop::{GopCache, begins},
+    ring::{Entry, Ring},
+};
+
+/// Time from picture to picture while nothing is known.
+const INTERVAL: Duration = Duration::from_millis(40);
+
+/// A target further behind the newest packets than this goes on at the last key frame if there is a newer one.
+const LAG_MAX: Ticks = Ticks::from_millis(2000);
+
+/// Where a target stands in the packets of its form: a number of the ring, and a byte of that chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) number: u64,
+    pub(crate) at: usize,
+}
+
+pub(crate) struct Group {
+    pub(crate) form: Form,
+    muxer: Muxer,
+    pub(crate) ring: Ring,
+    picture: Option<Ticks>,
+    interval: Duration,
+}
+
+impl Group {
+    /// Muxes what the cache holds, so that a target on a connection begins at once.
+    pub(crate) fn new(form: Form, bytes_max: usize, cache: &GopCache) -> Self {
+        let ring = Ring::new(bytes_max);
+        let mut group = Self { form, muxer: Muxer::new(form), ring, picture: None, interval: INTERVAL };
+        cache.units().for_each(|unit| group.push(unit, u64::MAX));
+        group
+    }
+
+    /// Muxes a unit; `needed` is the number of the oldest chunk that a target still waits for.
+    pub(crate) fn push(&mut self, unit: &AccessUnit, needed: u64) {
+        if unit.kind == Kind::Video
+            && let Some(before) = self.picture.replace(unit.dts)
+        {
+            let ticks = (unit.dts - before).0.clamp(720, 3600); // 8 to 40 ms
+            self.interval = Duration::from_micros(ticks.unsigned_abs() * 100 / 9);
+        }
+        if let Some(data) = self.muxer.write(unit) {
+            let begins = begins(unit) || !self.form.selection.video;
+            let chunk = Chunk::from_bytes(data);
+            self.ring.push(Entry::new(chunk, begins, unit.dts, Arc::clone(&unit.tracks)), needed);
+        }
+    }
+
+    /// In how much time a picture's packets are to leave: somewhat before the next one comes.
+    pub(crate) fn spread(&self) -> Duration {
+        self.interval * 4 / 5
+    }
+
+    /// Where a target begins; one of datagrams with the newest packets, for a whole GOP at once would be lost on the way.
+    /// Sound alone is believed only once it is `settled` that no pictures come.
+    pub(crate) fn beginning(&self, datagrams: bool, settled: bool) -> Option<Position> {
+        let number = self.ring.beginning()?;
+        let entry = self.ring.get(number)?;
+        let believed = settled || entry.tracks.video.is_some() || !self.form.selection.video;
+        (believed && (!datagrams || number + 1 == self.ring.end())).then_some(Position { number, at: 0 })
+    }
+
+    /// Where a target that is too far behind, or whose packets are gone, goes on; `None` if it may stay.
+    pub(crate) fn skip(&self, position: Position) -> Option<Position> {
+        let beginning = self.ring.beginning();
+        let too_late = match (self.ring.get(position.number), self.ring.newest()) {
+            (Some(entry), Some(newest)) => {
+                newest.dts - entry.dts > LAG_MAX
+                    && beginning.is_some_and(|beginning| beginning > position.number)
+            }
+            _ => position.number < self.ring.end(),
+        };
+        too_late.then(|| Position { number: beginning.unwrap_or(self.ring.end()), at: 0 })
+    }
+
+    /// How many packets follow `position`, at most `most` chunks counted.
+    pub(crate) fn waiting(&self, position: Position) -> usize {
+        let full = 2 + wire::packetize::PACKET_MAX;
+        let mut packets = 0;
+        let mut at = position.at;
+        for number in position.number..self.ring.end() {
+            let Some(entry) = self.ring.get(number) else { break };
+            packets += (entry.chunk.head.len() - at.min(entry.chunk.head.len())).div_ceil(full);
+            at = 0;
+        }
+        packets
+    }
+}

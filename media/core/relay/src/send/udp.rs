@@ -1,0 +1,233 @@
+//! A target that takes datagrams: packets from one port, reports from the one above it (RFC 3550 §11).
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+use datagram::{Batch, Outbound, Parts};
+use wire::{
+    rtcp::{self, Reporter},
+    send::{HEAD, Source, packets},
+};
+
+use super::{
+    group::{Group, Position},
+    pace::Pacer,
+};
+use crate::{ingest::canonical, shard::turn::Turn};
+
+/// A report goes out so often (RFC 3550 §6.2).
+const REPORT: Duration = Duration::from_secs(5);
+
+/// A target that refuses for so long is given up, and one that did not for so long is no longer thought to.
+const REFUSING: Duration = Duration::from_secs(10);
+const FORGIVEN: Duration = Duration::from_secs(3);
+
+/// Packets handed to the system at once.
+const AT_ONCE: usize = 64;
+
+/// Batches of what the target says, in a turn.
+const READS: usize = 4;
+
+/// What one round of sending did.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Sent {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+}
+
+pub(crate) struct Udp {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    /// Where reports go.
+    reports_to: SocketAddr,
+    target: IpAddr,
+    outbound: Outbound,
+    pacer: Pacer,
+    reporter: Reporter,
+    reported: Option<Instant>,
+    /// The latest time that went out on the clock that reports are about.
+    timestamp: u32,
+    /// The first and the last refusal in a row.
+    refused: Option<(Instant, Instant)>,
+    /// When the target last reported, or when it was begun to be sent to.
+    heard: Instant,
+    patience: Option<Duration>,
+}
+
+impl Udp {
+    /// `to` as the sockets write it. `patience`: so long may the target report nothing.
+    pub(crate) fn new(
+        now: Instant,
+        (rtp, reports): (UdpSocket, UdpSocket),
+        to: SocketAddr,
+        ssrc: u32,
+        patience: Option<Duration>,
+    ) -> io::Result<Self> {
+        // So that nobody else's packets come, and the system tells of a port that nobody listens on.
+        rtp.connect(to)?;
+        Ok(Self {
+            rtp,
+            rtcp: reports,
+            reports_to: SocketAddr::new(to.ip(), to.port().wrapping_add(1)),
+            target: to.ip().to_canonical(),
+            outbound: Outbound::default(),
+            pacer: Pacer::default(),
+            reporter: Reporter::new(ssrc, "relay"),
+            reported: None,
+            timestamp: 0,
+            refused: None,
+            heard: now,
+            patience,
+        })
+    }
+
+    /// The sockets, to watch them.
+    pub(crate) fn sockets(&self) -> [&UdpSocket; 2] {
+        [&self.rtp, &self.rtcp]
+    }
+
+    /// Sends what may leave now of what follows `position`; why the target is given up, if it is.
+    pub(crate) fn pump(
+        &mut self,
+        turn: Turn<'_>,
+        group: &Group,
+        position: &mut Position,
+        source: &mut Source,
+    ) -> Result<Sent, &'static str> {
+        let waiting = group.waiting(*position);
+        let allowed = self.pacer.allow(turn.now, waiting, group.spread());
+        let mut allowed = if allowed == waiting { usize::MAX } else { allowed };
+        let mut sent = Sent::default();
+        while allowed > 0 {
+            let asked = allowed.min(AT_ONCE);
+            let (taken, offered) = self.send(turn.now, group, position, source, asked, &mut sent)?;
+            allowed -= taken.min(allowed);
+            if taken < offered {
+                self.pacer.hold(turn.now);
+                break;
+            }
+            if offered < asked {
+                break;
+            }
+        }
+        if sent.packets > 0 && self.reported.is_none_or(|at| turn.now - at >= REPORT) {
+            self.reported = Some(turn.now);
+            let report = self.reporter.sender_report(turn.wall_ms * 1000, self.timestamp, source.sent());
+            // A report that is lost is followed by others.
+            let _ = self.rtcp.send_to(&report, self.reports_to);
+        }
+        Ok(sent)
+    }
+
+    /// Sends at most `most` packets; how many went, of how many.
+    fn send(
+        &mut self,
+        now: Instant,
+        group: &Group,
+        position: &mut Position,
+        source: &mut Source,
+        most: usize,
+        sent: &mut Sent,
+    ) -> Result<(usize, usize), &'static str> {
+        let mut heads = [[0; HEAD]; AT_ONCE];
+        let mut payloads: [&[u8]; AT_ONCE] = [&[]; AT_ONCE];
+        let mut ends = [*position; AT_ONCE];
+        let mut offered = 0;
+        let mut at = *position;
+        'ring: while let Some(entry) = group.ring.get(at.number) {
+            for packet in packets(&entry.chunk.head, at.at) {
+                if offered == most {
+                    break 'ring;
+                }
+                heads[offered] = source.head(&packet);
+                payloads[offered] = packet.payload;
+                if packet.is_main(group.form) {
+                    self.timestamp = packet.timestamp();
+                }
+                at.at += packet.framed_len();
+                ends[offered] = at;
+                offered += 1;
+            }
+            at = Position { number: at.number + 1, at: 0 };
+            if offered > 0 {
+                ends[offered - 1] = at;
+            } else {
+                *position = at;
+            }
+        }
+        let mut parts: [Parts<'_>; AT_ONCE] = [[&[], &[]]; AT_ONCE];
+        for ((parts, head), payload) in parts.iter_mut().zip(&heads).zip(&payloads[..offered]) {
+            *parts = [&head[2..], payload];
+        }
+        let taken = match self.outbound.send(self.rtp.as_fd(), None, &parts[..offered]) {
+            Ok(taken) => taken,
+            // The system reports a refusal of something earlier, once; what was to be sent now was not.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                self.refuse(now)?;
+                self.outbound.send(self.rtp.as_fd(), None, &parts[..offered]).unwrap_or(0)
+            }
+            Err(_) => 0, // no way there at the moment, or no memory: as with what a network loses
+        };
+        let untaken = &payloads[taken..offered];
+        source.take_back(untaken.len(), untaken.iter().map(|payload| payload.len()).sum());
+        if taken > 0 {
+            *position = ends[taken - 1];
+        }
+        sent.packets += taken as u64;
+        let payload: usize = payloads[..taken].iter().map(|payload| payload.len()).sum();
+        sent.bytes += (payload + taken * (HEAD - 2)) as u64;
+        Ok((taken, offered))
+    }
+
+    fn refuse(&mut self, now: Instant) -> Result<(), &'static str> {
+        let first = match self.refused {
+            Some((first, last)) if now.saturating_duration_since(last) < FORGIVEN => first,
+            _ => now,
+        };
+        self.refused = Some((first, now));
+        let long = now.saturating_duration_since(first) >= REFUSING;
+        if long { Err("the target refuses datagrams") } else { Ok(()) }
+    }
+
+    /// Reads what the target says; whether it said anything.
+    pub(crate) fn listen(&mut self, turn: Turn<'_>, batch: &mut Batch) -> bool {
+        let mut heard = false;
+        for socket in [&self.rtp, &self.rtcp] {
+            for _ in 0..READS {
+                let Ok(count) = batch.receive(socket.as_fd()) else { break };
+                heard |= (0..count).filter_map(|index| batch.get(index)).any(|said| {
+                    canonical(said.source).ip() == self.target && rtcp::messages(said.data).next().is_some()
+                });
+            }
+        }
+        if heard {
+            self.heard = turn.now;
+        }
+        heard
+    }
+
+    /// Why the target is given up because of time, if it is.
+    pub(crate) fn check(&self, now: Instant) -> Result<(), &'static str> {
+        let quiet = now.saturating_duration_since(self.heard);
+        if self.patience.is_some_and(|patience| quiet >= patience) {
+            return Err("the target reports nothing");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.pacer.next_timeout()
+    }
+
+    /// Tells the target that nothing more comes.
+    pub(crate) fn take_leave(&self) {
+        if self.reported.is_some() {
+            // Whoever does not hear it notices the silence.
+            let _ = self.rtcp.send_to(&self.reporter.goodbye(), self.reports_to);
+        }
+    }
+}
