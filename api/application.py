@@ -32,6 +32,7 @@ from api.operator.keys import AccessKeyController
 from api.operator.me import MeController
 from api.operator.projects import ProjectController
 from api.operator.recordings import RecordingController
+from api.operator.senders import SenderController
 from api.operator.streams import StreamController as OperatorStreamController
 from api.operator.users import UserController
 from api.services import Gateway
@@ -84,6 +85,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
                 RecordingController,
                 AuditController,
                 OperatorStreamController,
+                SenderController,
             ],
             middleware=[Gate(gateway)],
         ),

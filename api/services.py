@@ -23,6 +23,7 @@ from gateway.diagnosis.taps import Taps
 from gateway.gb28181.call_view import CallView
 from gateway.gb28181.trace import SipTraces
 from gateway.retention.service import Retentions
+from gateway.senders.service import Senders
 from gateway.statistics.service import Statistics
 from gateway.streams.service import Streams
 
@@ -111,6 +112,7 @@ class Gateway:
     devices: Devices
     statistics: Statistics
     streams: Streams
+    senders: Senders
     retentions: Retentions
     strategies: AccessStrategies
     invitations: Invitations

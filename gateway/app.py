@@ -58,6 +58,7 @@ from gateway.retention.depot import Depot
 from gateway.retention.service import Retentions
 from gateway.retention.spool import SpoolLimits
 from gateway.retention.works import RetentionWorks
+from gateway.senders.service import Senders
 from gateway.settings import Settings
 from gateway.statistics.packet_counter import PacketCounter
 from gateway.statistics.pruning import HistoryPruner
@@ -103,6 +104,7 @@ class App:
     devices: Devices
     statistics: Statistics
     streams: Streams
+    senders: Senders
     traffic: StreamTraffic
     retentions: Retentions
     strategies: AccessStrategies
@@ -136,7 +138,8 @@ class App:
             traffic = await stack.enter_async_context(build_traffic(settings, store, relay, accounts))
             works = _retention_works(settings, store, relay)
             certificates = Certificates(settings.tls, utc_now)
-            hearers = (invitations, codings, works.recorder, traffic, certificates)
+            senders = Senders(store, relay, allow_private=settings.send.allow_private)
+            hearers = (invitations, codings, works.recorder, traffic, certificates, senders)
             _listen(settings, relay, *(hearer.handle_media for hearer in hearers))
             background = await stack.enter_async_context(Background())
             stack.push_async_callback(packets.close)
@@ -194,6 +197,7 @@ class App:
                 ),
                 statistics=_statistics(settings, store, packets, background),
                 streams=build_streams(settings, store, relay, quotas, traffic=traffic, invitations=invitations),
+                senders=senders,
                 traffic=traffic,
                 retentions=Retentions(store, works.depot.place, works.recorder, buckets=settings.retention.obs.buckets),
                 retention_works=works,
@@ -239,6 +243,7 @@ class App:
             Gathered("gateway_access_slices", "Slices of access strategies", "state", lambda: self.runner.counts),
             Gathered("gateway_access", "What the access runner did", "name", lambda: self.runner.figures, counter=True),
             *self.traffic.collectors(),
+            Gathered("gateway_senders", "What became of senders of RTP", "name", self.senders.figures, counter=True),
             Gathered("gateway_sip", "What the SIP endpoint counts", "name", lambda: self.endpoint.counters),
             Gathered(
                 "gateway_registrar", "What came of REGISTERs", "name", lambda: _figures(server.registrations.counters)

@@ -230,6 +230,13 @@ class Pull(_Section):
     """Whether streams may be pulled from loopback, link-local and private addresses."""
 
 
+class Send(_Section):
+    """Streams that are sent as RTP."""
+
+    allow_private: bool = False
+    """Whether operators may have streams sent to loopback, link-local and private addresses."""
+
+
 class Media(_Section):
     """The relay."""
 
@@ -358,6 +365,7 @@ class Settings(BaseSettings):
     rtsp: Rtsp = Rtsp()
     tls: Tls = Tls()
     pull: Pull = Pull()
+    send: Send = Send()
     media: Media = Media()
     database: Database = Database()
     admin: Admin = Admin()

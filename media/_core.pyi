@@ -194,15 +194,15 @@ class Core:
         report_timeout_ms: int = 0,
         wait_ms: int = 30000,
     ) -> Sender:
-        """Sends a stream as RTP to `host`:`port`, until it ends, its target goes, or `close_sender`; at most 64 a stream.
+        """Sends a stream as RTP to `host`:`port` until it ends, its target goes, or `close_sender`; at most 64.
 
-        `udp`: from a port of the range, or `local_port`, with reports from the one above; `tcp_active`: we connect, three
-        times at most; `tcp_passive`: we listen for `wait_ms`, and the first connection from `host` (None: from anywhere)
-        is the target; `port` has no meaning then. `payload_type` is that of PS and of video sent as it is; G.711 has 8 and
-        0, AAC 97. `report_timeout_ms`: a target of datagrams whose RTCP stays away so long is given up; 0 means never.
-        Raises `sender_connected` when packets can flow, and as its last event `sender_failed` (it never reached its
-        target) or `sender_ended`: `sender`, `ssrc`, `peer`, `reason`. A sender counts as a viewer, `gb28181`. CoreError
-        if no port is free or the values make no sense.
+        `udp`: from a port of the range, or `local_port`, with reports from the one above. `tcp_active`: we connect,
+        three times at most. `tcp_passive`: we listen for `wait_ms`, and the first connection from `host` (None: from
+        anywhere) is the target; `port` has no meaning then. `payload_type` is that of PS, and of video sent as it is;
+        G.711 has 8 and 0, AAC 97. `report_timeout_ms`: a target of datagrams whose RTCP stays away so long is given
+        up; 0: never. Raises `sender_connected` when packets can flow, and as its last event `sender_failed` (it never
+        reached its target) or `sender_ended`: `sender`, `ssrc`, `peer`, `reason`. A sender counts as a viewer,
+        `gb28181`. CoreError if no port is free or the values make no sense.
         """
 
     def close_sender(self, sender: int) -> None:
@@ -460,7 +460,7 @@ class Stream:
     def rate_audio_bps(self) -> int: ...
     @property
     def viewers(self) -> dict[str, int]:
-        """Viewers by protocol: http-flv, ws-flv, http-ts, ws-ts, http-fmp4, ws-fmp4, rtmp, rtsp, hls, whep."""
+        """Viewers by protocol: http-flv, ws-flv, http-ts, ws-ts, http-fmp4, ws-fmp4, rtmp, rtsp, hls, whep, gb28181."""
     @property
     def faults(self) -> dict[str, int]:
         """Deviations counted by name (see docs/media.md): pes_truncated, psm_contradicts, resync …"""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from media._core import Core, Event, Feed, Receiver, Stream, Tap, Viewer
+from media._core import Core, Event, Feed, Receiver, Sender, SenderStats, Stream, Tap, Viewer
 from media.units import Units
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ class Relay:
         host: str | None,
         port: int,
         ssrc: int,
-        payload: "Literal['ps', 'es']" = "ps",
+        payload: Literal["ps", "es"] = "ps",
         payload_type: int = 96,
         local_port: int = 0,
         video: bool = True,

@@ -136,6 +136,7 @@ def services(app: App) -> api.services.Gateway:
         devices=app.devices,
         statistics=app.statistics,
         streams=app.streams,
+        senders=app.senders,
         retentions=app.retentions,
         strategies=app.strategies,
         invitations=app.invitations,

@@ -53,6 +53,7 @@ from gateway.retention.buckets import ObjectStorage
 from gateway.retention.depot import Depot
 from gateway.retention.model import Retained
 from gateway.retention.service import Retentions
+from gateway.senders.service import Senders
 from gateway.settings import DEFAULT_QUOTAS
 from gateway.statistics.packet_counter import PacketCounter
 from gateway.statistics.service import Statistics
@@ -61,6 +62,7 @@ from gateway.streams.model import StreamRecord
 from gateway.streams.push import RULES, TokenPolicy
 from gateway.streams.service import Streams
 from gateway.streams.traffic import StreamTraffic
+from media._core import CoreError
 from sip.endpoint import Endpoint
 from tests.gateway.streams.notes import NotingRelay
 
@@ -94,18 +96,61 @@ class Live:
     viewers: Mapping[str, int] = field(default_factory=lambda: {"http-flv": 1, "hls": 1})
 
 
+SENT = ("transport", "payload", "video", "audio", "ssrc")
+
+
+@dataclass
+class Sent:
+    """A sender as the relay would tell it."""
+
+    id: int
+    receiver: int
+    transport: str
+    payload: str
+    video: bool
+    audio: bool
+    ssrc: int
+    app: str = ""
+    name: str = ""
+    port: int = 30_000
+    peer: str | None = None
+    state: str = "sending"
+    since_ms: int = 1_767_225_600_000
+    packets: int = 7
+    bytes: int = 9_800
+    skips: int = 0
+    heard_ms: int | None = None
+
+
 class Relay(NotingRelay):
     """The relay's answers, to be set by a test; what it is told, it notes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.live: dict[tuple[str, str], Live] = {}
+        self.sent: list[Sent] = []
 
     def stream(self, app: str, name: str) -> Live | None:
         return self.live.get((app, name))
 
     def streams(self) -> list[Live]:
         return [replace(live, app=app, name=name) for (app, name), live in self.live.items()]
+
+    def open_sender(self, receiver: int, **settings: Any) -> Any:
+        if settings["local_port"] == 9:
+            raise CoreError("cannot open port 9")
+        sent = Sent(id=len(self.told) + 1, receiver=receiver, **{name: settings[name] for name in SENT})
+        (sent.app, sent.name) = next(key for key, live in self.live.items() if live.receiver == receiver)
+        sent.peer = f"{settings['host']}:{settings['port']}"
+        self.told.append(("send", receiver, settings))
+        self.sent.append(sent)
+        return sent
+
+    def senders(self) -> list[Any]:
+        return list(self.sent)
+
+    def close_sender(self, sender: int) -> None:
+        self.sent = [one for one in self.sent if one.id != sender]
 
     def sign(self, app: str, name: str, expires: int, generation: int = 0) -> str:
         return f"expires={expires}&sign=s{generation or ''}"
@@ -241,6 +286,7 @@ class World:
             devices=Devices(store, limits, domain=DOMAIN, channel_deleted=lambda *key: self.forgotten.append(key)),
             statistics=Statistics(store, self.rosters, self.packets),
             streams=Streams(store, self.relay, limits, self.traffic.sources, channel_voided=self._voided),
+            senders=Senders(store, self.relay),
             retentions=Retentions(store, Depot(object_storage, local_root).place, self.recorder, buckets=buckets),
             strategies=AccessStrategies(store, limits, applied=self.calls.strategy_applied),
             invitations=self.calls,

@@ -302,7 +302,7 @@ fn targets_share_payloads_and_have_numbers_of_their_own() {
         }
     }
     assert!(sent[0].iter().zip(&sent[1]).all(|(one, other)| one[12..] == other[12..]));
-    assert_eq!(relay.core.metrics()["relay_senders"], 2.0);
+    assert!((relay.core.metrics()["relay_senders"] - 2.0).abs() < 0.1);
     assert_eq!(relay.wait_stats("shared", |_| true).viewers["gb28181"], 2);
 }
 

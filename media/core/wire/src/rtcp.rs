@@ -218,7 +218,8 @@ mod tests {
         };
         let described = Message::Description { ssrc: 9, cname: Some(b"relay") };
         assert_eq!(messages(&report).collect::<Vec<_>>(), [expected, described]);
-        let last: Vec<_> = messages(&sender.goodbye()).collect::<Vec<_>>().split_off(1);
+        let goodbye = sender.goodbye();
+        let last: Vec<_> = messages(&goodbye).skip(1).collect();
         assert_eq!(last, [described, Message::Bye { ssrc: 9 }]);
     }
 

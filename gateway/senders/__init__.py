@@ -1,0 +1,1 @@
+"""Streams sent as RTP to platforms and devices."""
