@@ -1,5 +1,5 @@
-//! Reads a transport stream over RTP (ISO/IEC 13818-1 §2.4.3, §2.4.4; RFC 2250 §2): the first programme's first video
-//! and audio. A PES packet of video is one picture.
+//! Reads the packets of a transport stream, over RTP or not (ISO/IEC 13818-1 §2.4.3, §2.4.4; RFC 2250 §2): the first
+//! programme's first video and audio. A PES packet of video is one picture.
 //!
 //! | bits of a transport packet | field |
 //! |---|---|
@@ -18,7 +18,8 @@ use crate::{
 
 /// Size of a transport packet.
 pub(crate) const PACKET: usize = 188;
-const SYNC: u8 = 0x47;
+/// What each begins with.
+pub(crate) const SYNC: u8 = 0x47;
 const PAT_PID: u16 = 0;
 const PMT_TABLE: u8 = 2;
 
@@ -39,6 +40,8 @@ pub(crate) struct Transport {
     map_pid: Option<u16>,
     streams: Vec<Elementary>,
     frames: Frames,
+    /// Pictures that began, where no RTP timestamp tells them apart.
+    pictures: Option<u32>,
 }
 
 /// A transport packet's payload and what its header says.
@@ -85,7 +88,12 @@ impl<'a> Part<'a> {
 
 impl Transport {
     pub(crate) fn new(frame_bytes_max: usize) -> Self {
-        Self { map_pid: None, streams: Vec::new(), frames: Frames::new(frame_bytes_max) }
+        Self { map_pid: None, streams: Vec::new(), frames: Frames::new(frame_bytes_max), pictures: None }
+    }
+
+    /// A reader of packets that come without RTP.
+    pub(crate) fn of_bytes(frame_bytes_max: usize) -> Self {
+        Self { pictures: Some(0), ..Self::new(frame_bytes_max) }
     }
 
     pub(crate) fn set_codec(&mut self, codec: VideoCodec) {
@@ -105,6 +113,24 @@ impl Transport {
             if let Some(part) = Part::parse(data) {
                 self.handle_part(&part);
             }
+        }
+    }
+
+    /// Takes one packet that came without RTP.
+    pub(crate) fn handle_data(&mut self, packet: &[u8]) {
+        if let Some(part) = Part::parse(packet) {
+            self.handle_part(&part);
+        }
+    }
+
+    /// Nothing follows: what is open is complete if it may be.
+    pub(crate) fn handle_end(&mut self) {
+        for at in 0..self.streams.len() {
+            self.close(at);
+        }
+        self.frames.close_video();
+        for stream in &mut self.streams {
+            stream.counter = None;
         }
     }
 
@@ -169,6 +195,20 @@ impl Transport {
         }
     }
 
+    /// The open PES packet of a stream is over; one that stated its length and did not reach it is cut.
+    fn close(&mut self, at: usize) {
+        let stream = &mut self.streams[at];
+        if !std::mem::take(&mut stream.open) {
+            return;
+        }
+        let whole = stream.left.is_none();
+        self.frames.resume(stream.kind);
+        if !whole {
+            self.frames.fault(Fault::PesTruncated);
+        }
+        self.frames.pes_end(whole);
+    }
+
     /// Packets of this stream are missing inside a row of RTP packets: the device lost them.
     fn lose(&mut self, at: usize) {
         let stream = &mut self.streams[at];
@@ -181,22 +221,18 @@ impl Transport {
     }
 
     fn begin(&mut self, at: usize, payload: &[u8]) {
-        let stream = &mut self.streams[at];
-        let kind = stream.kind;
-        if std::mem::take(&mut stream.open) {
-            let whole = stream.left.is_none();
-            self.frames.resume(kind);
-            if !whole {
-                self.frames.fault(Fault::PesTruncated);
-            }
-            self.frames.pes_end(whole);
-        }
+        let kind = self.streams[at].kind;
+        self.close(at);
         let Some((header, len)) = ps::pes_header(payload) else {
             return self.frames.fault(Fault::BadPesHeader);
         };
         let stream = &mut self.streams[at];
         (stream.open, stream.left) = (true, header.len);
         if kind == Kind::Video {
+            if let Some(pictures) = self.pictures.as_mut().filter(|_| header.pts.is_some()) {
+                *pictures = pictures.wrapping_add(1);
+                self.frames.begin_packet(*pictures);
+            }
             self.frames.pack();
         }
         self.frames.pes(&PesHeader { stream_id: stream_id(kind), ..header });

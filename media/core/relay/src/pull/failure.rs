@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use http::StatusCode;
-use wire::flv_read::FlvError;
+use wire::{flv_read::FlvError, fmp4_read::BadMp4, playlist::PlaylistError, ts_read::TsError};
 
 use super::location::BadUrl;
 
@@ -32,6 +32,28 @@ pub(super) enum Failure {
     NotHttp(hyper::Error),
     #[error("{0}")]
     NotFlv(FlvError),
+    #[error("cannot listen: {0}")]
+    Listen(io::Error),
+    #[error("source and interface must be addresses")]
+    BadSource,
+    #[error("{0}")]
+    NotTs(TsError),
+    #[error("the server does not answer a range of bytes with that range")]
+    NoRange,
+    #[error("the playlist cannot be used: {0}")]
+    BadPlaylist(PlaylistError),
+    #[error("the media cannot be used: {0}")]
+    BadMedia(BadMp4),
+    #[error("the playlist names another playlist where a list of segments should be")]
+    NestedPlaylist,
+    #[error("{0}")]
+    Encrypted(&'static str),
+    #[error("{what} is larger than {max} bytes")]
+    TooLarge { what: &'static str, max: usize },
+    #[error("the playlist did not change for {} s", .0.as_secs())]
+    Stale(Duration),
+    #[error("the list of segments is at its end")]
+    Complete,
     #[error("the answer is neither FLV nor a transport stream nor a playlist")]
     UnknownBody,
     #[error("the connection broke: {0}")]
@@ -63,6 +85,15 @@ impl Failure {
             Self::Encoded(_) => "compressed",
             Self::NotHttp(_) => "not_http",
             Self::NotFlv(_) => "not_flv",
+            Self::Listen(_) | Self::BadSource => "cannot_listen",
+            Self::NotTs(_) => "not_ts",
+            Self::NoRange => "no_range",
+            Self::BadPlaylist(_) | Self::NestedPlaylist => "bad_playlist",
+            Self::BadMedia(_) => "bad_media",
+            Self::Encrypted(_) => "encrypted",
+            Self::TooLarge { .. } => "too_large",
+            Self::Stale(_) => "stale_playlist",
+            Self::Complete => "complete",
             Self::UnknownBody => "unknown_body",
             Self::Broken(_) => "broken",
             Self::Ended => "ended",

@@ -26,6 +26,10 @@ const HEADERS_MAX: usize = 100;
 pub(super) struct Answer {
     pub(super) body: Incoming,
     pub(super) peer: SocketAddr,
+    /// What the server calls it.
+    pub(super) media_type: String,
+    /// Where it was found, behind all redirects.
+    pub(super) location: Location,
     /// Reads the connection; it ends with the answer.
     _connection: Reader,
 }
@@ -39,16 +43,29 @@ impl Drop for Reader {
     }
 }
 
-/// The answer to `order`, wherever redirects lead.
+/// The answer from `location`, wherever redirects lead. What `order` has of headers goes to its own server only.
 pub(super) async fn fetch(
     order: &Order,
+    location: &Location,
     trust: &Trust,
     may: Judge,
     patience: Duration,
 ) -> Result<Answer, Failure> {
-    let mut location = order.location.clone();
+    fetch_range(order, location, None, trust, may, patience).await
+}
+
+/// The same of some bytes only: the first, and how many.
+pub(super) async fn fetch_range(
+    order: &Order,
+    location: &Location,
+    range: Option<(u64, u64)>,
+    trust: &Trust,
+    may: Judge,
+    patience: Duration,
+) -> Result<Answer, Failure> {
+    let mut location = location.clone();
     for _ in 0..=REDIRECTS_MAX {
-        let (response, peer, connection) = ask(order, &location, trust, may, patience).await?;
+        let (response, peer, connection) = ask(order, &location, range, trust, may, patience).await?;
         let status = response.status();
         let leads = response.headers().get(header::LOCATION).filter(|_| status.is_redirection());
         if let Some(leads) = leads {
@@ -56,7 +73,11 @@ pub(super) async fn fetch(
             location = location.follow(&leads).map_err(Failure::BadRedirect)?;
             continue;
         }
-        if status != http::StatusCode::OK {
+        let partial = range.is_some() && status == http::StatusCode::PARTIAL_CONTENT;
+        if range.is_some() && status == http::StatusCode::OK {
+            return Err(Failure::NoRange);
+        }
+        if !partial && status != http::StatusCode::OK {
             return Err(Failure::Status(status));
         }
         if let Some(coding) =
@@ -66,7 +87,15 @@ pub(super) async fn fetch(
                 String::from_utf8_lossy(coding.as_bytes()).chars().take(40).collect(),
             ));
         }
-        return Ok(Answer { body: response.into_body(), peer, _connection: connection });
+        let media_type = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let media_type = String::from_utf8_lossy(media_type.unwrap_or_default()).into_owned();
+        return Ok(Answer {
+            body: response.into_body(),
+            peer,
+            media_type,
+            location,
+            _connection: connection,
+        });
     }
     Err(Failure::Redirects(REDIRECTS_MAX))
 }
@@ -74,6 +103,7 @@ pub(super) async fn fetch(
 async fn ask(
     order: &Order,
     location: &Location,
+    range: Option<(u64, u64)>,
     trust: &Trust,
     may: Judge,
     patience: Duration,
@@ -96,14 +126,15 @@ async fn ask(
             // What breaks it breaks the answer too, which tells.
             let _ = connection.await;
         }));
-        let response = sender.send_request(request(order, location)).await.map_err(Failure::NotHttp)?;
+        let response =
+            sender.send_request(request(order, location, range)).await.map_err(Failure::NotHttp)?;
         Ok((response, reader))
     };
     let (response, reader) = timeout(patience, asking).await.map_err(slow)??;
     Ok((response, peer, reader))
 }
 
-fn request(order: &Order, location: &Location) -> Request<Empty<Bytes>> {
+fn request(order: &Order, location: &Location, range: Option<(u64, u64)>) -> Request<Empty<Bytes>> {
     let mut headers = HeaderMap::new();
     if location.is_same_origin(&order.location) {
         headers.clone_from(&order.headers);
@@ -111,6 +142,12 @@ fn request(order: &Order, location: &Location) -> Request<Empty<Bytes>> {
     headers.extend(location.authorization.clone().map(|value| (header::AUTHORIZATION, value)));
     // A host with letters that no header may hold has not been parsed as one.
     headers.extend(HeaderValue::try_from(location.authority()).map(|host| (header::HOST, host)));
+    if let Some((first, len)) = range {
+        let last = first.saturating_add(len).saturating_sub(1);
+        headers.extend(
+            HeaderValue::try_from(format!("bytes={first}-{last}")).map(|range| (header::RANGE, range)),
+        );
+    }
     for (name, value) in [
         (header::USER_AGENT, concat!("media-relay/", env!("CARGO_PKG_VERSION"))),
         (header::ACCEPT, "*/*"),

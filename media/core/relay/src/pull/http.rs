@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use tokio::time::timeout_at;
 use wire::{
     flv_read::FlvReader,
+    ts_read::TsReader,
     unpack::{Options, Output},
 };
 
@@ -15,17 +16,20 @@ use super::{
     attempt::{Attempt, Vigil},
     failure::Failure,
     fetch::{Answer, fetch},
+    hls,
 };
 use crate::{clock, config::Transport, feed::Portion};
 
 /// Bytes that brought nothing yet are told of at the latest when there are so many.
 const PORTION: u64 = 64 << 10;
 /// So many bytes of a body show what it is.
-const LOOK: usize = 3;
+const LOOK: usize = 10;
 
 /// Reads a body.
 trait Reader {
     fn handle_bytes(&mut self, now: Instant, data: &[u8]) -> Result<(), Failure>;
+    /// Nothing follows: what is open is complete if it may be.
+    fn handle_end(&mut self, now: Instant);
     fn handle_timeout(&mut self, now: Instant);
     fn next_timeout(&self) -> Option<Instant>;
     fn poll_output(&mut self) -> Option<Output>;
@@ -37,6 +41,7 @@ impl Reader for FlvReader {
     fn handle_bytes(&mut self, now: Instant, data: &[u8]) -> Result<(), Failure> {
         self.handle_bytes(now, data).map_err(Failure::NotFlv)
     }
+    fn handle_end(&mut self, _now: Instant) {} // a tag says how long it is
     fn handle_timeout(&mut self, now: Instant) {
         self.handle_timeout(now);
     }
@@ -51,19 +56,79 @@ impl Reader for FlvReader {
     }
 }
 
+impl Reader for TsReader {
+    fn handle_bytes(&mut self, now: Instant, data: &[u8]) -> Result<(), Failure> {
+        self.handle_bytes(now, data).map_err(Failure::NotTs)
+    }
+    fn handle_end(&mut self, now: Instant) {
+        self.handle_end(now);
+    }
+    fn handle_timeout(&mut self, now: Instant) {
+        self.handle_timeout(now);
+    }
+    fn next_timeout(&self) -> Option<Instant> {
+        self.next_timeout()
+    }
+    fn poll_output(&mut self) -> Option<Output> {
+        self.poll_output()
+    }
+    fn take_messages(&mut self) -> u32 {
+        self.take_packets()
+    }
+}
+
+/// What a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    Flv,
+    Ts,
+    Playlist,
+}
+
+impl Body {
+    /// By its first bytes; a transport stream may begin within a packet where its type is stated.
+    fn of(first: &[u8], media_type: &str) -> Option<Self> {
+        let text = first.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(first);
+        let stated = media_type.to_ascii_lowercase();
+        if first.starts_with(b"FLV") {
+            Some(Self::Flv)
+        } else if text.starts_with(b"#EXTM3U") {
+            Some(Self::Playlist)
+        } else if first.first() == Some(&0x47) || first.get(4) == Some(&0x47) || stated.contains("mp2t") {
+            Some(Self::Ts)
+        } else {
+            None
+        }
+    }
+}
+
 /// Fetches the stream until it fails.
 pub(super) async fn run(attempt: &mut Attempt<'_>) -> Result<Infallible, Failure> {
     let mut answer = {
         let _turn = attempt.turn().await;
-        fetch(attempt.order, attempt.trust(), attempt.judge(), attempt.patience.answer).await?
+        fetch(
+            attempt.order,
+            &attempt.order.location,
+            attempt.trust(),
+            attempt.judge(),
+            attempt.patience.answer,
+        )
+        .await?
     };
     attempt.connected(answer.peer);
     let first = look(&mut answer, attempt).await?;
-    if first.starts_with(b"FLV") {
-        attempt.carried_by(Transport::HttpFlv, "flv");
-        return flow(answer, first, FlvReader::new(Options::default()), attempt).await;
+    match Body::of(&first, &answer.media_type) {
+        Some(Body::Flv) => {
+            attempt.carried_by(Transport::HttpFlv, "flv");
+            flow(answer, first, FlvReader::new(Options::default()), attempt).await
+        }
+        Some(Body::Ts) => {
+            attempt.carried_by(Transport::HttpTs, "ts");
+            flow(answer, first, TsReader::new(Options::default()), attempt).await
+        }
+        Some(Body::Playlist) => hls::run(answer, first, attempt).await,
+        None => Err(Failure::UnknownBody),
     }
-    Err(Failure::UnknownBody)
 }
 
 /// The first bytes of a body.
@@ -73,7 +138,7 @@ async fn look(answer: &mut Answer, attempt: &Attempt<'_>) -> Result<Bytes, Failu
     while first.len() < LOOK {
         match timeout_at(due.into(), answer.body.frame()).await {
             Ok(None) if first.is_empty() => return Err(Failure::Ended),
-            Ok(None) => return Err(Failure::UnknownBody),
+            Ok(None) => break,
             Ok(Some(Err(error))) => return Err(Failure::Broken(error)),
             Ok(Some(Ok(frame))) => first.extend_from_slice(&frame.into_data().unwrap_or_default()),
             Err(_) => return Err(Failure::Silent(attempt.patience.silence)),
@@ -108,7 +173,10 @@ async fn flow(
         vigil.check()?;
         let due = reader.next_timeout().map_or(vigil.due(), |due| due.min(vigil.due()));
         failure = match timeout_at(due.into(), answer.body.frame()).await {
-            Ok(None) => Some(Failure::Ended),
+            Ok(None) => {
+                reader.handle_end(clock::now());
+                Some(Failure::Ended)
+            }
             Ok(Some(Err(error))) => Some(Failure::Broken(error)),
             Ok(Some(Ok(frame))) => {
                 vigil.heard();

@@ -11,9 +11,12 @@ mod backoff;
 mod connect;
 mod failure;
 mod fetch;
+mod hls;
 mod http;
 mod location;
 mod order;
+mod pacing;
+mod udp;
 
 use std::{
     convert::Infallible,
@@ -111,7 +114,7 @@ impl Pull {
     pub(crate) fn new(wanted: &OpenPull) -> Result<Self, Error> {
         let OpenPull { url, headers, datagrams, allow_private, .. } = wanted;
         let order = Order::new(url, headers, *datagrams, *allow_private)?;
-        if !matches!(order.location.scheme, Scheme::Http | Scheme::Https) {
+        if !matches!(order.location.scheme, Scheme::Http | Scheme::Https | Scheme::Udp) {
             let name = order.location.scheme.name();
             return Err(Error::Invalid(format!("cannot pull: {name} is not supported yet")));
         }
@@ -177,8 +180,9 @@ impl Pull {
 async fn fetch(attempt: &mut Attempt<'_>) -> Result<Infallible, Failure> {
     match attempt.order.location.scheme {
         Scheme::Http | Scheme::Https => http::run(attempt).await,
+        Scheme::Udp => udp::run(attempt).await,
         // Refused before the pull began.
-        Scheme::Rtsp | Scheme::Rtsps | Scheme::Rtmp | Scheme::Rtmps | Scheme::Udp => Err(Failure::Closed),
+        Scheme::Rtsp | Scheme::Rtsps | Scheme::Rtmp | Scheme::Rtmps => Err(Failure::Closed),
     }
 }
 

@@ -2,7 +2,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{address, failure::Failure, location::Location};
+use super::{
+    address,
+    failure::Failure,
+    location::{Location, Scheme},
+};
 use crate::error::Error;
 
 /// Header fields that a pull may be given.
@@ -43,9 +47,26 @@ impl Order {
         if let Some(address) = address.filter(|address| !allow_private && !address::is_public(*address)) {
             return Err(invalid(&Failure::Forbidden(address.to_string())));
         }
+        if location.scheme == Scheme::Udp {
+            check_port(&location, allow_private).map_err(|error| invalid(&error))?;
+        }
         let headers = headers(fields).map_err(|error| invalid(&error))?;
         Ok(Self { location, headers, datagrams })
     }
+}
+
+/// Datagrams are not fetched but waited for, at a port of ours: not everybody may take one.
+fn check_port(location: &Location, allow_private: bool) -> Result<(), &'static str> {
+    if !allow_private {
+        return Err("datagrams come from networks that are not public, which this stream may not use");
+    }
+    if location.address().is_none() {
+        return Err("the host of a udp:// URL must be an address: a group, or one of ours");
+    }
+    if location.port < 1024 {
+        return Err("datagrams are received at ports from 1024 on");
+    }
+    Ok(())
 }
 
 /// The caller's header fields.
@@ -76,6 +97,19 @@ mod tests {
         let fields: Vec<_> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Order::new(url, &fields, false, false)
+    }
+
+    #[test]
+    fn ports_of_ours_are_only_for_those_who_may_use_private_networks() {
+        let order = |url, allow_private| Order::new(url, &[], false, allow_private);
+        assert!(order("udp://239.1.1.1:5000", true).is_ok());
+        assert!(order("udp://@0.0.0.0:5000?source=192.0.2.7", true).is_ok());
+        for url in ["udp://239.1.1.1:5000", "udp://1.1.1.1:5000"] {
+            assert!(order(url, false).is_err(), "{url}");
+        }
+        for url in ["udp://0.0.0.0:53", "udp://name:5000", "udp://0.0.0.0"] {
+            assert!(order(url, true).is_err(), "{url}");
+        }
     }
 
     #[test]
