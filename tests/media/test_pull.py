@@ -22,7 +22,7 @@ from gateway.simulator.clip import ClipSpec, clip
 from gateway.simulator.model import AudioCodec, VideoCodec
 from media._core import CoreError, Event
 from media.relay import Relay
-from tests.media.test_play_forms import decode, flv, send, sent_pictures
+from tests.media.test_play_forms import decode, http, send, sent_pictures
 
 HOST = "127.0.0.1"
 SSRC = 115_000_002
@@ -61,20 +61,20 @@ async def test_our_own_door_is_a_source(tmp_path: Path, video: VideoCodec, audio
     sent = await asyncio.to_thread(sent_pictures, source)
     async with relay_at(23000) as near, relay_at(23100) as far:
         events = listen(near)
-        http = far.listen_http(HOST, 0, str(tmp_path / "none.sock"))
+        far_door = far.listen_http(HOST, 0, str(tmp_path / "none.sock"))
         receiver = far.open_receiver("test", "forms", transport="udp", ssrc=SSRC, peer=HOST)
         signed = far.sign("test", "forms", 4_000_000_000)
-        url = f"http://{HOST}:{http}/test/forms.live.flv?{signed}"
+        url = f"http://{HOST}:{far_door}/test/forms.live.flv?{signed}"
         pulled = near.open_pull("test", "pulled", url, private=False, allow_private=True)
         assert pulled.port == 0
         door = near.listen_http(HOST, 0, str(tmp_path / "none.sock"))
-        viewer = asyncio.create_task(flv(f"http://{HOST}:{door}/test/pulled.live.flv"))
+        viewer = asyncio.create_task(http(f"http://{HOST}:{door}/test/pulled.live.flv"))
         await until(lambda: "connected" in kinds(events) and near.streams()[0].viewers["http-flv"] == 1)
         await send(receiver.port, source)
         stream = near.stream("test", "pulled")
         assert stream is not None
         assert (stream.transport, stream.payload, stream.lost, stream.faults) == ("http-flv", "flv", 0, {})
-        assert stream.peer == f"{HOST}:{http}"
+        assert stream.peer == f"{HOST}:{far_door}"
         far.close_receiver(receiver.id)
         await until(lambda: "connect_failed" in kinds(events))
         near.close_receiver(pulled.id)
@@ -84,7 +84,7 @@ async def test_our_own_door_is_a_source(tmp_path: Path, video: VideoCodec, audio
     expected = ["connecting", "connected", "first_packet", "tracks", "first_key_frame", "disconnected"]
     assert order[:8] == [*expected, "connecting", "connect_failed"]
     assert signed not in repr(events)
-    assert events[0].detail["url"] == f"http://{HOST}:{http}/test/forms.live.flv?…"
+    assert events[0].detail["url"] == f"http://{HOST}:{far_door}/test/forms.live.flv?…"
     lost = next(event for event in events if event.kind == "disconnected")
     assert lost.detail["cause"] == "ended"
     assert 750 <= int(lost.detail["retry_ms"]) <= 1000
@@ -120,7 +120,7 @@ async def test_ffmpeg_is_a_source_and_its_packets_come_out_as_they_were(tmp_path
         relay.open_pull("test", "film", url, private=False, allow_private=True)
         await until(lambda: "connect_failed" in kinds(events))
         door = relay.listen_http(HOST, 0, str(tmp_path / "none.sock"))
-        viewer = asyncio.create_task(flv(f"http://{HOST}:{door}/test/film.live.flv"))
+        viewer = asyncio.create_task(http(f"http://{HOST}:{door}/test/film.live.flv"))
         send = ["ffmpeg", "-v", "error", "-re", "-i", source, "-c", "copy", "-listen", "1", "-f", "flv", url]
         process = await asyncio.create_subprocess_exec(*send)
         try:

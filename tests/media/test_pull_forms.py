@@ -13,7 +13,7 @@ import pytest
 from media._core import CoreError, Event
 from media.relay import Relay
 from tests.media.house import HOST, ffmpeg, md5, play, run
-from tests.media.test_play_forms import flv
+from tests.media.test_play_forms import http
 from tests.media.test_pull import kinds, listen, relay_at, until
 
 PICTURES, TONE = "testsrc=size=320x192:rate=25", "sine=440:sample_rate=16000"
@@ -93,7 +93,7 @@ async def watch(relay: Relay, server: Files, name: str, out: Path, limit: float 
     server.open.clear()
     door = relay.listen_http(HOST, 0, "/nonexistent")
     pulled = relay.open_pull("test", "pulled", server.url(name), private=False, allow_private=True)
-    viewer = asyncio.create_task(flv(f"http://{HOST}:{door}/test/pulled.live.flv"))
+    viewer = asyncio.create_task(http(f"http://{HOST}:{door}/test/pulled.live.flv"))
     await until(lambda: relay.streams()[0].viewers["http-flv"] == 1)
     server.open.set()
     async with asyncio.timeout(limit):
@@ -222,7 +222,7 @@ async def test_datagrams_are_a_source(tmp_path: Path, form: str) -> None:
             "test", "pulled", f"udp://{HOST}:{port}?source={HOST}", private=False, allow_private=True
         )
         door = relay.listen_http(HOST, 0, "/nonexistent")
-        viewer = asyncio.create_task(flv(f"http://{HOST}:{door}/test/pulled.live.flv"))
+        viewer = asyncio.create_task(http(f"http://{HOST}:{door}/test/pulled.live.flv"))
         await until(lambda: "connecting" in kinds(events) and relay.streams()[0].viewers["http-flv"] == 1)
         process = await ffmpeg("-re", "-i", str(source), "-c", "copy", "-f", form, to)
         assert await asyncio.wait_for(process.wait(), 20) == 0
