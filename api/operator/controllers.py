@@ -36,6 +36,7 @@ class Play(msgspec.Struct, kw_only=True):
     ws_fmp4: str
     hls: str
     hls_fmp4: str
+    hls_ll: str
     rtmp: str | None
     """None where RTMP is off."""
     rtsp: str | None
@@ -181,6 +182,7 @@ def play(addresses: PlayAddresses) -> Play:
         ws_fmp4=addresses.ws_fmp4,
         hls=addresses.hls,
         hls_fmp4=addresses.hls_fmp4,
+        hls_ll=addresses.hls_ll,
         rtmp=addresses.rtmp,
         rtsp=addresses.rtsp,
     )

@@ -10,6 +10,7 @@ from litestar.params import FromPath, QueryParameter
 from api.context import SCOPED, Authorised, Services, address_bases
 from api.operator.controllers import NUMBER_MAX, EventList, EventView, Play, play
 from gateway.devices.model import ChannelId, DeviceId
+from gateway.streams.live import LiveViewer
 from gateway.streams.model import StreamState
 from gateway.streams.source import SourceView
 
@@ -39,6 +40,23 @@ class StreamView(msgspec.Struct, kw_only=True):
     """None while nobody pushes, nothing is pulled, or the stream is a channel's."""
     play: Play | None
     """None while the stream is stopped."""
+
+
+class ViewerView(msgspec.Struct, kw_only=True):
+    id: int
+    protocol: str
+    """http-flv, ws-flv, http-ts, ws-ts, http-fmp4, ws-fmp4, rtmp, rtsp, hls, whep."""
+    peer: str
+    since: datetime
+    bytes_out: int
+    skips: int
+    """How often it was too slow and was put forward to a key frame."""
+    user_agent: str
+
+
+class ViewerList(msgspec.Struct, kw_only=True):
+    viewers: list[ViewerView]
+    """Oldest first."""
 
 
 class PushAddressBody(msgspec.Struct, kw_only=True):
@@ -93,6 +111,20 @@ class StreamController(Controller):
         """204. Live viewers who watch already go on; players of HLS end with their next request."""
         await gateway.streams.void_addresses(request.auth.scope, stream_name, gateway.clock())
 
+    @get("/viewers", summary="Who watches a stream now", opt=SCOPED)
+    async def viewers(self, request: Authorised, gateway: Services, stream_name: FromPath[str]) -> ViewerList:
+        """Players of HLS are told apart by address, program, signature and token."""
+        watching = await gateway.streams.viewers(request.auth.scope, stream_name)
+        return ViewerList(viewers=[_viewer(one) for one in watching])
+
+    @delete("/viewers/{viewer_id:int}", summary="Send a viewer away", opt=SCOPED)
+    async def kick(
+        self, request: Authorised, gateway: Services, stream_name: FromPath[str], viewer_id: FromPath[int]
+    ) -> None:
+        """204; 404 if it is gone already. Whoever has an address may come again: make the addresses void as well. A
+        player of HLS is refused for a minute."""
+        await gateway.streams.kick(request.auth.scope, stream_name, viewer_id)
+
     @get("/events", summary="History of a stream's source", opt=SCOPED)
     async def events(
         self,
@@ -125,6 +157,18 @@ def _event(number: int, at: datetime, before: str, after: str, cause: str, detai
         after=after,
         cause=cause,
         detail=detail,
+    )
+
+
+def _viewer(one: LiveViewer) -> ViewerView:
+    return ViewerView(
+        id=one.id,
+        protocol=one.protocol,
+        peer=one.peer,
+        since=datetime.fromtimestamp(one.since_ms / 1000, UTC),
+        bytes_out=one.bytes_out,
+        skips=one.skips,
+        user_agent=one.user_agent,
     )
 
 

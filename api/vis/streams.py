@@ -119,6 +119,7 @@ class Addresses(msgspec.Struct, kw_only=True):
     ws_fmp4: str
     hls: str
     hls_fmp4: str
+    hls_ll: str
     rtmp: str | None
     """None where RTMP is off."""
     rtsp: str | None
@@ -233,6 +234,7 @@ class StreamController(Controller):
                 ws_fmp4=addresses.ws_fmp4,
                 hls=addresses.hls,
                 hls_fmp4=addresses.hls_fmp4,
+                hls_ll=addresses.hls_ll,
                 rtmp=addresses.rtmp,
                 rtsp=addresses.rtsp,
             ),

@@ -82,6 +82,25 @@ class ReceivedStream(LiveStream, Protocol):
     def faults(self) -> Mapping[str, int]: ...
 
 
+class LiveViewer(Protocol):
+    """Somebody who watches (`media._core.Viewer`)."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def peer(self) -> str: ...
+    @property
+    def since_ms(self) -> int: ...
+    @property
+    def bytes_out(self) -> int: ...
+    @property
+    def skips(self) -> int: ...
+    @property
+    def user_agent(self) -> str: ...
+
+
 class RelayView(Protocol):
     """As much of the relay as is needed to tell about streams. Snapshots wait for the thread that the stream lives on,
     which has its turns a millisecond apart: ask for them off the loop."""
@@ -91,6 +110,12 @@ class RelayView(Protocol):
 
     def streams(self) -> Sequence[LiveStream]:
         """A snapshot of all streams."""
+
+    def viewers(self, app: str, name: str) -> Sequence[LiveViewer]:
+        """Who watches a stream now, oldest first."""
+
+    def kick(self, viewer: int) -> bool:
+        """Sends a viewer away; False if it is gone."""
 
     def sign(self, app: str, name: str, expires: int, generation: int = 0) -> str:
         """The query that lets its bearer play the stream until `expires` (UNIX seconds), in this generation."""
@@ -120,6 +145,7 @@ class PlayAddresses:
     ws_fmp4: str
     hls: str
     hls_fmp4: str
+    hls_ll: str
     rtmp: str | None
     rtsp: str | None
 
@@ -138,6 +164,7 @@ def play_addresses(app: str, name: str, bases: Bases, *, query: str) -> PlayAddr
         ws_fmp4=f"{socket}{path}.live.mp4{query}",
         hls=f"{base}{path}/hls.m3u8{query}",
         hls_fmp4=f"{base}{path}/hls.fmp4.m3u8{query}",
+        hls_ll=f"{base}{path}/hls.ll.m3u8{query}",
         rtmp=None if bases.rtmp is None else f"{bases.rtmp}{path}{query}",
         rtsp=None if bases.rtsp is None else f"{bases.rtsp}{path}{query}",
     )

@@ -24,7 +24,7 @@ from gateway.streams.errors import (
     StreamStoppedError,
     UnreachableError,
 )
-from gateway.streams.live import Bases, LiveStream, PlayAddresses, RelayView, play_addresses
+from gateway.streams.live import Bases, LiveStream, LiveViewer, PlayAddresses, RelayView, play_addresses
 from gateway.streams.model import AccessType, StreamEvent, StreamRecord, StreamState
 from gateway.streams.push import RULES, PushAddress, TokenPolicy
 from gateway.streams.push_addresses import make_push_address
@@ -242,6 +242,17 @@ class Streams:
         app, name = channel.app, channel.stream_name
         query = self._sign(app, name, channel.generation, at) if channel.private else ""
         return play_addresses(app, name, bases, query=query)
+
+    async def viewers(self, scope: Scope, name: str) -> Sequence[LiveViewer]:
+        """Who watches now, oldest first; NotFoundError for an unknown stream."""
+        record = (await self.get(scope, name)).record
+        return await asyncio.to_thread(self._relay.viewers, record.app, record.name)
+
+    async def kick(self, scope: Scope, name: str, viewer: int) -> None:
+        """Sends one away; NotFoundError if it does not watch this stream."""
+        watching = await self.viewers(scope, name)
+        if all(one.id != viewer for one in watching) or not await asyncio.to_thread(self._relay.kick, viewer):
+            raise NotFoundError("viewer", str(viewer))
 
     def _sign(self, app: str, name: str, generation: int, at: datetime) -> str:
         return self._relay.sign(app, name, int((at + self._address_life).timestamp()), generation)

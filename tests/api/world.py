@@ -122,6 +122,19 @@ class Sent:
     heard_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """A viewer as the relay would tell it."""
+
+    id: int
+    protocol: str = "http-flv"
+    peer: str = "192.0.2.9:40000"
+    since_ms: int = 1_772_352_000_000
+    bytes_out: int = 1000
+    skips: int = 0
+    user_agent: str = "VLC"
+
+
 class Relay(NotingRelay):
     """The relay's answers, to be set by a test; what it is told, it notes."""
 
@@ -129,6 +142,18 @@ class Relay(NotingRelay):
         super().__init__()
         self.live: dict[tuple[str, str], Live] = {}
         self.sent: list[Sent] = []
+        self.watching: dict[tuple[str, str], list[Viewer]] = {}
+
+    def viewers(self, app: str, name: str) -> list[Viewer]:
+        return list(self.watching.get((app, name), ()))
+
+    def kick(self, viewer: int) -> bool:
+        for watching in self.watching.values():
+            for one in watching:
+                if one.id == viewer:
+                    watching.remove(one)
+                    return True
+        return False
 
     def stream(self, app: str, name: str) -> Live | None:
         return self.live.get((app, name))

@@ -21,6 +21,7 @@ export interface PlayAddresses {
   ws_fmp4: string;
   hls: string;
   hls_fmp4: string;
+  hls_ll: string;
   rtmp: string | null;
   rtsp: string | null;
 }

@@ -23,6 +23,7 @@ function addressList(play: PlayAddresses): HTMLElement {
       ["WS-fMP4", play.ws_fmp4],
       ["HLS (TS)", play.hls],
       ["HLS (fMP4)", play.hls_fmp4],
+      ["LL-HLS", play.hls_ll],
       ["RTMP", play.rtmp],
       ["RTSP", play.rtsp],
     ] as const

@@ -123,6 +123,7 @@ async def test_the_endpoint_follows_the_coding(
         "ws_fmp4": f"ws://gateway.example/default/{NAME}.live.mp4{query}",
         "hls": f"http://gateway.example/default/{NAME}/hls.m3u8{query}",
         "hls_fmp4": f"http://gateway.example/default/{NAME}/hls.fmp4.m3u8{query}",
+        "hls_ll": f"http://gateway.example/default/{NAME}/hls.ll.m3u8{query}",
         "rtmp": f"rtmp://gateway.example:1935/default/{NAME}{query}",
         "rtsp": f"rtsp://gateway.example:8554/default/{NAME}{query}",
     }

@@ -18,6 +18,7 @@ def test_private_addresses_are_signed() -> None:
     assert addresses.ws_fmp4 == f"ws://192.0.2.1:8080/default/channel_1_2.live.mp4{query}"
     assert addresses.hls == f"http://192.0.2.1:8080/default/channel_1_2/hls.m3u8{query}"
     assert addresses.hls_fmp4 == f"http://192.0.2.1:8080/default/channel_1_2/hls.fmp4.m3u8{query}"
+    assert addresses.hls_ll == f"http://192.0.2.1:8080/default/channel_1_2/hls.ll.m3u8{query}"
     assert addresses.rtmp == f"rtmp://192.0.2.1:1935/default/channel_1_2{query}"
     assert addresses.rtsp == f"rtsp://192.0.2.1:8554/default/channel_1_2{query}"
 

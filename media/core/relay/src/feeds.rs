@@ -80,7 +80,7 @@ impl Watching {
 /// The feeds of one stream, by container.
 #[derive(Default)]
 pub(crate) struct Feeds {
-    slots: Mutex<[Option<Slot>; 2]>,
+    slots: Mutex<[Option<Slot>; CONTAINERS.len()]>,
     /// Bytes that feeds which ended had sent.
     sent_before: AtomicU64,
     /// Viewers of live streams; changed upwards under the lock of `slots` only.
@@ -215,10 +215,14 @@ fn players(slots: &[Option<Slot>]) -> u32 {
 }
 
 /// The containers in the order of their slots.
-pub(crate) const CONTAINERS: [Container; 2] = [Container::Ts, Container::Fmp4];
+pub(crate) const CONTAINERS: [Container; 3] = [Container::Ts, Container::Fmp4, Container::LowLatency];
 
 pub(crate) fn number(container: Container) -> usize {
-    usize::from(container == Container::Fmp4)
+    match container {
+        Container::Ts => 0,
+        Container::Fmp4 => 1,
+        Container::LowLatency => 2,
+    }
 }
 
 #[cfg(test)]

@@ -358,8 +358,12 @@ fn window() -> Arc<Window> {
     let audio = AudioTrack { codec: AudioCodec::G711A, sample_rate: 8000, channels: 1, config: Bytes::new() };
     let tracks = Arc::new(Tracks { video: None, audio: Some(audio) });
     let target = Ticks::from_millis(500);
-    let mut segmenter =
-        Segmenter::new(SegmenterOptions { container: Container::Ts, target, first_sequence: 40 });
+    let mut segmenter = Segmenter::new(SegmenterOptions {
+        container: Container::Ts,
+        target,
+        first_sequence: 40,
+        epoch_ms: 0,
+    });
     let units = (0..60).map(|at| AccessUnit {
         kind: Kind::Audio,
         dts: Ticks::from_millis(at * 20),

@@ -71,7 +71,8 @@ fn write_ps(path: &Path, units: &[AccessUnit]) -> Result<()> {
 fn write_hls(dir: &Path, container: Container, units: &[AccessUnit]) -> Result<()> {
     fs::create_dir_all(dir.join(container.folder()))?;
     let target = Ticks::from_millis(2000);
-    let mut segmenter = Segmenter::new(SegmenterOptions { container, target, first_sequence: 0 });
+    let mut segmenter =
+        Segmenter::new(SegmenterOptions { container, target, first_sequence: 0, epoch_ms: 0 });
     let mut all = Vec::new();
     for window in units.iter().filter_map(|unit| segmenter.write(unit)) {
         let segment = window.segments().last().ok_or("an empty window")?;

@@ -1,11 +1,15 @@
 //! HLS (RFC 8216): cuts a live stream into segments and writes the playlist over the newest of them.
 //!
 //! Segments are cut at key frames. The first few are as short as the key frames allow, so that a player can begin early.
+//! With low latency they are told of in parts, as they are made.
+
+mod parts;
 
 use std::{collections::VecDeque, fmt::Write, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
+use self::parts::{Begun, Part};
 use crate::{
     fmp4,
     media::{AccessUnit, Kind, Ticks, Tracks},
@@ -30,6 +34,8 @@ pub enum Container {
     Ts,
     /// Fragmented MP4 with an initialisation segment.
     Fmp4,
+    /// The same in parts (draft-pantos-hls-rfc8216bis, "Low-Latency HLS").
+    LowLatency,
 }
 
 impl Container {
@@ -37,7 +43,7 @@ impl Container {
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Ts => "video/mp2t",
-            Self::Fmp4 => "video/mp4",
+            Self::Fmp4 | Self::LowLatency => "video/mp4",
         }
     }
 
@@ -46,13 +52,14 @@ impl Container {
         match self {
             Self::Ts => "hls",
             Self::Fmp4 => "hls.fmp4",
+            Self::LowLatency => "hls.ll",
         }
     }
 
     const fn extension(self) -> &'static str {
         match self {
             Self::Ts => "ts",
-            Self::Fmp4 => "m4s",
+            Self::Fmp4 | Self::LowLatency => "m4s",
         }
     }
 }
@@ -67,6 +74,8 @@ pub struct SegmenterOptions {
     /// Number of the first segment. A stream's later segmenter should begin above its earlier one, for players and
     /// caches know segments by number; UNIX seconds will do.
     pub first_sequence: u64,
+    /// UNIX time in milliseconds at the stream's zero.
+    pub epoch_ms: i64,
 }
 
 /// One whole segment.
@@ -84,6 +93,9 @@ pub struct Segment {
     pub init: Option<Arc<Init>>,
     /// Its bytes.
     pub data: Bytes,
+    /// UNIX time in milliseconds at its beginning.
+    pub wall_ms: i64,
+    parts: Vec<Part>,
 }
 
 /// An initialisation segment.
@@ -104,12 +116,17 @@ pub struct Window {
     discontinuities: u64,
     late: usize,
     segments: Vec<Arc<Segment>>,
+    /// What is ready of the next segment.
+    begun: Option<Begun>,
 }
 
 impl Window {
     /// The media playlist. `query` (without `?`, may be empty) is repeated in every address, so that a signature holds
     /// for the segments too.
     pub fn playlist(&self, query: &str) -> String {
+        if self.container == Container::LowLatency {
+            return parts::playlist(self, query);
+        }
         let listed = &self.segments[self.late..];
         let query = if query.is_empty() { String::new() } else { format!("?{query}") };
         let folder = self.container.folder();
@@ -149,6 +166,9 @@ impl Window {
             let mut inits = self.segments.iter().filter_map(|segment| segment.init.as_ref());
             return inits.find(|init| init.id == id).map(|init| init.data.clone());
         }
+        if let Some((sequence, part)) = parts::address(file) {
+            return self.part(sequence, part).map(|part| part.data.clone());
+        }
         let sequence = number(stem).filter(|_| extension == self.container.extension())?;
         let mut segments = self.segments.iter();
         segments.find(|segment| segment.sequence == sequence).map(|segment| segment.data.clone())
@@ -168,6 +188,7 @@ pub struct Segmenter {
     next_sequence: u64,
     target_s: i64,
     discontinuities: u64,
+    fragments: u32,
     announced: Option<(Arc<Tracks>, Option<Arc<Init>>)>,
     segments: VecDeque<Arc<Segment>>,
     open: Option<Open>,
@@ -182,6 +203,9 @@ struct Open {
     independent: bool,
     init: Option<Arc<Init>>,
     content: Content,
+    /// Of low latency: parts that are ready, and the one being written.
+    parts: Vec<Part>,
+    part: parts::Open,
 }
 
 #[derive(Debug)]
@@ -199,6 +223,7 @@ impl Segmenter {
             next_sequence: options.first_sequence,
             target_s: whole_seconds(options.target),
             discontinuities: 0,
+            fragments: 0,
             announced: None,
             segments: VecDeque::new(),
             open: None,
@@ -210,9 +235,12 @@ impl Segmenter {
         let eager = self.next_sequence - self.options.first_sequence < EAGER;
         let wanted = if eager { self.options.target.min(EAGER_LENGTH) } else { self.options.target };
         let finished = self.open.take_if(|open| open.ends_before(unit, wanted));
-        let window = finished.map(|open| self.finish(&open, unit.dts));
+        let mut window = finished.map(|open| self.finish(open, unit.dts));
         if self.open.is_none() && (window.is_some() || is_start(unit)) {
             self.open = Some(self.begin(unit));
+        }
+        if self.options.container == Container::LowLatency && self.cut_part(unit) {
+            window = Some(self.window());
         }
         if let Some(open) = &mut self.open {
             open.append(&mut self.ts, unit);
@@ -232,37 +260,54 @@ impl Segmenter {
                 self.ts.write_tables(&tracks, &mut out);
                 Content::Ts(out)
             }
-            Container::Fmp4 => Content::Fmp4(fmp4::Fragment::new()),
+            Container::Fmp4 | Container::LowLatency => Content::Fmp4(fmp4::Fragment::new()),
         };
-        Open { tracks, start: unit.dts, discontinuity, independent: is_start(unit), init, content }
+        let (parts, part) = (Vec::new(), parts::Open::new(unit));
+        Open {
+            tracks,
+            start: unit.dts,
+            discontinuity,
+            independent: is_start(unit),
+            init,
+            content,
+            parts,
+            part,
+        }
     }
 
     fn init_segment(&self, tracks: &Tracks) -> Option<Arc<Init>> {
         let data = match self.options.container {
             Container::Ts => return None,
-            Container::Fmp4 => fmp4::init_segment(tracks),
+            Container::Fmp4 | Container::LowLatency => fmp4::init_segment(tracks),
         };
         Some(Arc::new(Init { id: self.next_sequence, data }))
     }
 
-    fn finish(&mut self, open: &Open, end: Ticks) -> Arc<Window> {
+    fn finish(&mut self, mut open: Open, end: Ticks) -> Arc<Window> {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
+        if self.options.container == Container::LowLatency {
+            self.finish_part(&mut open, end);
+        }
         let data = match &open.content {
             Content::Ts(out) => Bytes::copy_from_slice(out), // without the spare room behind it
+            Content::Fmp4(_) if !open.parts.is_empty() => parts::joined(&open.parts),
             Content::Fmp4(fragment) => {
-                fragment.write(&open.tracks, (sequence - self.options.first_sequence + 1) as u32, end)
+                self.fragments += 1;
+                fragment.write(&open.tracks, self.fragments, end)
             }
         };
         let duration = Ticks((end - open.start).0.max(1));
-        let Open { discontinuity, independent, .. } = *open;
+        let Open { discontinuity, independent, start, .. } = open;
         self.segments.push_back(Arc::new(Segment {
             sequence,
             duration,
             discontinuity,
             independent,
-            init: open.init.clone(),
+            init: open.init,
             data,
+            wall_ms: self.options.epoch_ms + start.as_millis(),
+            parts: open.parts,
         }));
         if self.segments.len() > LISTED + LATE {
             self.segments.pop_front();
@@ -281,6 +326,7 @@ impl Segmenter {
             discontinuities: self.discontinuities - listed as u64,
             late,
             segments: self.segments.iter().cloned().collect(),
+            begun: self.begun(),
         })
     }
 }
@@ -290,7 +336,7 @@ impl Open {
     fn ends_before(&self, unit: &AccessUnit, wanted: Ticks) -> bool {
         let size = match &self.content {
             Content::Ts(out) => out.len(),
-            Content::Fmp4(fragment) => fragment.size(),
+            Content::Fmp4(fragment) => fragment.size() + self.part.bytes_before,
         };
         if size >= LARGEST {
             return true;
@@ -345,7 +391,12 @@ mod tests {
     };
 
     fn segmenter(container: Container) -> Segmenter {
-        Segmenter::new(SegmenterOptions { container, target: Ticks::from_millis(2000), first_sequence: 100 })
+        Segmenter::new(SegmenterOptions {
+            container,
+            target: Ticks::from_millis(2000),
+            first_sequence: 100,
+            epoch_ms: 0,
+        })
     }
 
     /// Pictures at 25 Hz, a key frame a second, from `from_s` to `to_s`; the last window.

@@ -1,32 +1,25 @@
-//! Answers media routes: who may play, what a player gets first, and what HLS players fetch.
+//! Answers media routes: who may play, and what a player gets first.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
-    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header, request::Parts};
-use wire::{
-    hls::{Container, Window},
-    websocket,
-};
+use wire::websocket;
 
 use super::{
     Shared,
-    directory::{Directory, Feed, Form, Framing, Player},
+    directory::{Directory, Form, Framing, Player},
+    hls,
     reply::{self, Body, Problem},
     rights::{self, Claim, Refusal},
     route::{Query, Route, Target},
     takeover::{Destination, TakeOver},
 };
 
-/// How long a playlist waits for the first segment: longer than the longest takes, for cameras whose key frames are rare.
-const PATIENCE: Duration = Duration::from_secs(14);
-/// A segment's bytes never change; players that come back to it within so many seconds need not ask.
-const SEGMENT_AGE_S: u32 = 60;
 /// How long the application may take to judge a token.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 /// Where clients show their token.
@@ -60,7 +53,7 @@ impl From<Problem> for Answer {
     }
 }
 
-const UNKNOWN_STREAM: Problem =
+pub(super) const UNKNOWN_STREAM: Problem =
     Problem::new(StatusCode::NOT_FOUND, "stream_not_found", "there is no such stream at the moment");
 
 /// Answers a request for `route` from `peer` at `now_s` (UNIX seconds).
@@ -98,11 +91,11 @@ pub(super) async fn answer(
     match &route.target {
         Target::Live(format) => live(directory, request, &route, query.form(*format)),
         Target::Playlist(container) => match directory.segments(app, name, *container, player) {
-            Ok(feed) => playlist(feed, &query).await.into(),
+            Ok(feed) => hls::playlist(feed, &query).await.into(),
             Err(denied) => Problem::from(Refusal::from(denied)).into(),
         },
         Target::File(container, file) => match directory.segments(app, name, *container, player) {
-            Ok(feed) => segment(&feed, *container, file).into(),
+            Ok(feed) => hls::segment(feed, *container, file).await.into(),
             Err(denied) => Problem::from(Refusal::from(denied)).into(),
         },
     }
@@ -198,31 +191,4 @@ fn viewer(peer: SocketAddr, headers: &HeaderMap, query: &Query) -> u64 {
     query.token.hash(&mut hasher);
     headers.get(TOKEN).map(http::HeaderValue::as_bytes).hash(&mut hasher);
     hasher.finish()
-}
-
-async fn playlist(mut feed: Feed, query: &Query) -> Result<Response<Body>, Problem> {
-    let first = feed.window.wait_for(Option::is_some);
-    let window: Option<Arc<Window>> = match tokio::time::timeout(PATIENCE, first).await {
-        Ok(Ok(window)) => window.clone(),
-        Ok(Err(_)) => return Err(UNKNOWN_STREAM),
-        Err(_) => None,
-    };
-    let text = window.ok_or_else(no_segment_yet)?.playlist(&query.right());
-    feed.count_sent(text.len());
-    Ok(reply::media("application/vnd.apple.mpegurl", 0, reply::full(text)))
-}
-
-fn no_segment_yet() -> Problem {
-    let message = "no segment is ready: the stream brings no key frames";
-    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_segment_yet", message);
-    problem.with(header::RETRY_AFTER, "2")
-}
-
-fn segment(feed: &Feed, container: Container, file: &str) -> Result<Response<Body>, Problem> {
-    let data = feed.window.borrow().as_ref().and_then(|window| window.resource(file));
-    let message = "this segment is not there any more";
-    let gone = Problem::new(StatusCode::NOT_FOUND, "segment_not_found", message);
-    let data = data.ok_or(gone)?;
-    feed.count_sent(data.len());
-    Ok(reply::media(container.media_type(), SEGMENT_AGE_S, reply::full(data)))
 }

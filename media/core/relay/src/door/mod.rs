@@ -5,6 +5,7 @@
 
 mod connection;
 mod directory;
+mod hls;
 mod media;
 mod proxy;
 mod reply;

@@ -58,24 +58,33 @@ pub struct Query {
     pub hev1: bool,
     /// G.711 in MPEG-TS.
     pub g711: bool,
+    /// The playlist shall tell of this segment (Low-Latency HLS), and of this part of it.
+    pub segment: Option<u64>,
+    /// See `segment`.
+    pub part: Option<u64>,
 }
 
 impl Route {
     /// Reads a path; `None` if it is no media route.
     ///
     /// `/{app}/{name}.live.flv|.ts|.mp4` · `/{app}/{name}/hls.m3u8` · `/{app}/{name}/hls.fmp4.m3u8` ·
-    /// `/{app}/{name}/hls/{file}.ts` · `/{app}/{name}/hls.fmp4/{file}.m4s|.mp4`
+    /// `/{app}/{name}/hls.ll.m3u8` · `/{app}/{name}/hls/{file}.ts` · `/{app}/{name}/hls.fmp4/{file}.m4s|.mp4` ·
+    /// `/{app}/{name}/hls.ll/{file}.m4s|.mp4`
     pub fn parse(path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.strip_prefix('/')?.splitn(5, '/').collect();
         let (name, target) = match parts.as_slice() {
             [_, file] => live(file)?,
             [_, name, "hls.m3u8"] => (*name, Target::Playlist(Container::Ts)),
             [_, name, "hls.fmp4.m3u8"] => (*name, Target::Playlist(Container::Fmp4)),
+            [_, name, "hls.ll.m3u8"] => (*name, Target::Playlist(Container::LowLatency)),
             [_, name, "hls", file] if extension(file) == "ts" => {
                 (*name, Target::File(Container::Ts, (*file).to_owned()))
             }
             [_, name, "hls.fmp4", file] if matches!(extension(file), "m4s" | "mp4") => {
                 (*name, Target::File(Container::Fmp4, (*file).to_owned()))
+            }
+            [_, name, "hls.ll", file] if matches!(extension(file), "m4s" | "mp4") => {
+                (*name, Target::File(Container::LowLatency, (*file).to_owned()))
             }
             _ => return None,
         };
@@ -94,6 +103,8 @@ impl Query {
                 "token" => read.token = percent_decode_str(value).decode_utf8().ok().map(Into::into),
                 "codec" if value == "12" => read.options.h265 = H265::Codec12,
                 "codec" if value == "hev1" => read.hev1 = true,
+                "_HLS_msn" => read.segment = value.parse().ok(),
+                "_HLS_part" => read.part = value.parse().ok(),
                 "g711" if value == "1" => read.g711 = true,
                 "audio" if value == "0" => read.options.audio = false,
                 _ => {}
@@ -170,6 +181,9 @@ mod tests {
         expect("/a/b.live.mp4", "a", "b", Target::Live(Format::Fmp4));
         expect("/a/b/hls.m3u8", "a", "b", Target::Playlist(Container::Ts));
         expect("/a/b/hls.fmp4.m3u8", "a", "b", Target::Playlist(Container::Fmp4));
+        expect("/a/b/hls.ll.m3u8", "a", "b", Target::Playlist(Container::LowLatency));
+        let file = Target::File(Container::LowLatency, "7.1.m4s".into());
+        expect("/a/b/hls.ll/7.1.m4s", "a", "b", file);
         expect("/a/b/hls/7.ts", "a", "b", Target::File(Container::Ts, "7.ts".into()));
         let file = Target::File(Container::Fmp4, "init-7.mp4".into());
         expect("/a/b/hls.fmp4/init-7.mp4", "a", "b", file);
@@ -192,6 +206,8 @@ mod tests {
         assert_eq!(query.right(), "expires=17&sign=aB-_9");
         assert_eq!(Query::parse("expires=-1&sign=&codec=13"), Query::default());
         assert_eq!(Query::parse("expires=17&sign=%22%0A").right(), "");
+        let query = Query::parse("_HLS_msn=17&_HLS_part=-1");
+        assert_eq!((query.segment, query.part), (Some(17), None));
         let sound = |query| Query::parse(query).form(Format::Ts);
         assert_eq!(
             ["", "g711=1", "g711=1&audio=0"].map(sound),

@@ -82,7 +82,7 @@ pub(crate) struct Hub {
     bytes_max: usize,
     cache: GopCache,
     outlets: [Option<Box<Outlet>>; Form::COUNT],
-    segmenters: [Option<Segments>; 2],
+    segmenters: [Option<Segments>; feeds::CONTAINERS.len()],
     recordings: Vec<record::Tap>,
     senders: Senders,
     /// The cached GOP is in no recording, and its source goes on: a recording may begin with it.
@@ -105,7 +105,7 @@ impl Hub {
             bytes_max,
             cache: GopCache::new(bytes_max),
             outlets: [const { None }; Form::COUNT],
-            segmenters: [const { None }; 2],
+            segmenters: [const { None }; feeds::CONTAINERS.len()],
             recordings: Vec::new(),
             senders: Senders::new(index),
             recordable: true,
@@ -207,7 +207,9 @@ impl Hub {
     /// Starts to cut segments of `container`, from the cached GOP on.
     fn publish(&mut self, turn: Turn<'_>, container: Container, publisher: Publisher) {
         let first_sequence = turn.wall_ms / 1000;
-        let options = SegmenterOptions { container, target: SEGMENT, first_sequence };
+        let newest = self.cache.units().last().map_or(0, |unit| unit.dts.as_millis());
+        let epoch_ms = turn.wall_ms.cast_signed() - newest;
+        let options = SegmenterOptions { container, target: SEGMENT, first_sequence, epoch_ms };
         let mut segments = Segments { segmenter: Segmenter::new(options), publisher };
         self.cache.units().for_each(|unit| segments.write(unit));
         self.segmenters[feeds::number(container)] = Some(segments);
