@@ -5,7 +5,7 @@ import io
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 import av
 import httpx
@@ -96,6 +96,29 @@ async def _hls(house: House, name: str, playlist: str, form: str) -> Got:
     return await _in_thread(data, form)
 
 
+def _sent_on(payload: Literal["ps", "es"], transport: Literal["udp", "tcp_active"]) -> "Player":
+    """Sent as RTP to a second stream, as another platform would take it, and played from there."""
+
+    async def play(house: House, name: str) -> Got:
+        second = f"{name}-{payload}-{transport}"
+        taken = "tcp_passive" if transport == "tcp_active" else "udp"
+        receiver = house.relay.open_receiver("live", second, transport=taken, peer=HOST, private=False)
+        if payload == "es":
+            coding = {"h264": "H264", "hevc": "H265"}[name.split("-", maxsplit=1)[0]]
+            house.relay.expect(receiver.id, payloads=[(96, coding), (97, "MPEG4-GENERIC")])
+        house.relay.open_sender(
+            house.stream(name).receiver, transport=transport, host=HOST, port=receiver.port, ssrc=7, payload=payload
+        )
+        playing = asyncio.create_task(_in_thread(house.flv(second), "flv"))
+        while house.relay.stream("live", name) is not None:  # noqa: ASYNC110  (the other side is a thread of Rust)
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.7)  # the last pictures are handed on once nothing more comes
+        house.relay.close_receiver(receiver.id)
+        return await playing
+
+    return play
+
+
 Player = Callable[[House, str], Awaitable[Got]]
 PLAYERS: Final[dict[str, Player]] = {
     "http-flv": _address("http://{host}:{house.http}/live/{name}.live.flv", "flv"),
@@ -106,6 +129,9 @@ PLAYERS: Final[dict[str, Player]] = {
     "ws-fmp4": _websocket("mp4", "mp4"),
     "rtmp": _address("rtmp://{host}:{house.rtmp}/live/{name}", "flv"),
     "rtsp, tcp": _address("rtsp://{host}:{house.rtsp}/live/{name}", rtsp_transport="tcp"),
+    "PS, UDP": _sent_on("ps", "udp"),
+    "PS, TCP": _sent_on("ps", "tcp_active"),
+    "RTP of NAL units": _sent_on("es", "udp"),
     "hls, ts": lambda house, name: _hls(house, name, "hls.m3u8", "mpegts"),
     "hls, fmp4": lambda house, name: _hls(house, name, "hls.fmp4.m3u8", "mp4"),
 }
