@@ -81,3 +81,13 @@ class Client:
 
     def close(self) -> None:
         self.writer.close()
+
+
+async def read_request(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str]]:
+    """A client's next request, for servers of a few lines: method, URI, and headers with names in small letters."""
+    while (first := await reader.readexactly(1)) == b"$":
+        head = await reader.readexactly(3)
+        await reader.readexactly(int.from_bytes(head[1:], "big"))
+    line, *fields = (first + await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+    method, uri, _ = line.split()
+    return method, uri, {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}

@@ -35,6 +35,7 @@ use crate::{
     publishers::Publishers,
     pull::Puller,
     record::{Order, Recorder},
+    rtsp::Receiving,
     send,
     shard::{
         Shard, Surroundings,
@@ -97,18 +98,20 @@ impl Core {
             threads => threads,
         };
         let events = Arc::new(EventQueue::new().map_err(Error::io("cannot make the event queue"))?);
+        let ports = Arc::new(Mutex::new(PortPool::new(config.rtp_port_min, config.rtp_port_max)));
+        let receiving = Receiving { host: config.rtp_host, pool: Arc::clone(&ports) };
         let core = Self {
             recorder: Recorder::new(Arc::clone(&events)),
             events,
             table: Arc::new(Table::new(threads)),
-            ports: Arc::new(Mutex::new(PortPool::new(config.rtp_port_min, config.rtp_port_max))),
+            ports,
             shards: RwLock::default(),
             doors: Mutex::default(),
             admission: Arc::default(),
             listeners: Mutex::default(),
             publishers: Arc::default(),
             senders: Arc::default(),
-            puller: Arc::default(),
+            puller: Arc::new(Puller::new(receiving)),
             runtime: Mutex::default(),
             identities: tls::Identities::default(),
             tls_counters: Arc::default(),

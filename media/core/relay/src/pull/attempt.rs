@@ -19,6 +19,7 @@ use crate::{
     clock,
     config::Transport,
     feed::{Feeder, Portion},
+    rtsp::Receiving,
 };
 
 /// How long what may take.
@@ -81,12 +82,16 @@ impl<'a> Attempt<'a> {
         self.may
     }
 
+    /// Where datagrams come in.
+    pub(super) fn receiving(&self) -> Option<&'a Receiving> {
+        self.puller.receiving.as_ref()
+    }
+
     /// A turn to connect: only so many pulls do at once. It is given back when dropped.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'a>> {
         self.puller.turns.acquire().await.ok() // it is never closed
     }
 
-    #[allow(dead_code, reason = "for kinds of source that are not HTTP")]
     /// A connection to `location`, by TLS if its scheme says so, and the address that answered. Addresses that this pull
     /// may not go to are not connected to.
     pub(super) async fn connect(&self, location: &Location) -> Result<(Box<dyn Wire>, SocketAddr), Failure> {

@@ -3,7 +3,9 @@
 use std::{io, time::Duration};
 
 use http::StatusCode;
-use wire::{flv_read::FlvError, fmp4_read::BadMp4, playlist::PlaylistError, ts_read::TsError};
+use wire::{
+    flv_read::FlvError, fmp4_read::BadMp4, playlist::PlaylistError, rtsp::ClientError, ts_read::TsError,
+};
 
 use super::location::BadUrl;
 
@@ -58,6 +60,14 @@ pub(super) enum Failure {
     UnknownBody,
     #[error("the connection broke: {0}")]
     Broken(hyper::Error),
+    #[error("{0}")]
+    Rtsp(#[from] ClientError),
+    #[error("no port is free for datagrams")]
+    NoPort,
+    #[error("nothing in the session can be read")]
+    NoTracks,
+    #[error("the connection broke: {0}")]
+    Lost(io::Error),
     #[error("the server ended the stream")]
     Ended,
     #[error("nothing came for {} s", .0.as_secs())]
@@ -95,8 +105,13 @@ impl Failure {
             Self::Stale(_) => "stale_playlist",
             Self::Complete => "complete",
             Self::UnknownBody => "unknown_body",
-            Self::Broken(_) => "broken",
-            Self::Ended => "ended",
+            Self::Broken(_) | Self::Lost(_) => "broken",
+            Self::Rtsp(ClientError::Status(_, status)) => return format!("rtsp_{status}"),
+            Self::Rtsp(ClientError::Unauthorized) => "unauthorized",
+            Self::Rtsp(ClientError::Description(_)) | Self::NoTracks => "no_tracks",
+            Self::Rtsp(ClientError::Reader(_) | ClientError::Transport) => "not_rtsp",
+            Self::NoPort => "no_port",
+            Self::Ended | Self::Rtsp(ClientError::Ended) => "ended",
             Self::Silent(_) => "silent",
             Self::NoMedia(_) => "no_media",
             Self::Closed => "closed",

@@ -128,7 +128,7 @@ async fn ask(
         }));
         let response =
             sender.send_request(request(order, location, range)).await.map_err(Failure::NotHttp)?;
-        Ok((response, reader))
+        Ok::<_, Failure>((response, reader))
     };
     let (response, reader) = timeout(patience, asking).await.map_err(slow)??;
     Ok((response, peer, reader))

@@ -16,6 +16,7 @@ mod http;
 mod location;
 mod order;
 mod pacing;
+mod rtsp;
 mod udp;
 
 use std::{
@@ -47,6 +48,7 @@ use crate::{
     error::Error,
     events::Kind,
     feed::{Closed, Feeder},
+    rtsp::Receiving,
 };
 
 /// Pulls that connect at once; others wait for their turn.
@@ -78,6 +80,8 @@ pub(crate) struct Puller {
     judge: Judge,
     trust: Trust,
     turns: Semaphore,
+    /// Where datagrams come in.
+    receiving: Option<Receiving>,
     /// Connections tried.
     pub(crate) tried: AtomicU64,
     /// Of these, those that brought no stream.
@@ -95,10 +99,18 @@ impl Default for Puller {
             judge: address::is_public,
             trust: Trust::default(),
             turns,
+            receiving: None,
             tried,
             failed,
             lost,
         }
+    }
+}
+
+impl Puller {
+    /// With ports for datagrams.
+    pub(crate) fn new(receiving: Receiving) -> Self {
+        Self { receiving: Some(receiving), ..Self::default() }
     }
 }
 
@@ -114,7 +126,7 @@ impl Pull {
     pub(crate) fn new(wanted: &OpenPull) -> Result<Self, Error> {
         let OpenPull { url, headers, datagrams, allow_private, .. } = wanted;
         let order = Order::new(url, headers, *datagrams, *allow_private)?;
-        if !matches!(order.location.scheme, Scheme::Http | Scheme::Https | Scheme::Udp) {
+        if matches!(order.location.scheme, Scheme::Rtmp | Scheme::Rtmps) {
             let name = order.location.scheme.name();
             return Err(Error::Invalid(format!("cannot pull: {name} is not supported yet")));
         }
@@ -180,9 +192,10 @@ impl Pull {
 async fn fetch(attempt: &mut Attempt<'_>) -> Result<Infallible, Failure> {
     match attempt.order.location.scheme {
         Scheme::Http | Scheme::Https => http::run(attempt).await,
+        Scheme::Rtsp | Scheme::Rtsps => rtsp::run(attempt).await,
         Scheme::Udp => udp::run(attempt).await,
         // Refused before the pull began.
-        Scheme::Rtsp | Scheme::Rtsps | Scheme::Rtmp | Scheme::Rtmps => Err(Failure::Closed),
+        Scheme::Rtmp | Scheme::Rtmps => Err(Failure::Closed),
     }
 }
 

@@ -30,7 +30,6 @@ pub(super) struct Order {
     /// Sent beside ours, to this server only.
     pub(super) headers: HeaderMap,
     /// RTP in datagrams instead of on the connection (RTSP).
-    #[allow(dead_code, reason = "only RTSP asks")]
     pub(super) datagrams: bool,
 }
 

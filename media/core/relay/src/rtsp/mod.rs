@@ -17,7 +17,10 @@ use tokio::runtime::Handle;
 
 pub use self::player::RtspPlayer;
 use self::player::{Datagrams, UdpPorts};
-pub(crate) use self::receive::Receiving;
+pub(crate) use self::{
+    publish::HOLD,
+    receive::{Pair, Receiving, Way, Ways},
+};
 use crate::{
     clock,
     door::Directory,

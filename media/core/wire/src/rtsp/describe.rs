@@ -92,7 +92,13 @@ fn put_audio(out: &mut String, format: TrackFormat, track: &AudioTrack) {
         AudioCodec::G711A => write!(out, "a=rtpmap:{payload_type} PCMA/{clock_rate}/{channels}\r\n"),
         AudioCodec::G711U => write!(out, "a=rtpmap:{payload_type} PCMU/{clock_rate}/{channels}\r\n"),
         // RFC 7587 §7: two channels whatever is sent.
-        AudioCodec::Opus => write!(out, "a=rtpmap:{payload_type} opus/48000/2\r\n"),
+        AudioCodec::Opus => {
+            let stereo = u8::from(channels > 1);
+            write!(
+                out,
+                "a=rtpmap:{payload_type} opus/48000/2\r\na=fmtp:{payload_type} sprop-stereo={stereo}\r\n"
+            )
+        }
         AudioCodec::Aac => write!(
             out,
             "a=rtpmap:{payload_type} MPEG4-GENERIC/{clock_rate}/{channels}\r\na=fmtp:{payload_type} streamtype=5;\

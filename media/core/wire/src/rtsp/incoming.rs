@@ -39,7 +39,8 @@ const CNAME: &str = "relay";
 #[derive(Debug)]
 enum Content {
     Pictures(Box<Pictures>),
-    G711,
+    /// Sound whose packets are runs of it.
+    Plain,
     Aac(AacReader),
     /// A program or transport stream with both tracks in it.
     Mixed(Box<Unpacker>),
@@ -238,7 +239,7 @@ impl Incoming {
                 }
                 units.handle_video_gap();
             }
-            Content::G711 => units.fault(fault),
+            Content::Plain => units.fault(fault),
             Content::Aac(reader) => {
                 units.fault(fault);
                 reader.handle_gap();
@@ -265,7 +266,7 @@ impl Incoming {
                 pictures.handle_packet(&packet);
                 drain_pictures(now, pictures, units);
             }
-            Content::G711 => {
+            Content::Plain => {
                 let payload = Bytes::copy_from_slice(packet.payload);
                 units.handle_audio(now, payload, tied(Stamp::Rtp { timestamp: packet.timestamp, rate }));
             }
@@ -345,7 +346,8 @@ fn content(media: &MediaDescription, options: Options) -> Option<Content> {
             let codec = video_codec(media)?;
             Some(Content::Pictures(Box::new(Pictures::new(codec, Packing::Rtp, limit))))
         }
-        "PCMA" | "PCMU" => (media.clock_rate == 8_000).then_some(Content::G711),
+        "PCMA" | "PCMU" => (media.clock_rate == 8_000).then_some(Content::Plain),
+        "OPUS" => Some(Content::Plain),
         "MPEG4-GENERIC" => Some(Content::Aac(AacReader::new(sections(media)?, media.clock_rate))),
         "MP4A-LATM" => {
             let (_, frames) = latm_config(&media.audio_config()?)?;
@@ -382,6 +384,7 @@ fn prepare(units: &mut Units, video: Option<&MediaDescription>, audio: Option<&M
     let codec = audio.and_then(|media| match media.encoding.as_str() {
         "PCMA" => Some(AudioCodec::G711A),
         "PCMU" => Some(AudioCodec::G711U),
+        "OPUS" => Some(AudioCodec::Opus),
         "MPEG4-GENERIC" | "MP4A-LATM" => Some(AudioCodec::Aac),
         _ => None,
     });
@@ -408,14 +411,16 @@ fn prepare(units: &mut Units, video: Option<&MediaDescription>, audio: Option<&M
             units.sound.configure(Config { object_type: 2, sample_rate: media.clock_rate, channels });
         }
     } else {
-        units.sound.set_channels(media.channels.clamp(1, 2));
+        // RFC 7587 §7: rtpmap says two whatever is sent.
+        let stereo = codec != AudioCodec::Opus || media.parameter("sprop-stereo") == Some("1");
+        units.sound.set_channels(if stereo { media.channels.clamp(1, 2) } else { 1 });
     }
 }
 
 /// What a track is that cannot be read.
 fn unsupported(media: &MediaDescription) -> &'static str {
-    const KNOWN: [&str; 9] =
-        ["OPUS", "L16", "G726-32", "G722", "MPA", "MP4V-ES", "JPEG", "SVAC", "VND.ONVIF.METADATA"];
+    const KNOWN: [&str; 8] =
+        ["L16", "G726-32", "G722", "MPA", "MP4V-ES", "JPEG", "SVAC", "VND.ONVIF.METADATA"];
     let known = KNOWN.iter().find(|name| media.encoding == **name);
     known.copied().unwrap_or(if media.kind == Kind::Video { "video" } else { "sound" })
 }

@@ -33,6 +33,18 @@ impl Transport {
         split(value).filter_map(Self::parse_one).take(8).collect()
     }
 
+    /// The way that an answer names, to somebody who asked for `wanted`: what it leaves out is as it was asked for.
+    pub(super) fn answered(value: &str, wanted: &Delivery) -> Option<Delivery> {
+        let found = split(value).next()?;
+        let asked = match wanted {
+            Delivery::Udp { client, .. } => format!(";client_port={}-{}", client.0, client.1),
+            Delivery::Interleaved(_) => String::new(),
+        };
+        // Of two ports of one name the last one counts: the answer's own, if it has one.
+        let (profile, rest) = found.split_once(';').unwrap_or((found, ""));
+        Self::parse_one(&format!("{profile}{asked};{rest}")).map(|transport| transport.delivery)
+    }
+
     fn parse_one(offer: &str) -> Option<Self> {
         let mut parts = offer.split(';').map(str::trim);
         let profile = parts.next()?.to_ascii_uppercase();

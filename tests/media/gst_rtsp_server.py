@@ -1,0 +1,42 @@
+"""GStreamer's RTSP server with one stream of five seconds; prints its port. Run by the system's Python."""
+
+import sys
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+
+LAUNCH = (
+    "( videotestsrc num-buffers=125 is-live=true ! video/x-raw,width=320,height=192,framerate=25/1 "
+    "! x264enc key-int-max=25 bframes=0 tune=zerolatency ! rtph264pay name=pay0 pt=96 "
+    "audiotestsrc num-buffers=250 is-live=true samplesperbuffer=160 ! audio/x-raw,rate=8000,channels=1 "
+    "! alawenc ! rtppcmapay name=pay1 pt=8 )"
+)
+
+Gst.init(None)
+server = GstRtspServer.RTSPServer()
+server.set_address("127.0.0.1")
+server.set_service("0")
+factory = GstRtspServer.RTSPMediaFactory()
+factory.set_launch(LAUNCH)
+method = sys.argv[1]
+if method != "none":
+    auth = GstRtspServer.RTSPAuth()
+    token = GstRtspServer.RTSPToken()
+    token.set_string("media.factory.role", "user")
+    if method == "basic":
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic("me", "secret"), token)
+    else:
+        auth.set_supported_methods(2)  # GST_RTSP_AUTH_DIGEST
+        auth.add_digest("me", "secret", token)
+    server.set_auth(auth)
+    permissions = GstRtspServer.RTSPPermissions()
+    permissions.add_permission_for_role("user", "media.factory.access", True)
+    permissions.add_permission_for_role("user", "media.factory.construct", True)
+    factory.set_permissions(permissions)
+server.get_mount_points().add_factory("/test", factory)
+server.attach(None)
+print(server.get_bound_port(), flush=True)
+GLib.MainLoop().run()
