@@ -9,7 +9,7 @@ import pytest
 from tests.media.house import House
 from tests.media.matrix.inputs import INPUTS, Input
 from tests.media.matrix.material import FPS, VIDEOS, Film, film
-from tests.media.matrix.outputs import NO_G711, PLAYERS, UNFINISHED, Got
+from tests.media.matrix.outputs import LATE, NO_G711, PLAYERS, UNFINISHED, Got
 
 AT_ONCE = 4
 """Films on their way at once: each has all players."""
@@ -34,7 +34,8 @@ async def test_what_goes_in_comes_out(house: House, films: Path, name: str) -> N
             for output, got in found.items():
                 without_sound = output in NO_G711 and one.audio.startswith("pcm")
                 unfinished = max(source.unfinished, UNFINISHED.get(output, 0))
-                if faults := compare(one, got, without_sound=without_sound, unfinished=unfinished):
+                late = LATE.get(output, JOINED_LATE)
+                if faults := compare(one, got, without_sound=without_sound, late=late, unfinished=unfinished):
                     wrong[f"{one.video} {one.audio} → {output}"] = faults
     assert not wrong, "\n".join(f"{cell}: {faults}" for cell, faults in wrong.items())
 
@@ -52,15 +53,15 @@ async def through(house: House, source: Input, one: Film) -> dict[str, Got]:
     return dict(zip(PLAYERS, got, strict=True))
 
 
-def compare(one: Film, got: Got, *, without_sound: bool, unfinished: int) -> list[str]:
-    """What is wrong with what a player got; so many pictures may be missing at the end."""
+def compare(one: Film, got: Got, *, without_sound: bool, late: int, unfinished: int) -> list[str]:
+    """What is wrong with what a player got; so many pictures may be missing at the beginning and at the end."""
     faults = []
     wanted = {"video": one.video} if without_sound else one.codecs
     if got.codecs != wanted:
         faults.append(f"codings {got.codecs}, {got.error or 'no error'}")
     places = [one.pictures.index(picture) if picture in one.pictures else -1 for picture in got.pictures]
     begin, end = (places[0], places[-1] + 1) if places else (0, 0)
-    whole = places == list(range(begin, end)) and begin <= JOINED_LATE and len(one.pictures) - end <= unfinished
+    whole = places == list(range(begin, end)) and begin <= late and len(one.pictures) - end <= unfinished
     if not whole:
         breaks = [f"{a}|{b}" for a, b in pairwise(places) if b != a + 1]
         faults.append(f"pictures {begin} to {end}, {got.error or 'no error'}, breaks {breaks[:5]}")

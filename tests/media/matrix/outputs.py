@@ -135,6 +135,8 @@ PLAYERS: Final[dict[str, Player]] = {
     "hls, ts": lambda house, name: _hls(house, name, "hls.m3u8", "mpegts"),
     "hls, fmp4": lambda house, name: _hls(house, name, "hls.fmp4.m3u8", "mp4"),
 }
+LATE: Final = {"PS, UDP": 50, "RTP of NAL units": 50}
+"""Pictures that may be missing at the beginning, if more than a GOP: datagrams begin with the next key frame."""
 UNFINISHED: Final = {"hls, ts": 25, "hls, fmp4": 25}
 """Pictures of the last segment, which the end of the stream leaves unfinished."""
 NO_G711: Final = frozenset({"hls, ts", "http-ts", "ws-ts"})
