@@ -277,6 +277,44 @@ class Core:
     def stop_recording(self, recording: int) -> None:
         """Ends a recording; its last `slice` follows, and `record_ended`. Unknown ids are ignored."""
 
+    def open_playback(
+        self,
+        app: str,
+        name: str,
+        files: Sequence[tuple[str, int]],
+        *,
+        position_ms: int = 0,
+        end_ms: int | None = None,
+        speed: float = 1.0,
+        paused: bool = False,
+        private: bool = True,
+        generation: int = 0,
+        viewers_max: int = 0,
+    ) -> Receiver:
+        """Opens the stream `app`/`name` and plays files of `Core.record` into it, one behind the other.
+
+        `files`: paths with when their first frame came, in order (ms of the UNIX epoch), as are `position_ms` and
+        `end_ms`. It begins with the last key frame at or before `position_ms`, or with the next file if none has that
+        moment; what lies between two files is jumped over. `speed` is 0.25 to 16: beside 1 without sound, above 4 with
+        key frames only. `paused`: the first picture waits for `playback_pause`. At the end the stream ends (`ended`,
+        reason `end`); where it stands is told by `playback_position`. CoreError for files or a speed that cannot be, or
+        if the stream has a source.
+        """
+
+    def playback_seek(self, receiver: int, position_ms: int) -> None:
+        """Goes on at the last key frame at or before this moment. UnknownReceiverError; CoreError if too many wishes
+        wait."""
+
+    def playback_speed(self, receiver: int, speed: float) -> None:
+        """Goes on so many times as fast."""
+
+    def playback_pause(self, receiver: int, paused: bool) -> None:
+        """Stands still, or goes on."""
+
+    def key_frame(self, receiver: int) -> KeyFrame | None:
+        """The newest key frame of a stream; None if it has none, or a GOP that was too large. Waits for the stream's
+        thread, two seconds at worst. UnknownReceiverError."""
+
     def metrics(self) -> dict[str, float]:
         """Counters of the whole core by Prometheus name."""
 
@@ -357,7 +395,9 @@ class Event:
     `rejected` (count, peer, ssrc; packets or connections of
     strangers, once a second at most) · `slice` (a recording finished a file: recording, tag, path, start_ms, end_ms,
     duration_ms, frames, key_frames, bytes, video, reason, lost; see docs/media.md) · `record_failed` (recording, tag,
-    reason, lost; it goes on if it can) · `record_ended` (recording, tag, reason, lost; its last event) · `play`
+    reason, lost; it goes on if it can) · `record_ended` (recording, tag, reason, lost; its last event) ·
+    `playback_position` (position_ms, speed, paused; every 5 s and after each wish; or problem: a file left out) ·
+    `play`
     (ticket, app, name, peer, protocol, token; a private stream was asked for with a token: answer with `answer_play`) ·
     `publish` (receiver 0; ticket, app, name, query, peer, protocol: somebody waits to be let in or sent away) · `ended`
     (reason; a fed stream is over, its last event) · `failed` (reason; our own fault: the stream is closed) · `overflow`
@@ -390,7 +430,7 @@ class Stream:
     @property
     def transport(
         self,
-    ) -> Transport | Literal["rtmp", "rtsp", "http-flv", "http-ts", "hls", "udp-ts", "whip", "derived"]: ...
+    ) -> Transport | Literal["rtmp", "rtsp", "http-flv", "http-ts", "hls", "udp-ts", "whip", "derived", "playback"]: ...
     @property
     def port(self) -> int: ...
     @property
@@ -530,6 +570,63 @@ class PesPacket:
 
 def demux_ps(data: bytes) -> tuple[list[PesPacket], list[str]]:
     """Reads a program stream as the relay does, from its first pack header on: its packets, and the faults by name."""
+
+@final
+class KeyFrame:
+    """A picture that a decoder can begin with."""
+
+    @property
+    def codec(self) -> Literal["H264", "H265"]: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def wall_ms(self) -> int:
+        """When it came, in milliseconds of the UNIX epoch."""
+    @property
+    def dts_90k(self) -> int:
+        """Its time on the stream's clock: tells it from the receiver's other key frames."""
+    @property
+    def data(self) -> bytes:
+        """Parameter sets and NAL units behind start codes."""
+
+@final
+class FileFacts:
+    """What the head of a recording says."""
+
+    @property
+    def form(self) -> Literal["flv", "mp4"]: ...
+    @property
+    def duration_ms(self) -> int:
+        """0 if it was never finished."""
+    @property
+    def head(self) -> int:
+        """Bytes of an mp4 that a player needs first (`ftyp`, `moov`)."""
+    @property
+    def size(self) -> int: ...
+    @property
+    def entries(self) -> list[tuple[int, int]]:
+        """Key frames: milliseconds and bytes since the file's beginning, in order; thinned if there are thousands."""
+    @property
+    def video(self) -> Literal["H264", "H265"] | None: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def audio(self) -> bool:
+        """Whether it has sound."""
+
+def file_facts(path: str) -> FileFacts:
+    """Reads the head of a finished recording; waits for the disk. CoreError if it is none."""
+
+def init_segment(path: str) -> bytes:
+    """The initialisation segment of fMP4 for `segment`s of a recording. CoreError if it is none."""
+
+def segment(path: str, from_ms: int, to_ms: int, form: Literal["ts", "fmp4"]) -> bytes:
+    """What a recording has from `from_ms`, a key frame of its index, until before `to_ms` (both since its beginning),
+    as one segment of HLS with the file's own times. CoreError if it is none, or above 64 MiB. Waits for the disk."""
 
 def salvage(path: str) -> tuple[int, int, int] | None:
     """Finishes a `.part` that a crash left: cut to its last whole frame, on the disk, renamed as `Core.record` does.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from media._core import Core, Event, Feed, Receiver, Sender, SenderStats, Stream, Tap, Viewer
+from media._core import Core, Event, Feed, KeyFrame, Receiver, Sender, SenderStats, Stream, Tap, Viewer
 from media.units import Units
 
 if TYPE_CHECKING:
@@ -345,6 +345,49 @@ class Relay:
     def stop_recording(self, recording: int) -> None:
         """Ends a recording (`Core.stop_recording`)."""
         self.core.stop_recording(recording)
+
+    def open_playback(
+        self,
+        app: str,
+        name: str,
+        files: Sequence[tuple[str, int]],
+        *,
+        position_ms: int = 0,
+        end_ms: int | None = None,
+        speed: float = 1.0,
+        paused: bool = False,
+        private: bool = True,
+        generation: int = 0,
+    ) -> Receiver:
+        """Plays recordings as a stream (`Core.open_playback`)."""
+        return self.core.open_playback(
+            app,
+            name,
+            files,
+            position_ms=position_ms,
+            end_ms=end_ms,
+            speed=speed,
+            paused=paused,
+            private=private,
+            generation=generation,
+            viewers_max=self._viewers_max,
+        )
+
+    def playback_seek(self, receiver: int, position_ms: int) -> None:
+        """Goes on elsewhere (`Core.playback_seek`)."""
+        self.core.playback_seek(receiver, position_ms)
+
+    def playback_speed(self, receiver: int, speed: float) -> None:
+        """Goes on faster or slower (`Core.playback_speed`)."""
+        self.core.playback_speed(receiver, speed)
+
+    def playback_pause(self, receiver: int, paused: bool) -> None:
+        """Stands still, or goes on (`Core.playback_pause`)."""
+        self.core.playback_pause(receiver, paused)
+
+    def key_frame(self, receiver: int) -> KeyFrame | None:
+        """The newest key frame of a stream (`Core.key_frame`); waits as snapshots of figures do."""
+        return self.core.key_frame(receiver)
 
     def metrics(self) -> dict[str, float]:
         """Counters of the whole core by Prometheus name."""

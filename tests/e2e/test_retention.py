@@ -94,11 +94,11 @@ async def retain(gateway: RunningGateway, camera: str, bucket: str) -> str:
 
 
 async def check(found: Kept, objects: dict[str, bytes], folder: Path, kills: Sequence[float]) -> list[int]:
-    """Every object plays, and together they hold every picture once: a run of pictures for each life of the gateway,
-    each up to the moment it was killed. How many pictures each run has."""
+    """Every object plays, and those of each life of the gateway hold a run of pictures without one missing or twice, up to
+    the moment it was killed. How many pictures each run has."""
     sent = await sent_sums(found.clip, folder)
     assert len(set(sent)) == len(sent), "each picture can be told from all others"
-    indices: list[int] = []
+    lives: list[list[int]] = [[] for _ in range(len(kills) + 1)]
     for one in sorted(found.slices, key=lambda one: one["start_time"]):
         file = folder / Path(one["path"]).name
         file.write_bytes(objects[one["path"]])
@@ -107,9 +107,10 @@ async def check(found: Kept, objects: dict[str, bytes], folder: Path, kills: Seq
         probed = await ffprobe(file)
         [video] = [stream for stream in probed["streams"] if stream["codec_type"] == "video"]
         assert (video["width"], video["height"]) == (320, 180)
-        indices += [sent.index(picture) for picture in await picture_sums(file)]
-    lives = runs(indices, len(sent))
-    assert len(lives) == len(kills) + 1, [len(life) for life in lives]
+        began = datetime.fromisoformat(one["start_time"]).timestamp()
+        life = sum(kill < began for kill in kills)
+        lives[life] += [sent.index(picture) for picture in await picture_sums(file)]
+    assert all(len(runs(life, len(sent))) == 1 for life in lives), [runs(life, len(sent)) for life in lives]
     ends = [datetime.fromisoformat(one["end_time"]).timestamp() for one in found.slices]
     for kill in kills:
         assert min(abs(kill - end) for end in ends) < UNWRITTEN_S + 1, (kill, ends)

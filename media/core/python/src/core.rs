@@ -7,13 +7,17 @@ use std::{
 
 use pyo3::{exceptions::PyValueError, prelude::*};
 use relay::{
-    Config, OpenReceiver, PlayRights, RecordOrder, TlsFiles, Transport, feed::OpenFeed, pull::OpenPull,
+    Config, OpenReceiver, PlayRights, RecordOrder, TlsFiles, Transport,
+    feed::OpenFeed,
+    playback::{Control, OpenPlayback, PlayFile},
+    pull::OpenPull,
     units::Subscribe,
 };
 
 use crate::{
     error,
     event::Event,
+    files::KeyFrame,
     send::{Sender, SenderStats, Wanted},
     stream::Stream,
     tap::Tap,
@@ -409,6 +413,51 @@ impl Core {
 
     fn stop_recording(&self, py: Python<'_>, recording: u64) {
         py.detach(|| self.0.stop_recording(recording));
+    }
+
+    #[pyo3(
+        signature = (
+            app, name, files, *, position_ms = 0, end_ms = None, speed = 1.0, paused = false, private = true,
+            generation = 0, viewers_max = 0,
+        ),
+    )]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn open_playback(
+        &self,
+        py: Python<'_>,
+        app: String,
+        name: String,
+        files: Vec<(PathBuf, u64)>,
+        position_ms: u64,
+        end_ms: Option<u64>,
+        speed: f64,
+        paused: bool,
+        private: bool,
+        generation: u64,
+        viewers_max: u32,
+    ) -> PyResult<Receiver> {
+        let files = files.into_iter().map(|(path, start_ms)| PlayFile { path, start_ms }).collect();
+        let rights = PlayRights { private, generation, viewers_max };
+        let wanted = OpenPlayback { app, name, files, position_ms, end_ms, speed, paused, rights };
+        let opened = py.detach(|| self.0.open_playback(&wanted)).map_err(error)?;
+        Ok(Receiver { id: opened.id, port: opened.port })
+    }
+
+    fn playback_seek(&self, receiver: u64, position_ms: u64) -> PyResult<()> {
+        self.0.control_playback(receiver, Control::Seek(position_ms)).map_err(error)
+    }
+
+    fn playback_speed(&self, receiver: u64, speed: f64) -> PyResult<()> {
+        self.0.control_playback(receiver, Control::Speed(speed)).map_err(error)
+    }
+
+    fn playback_pause(&self, receiver: u64, paused: bool) -> PyResult<()> {
+        self.0.control_playback(receiver, Control::Pause(paused)).map_err(error)
+    }
+
+    fn key_frame(&self, py: Python<'_>, receiver: u64) -> PyResult<Option<KeyFrame>> {
+        let found = py.detach(|| self.0.key_frame(receiver)).map_err(error)?;
+        Ok(found.map(|found| KeyFrame::new(py, &found)))
     }
 
     fn metrics(&self, py: Python<'_>) -> BTreeMap<&'static str, f64> {

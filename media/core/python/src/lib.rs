@@ -4,6 +4,7 @@
 
 mod core;
 mod event;
+mod files;
 mod inspect;
 mod record;
 mod send;
@@ -46,6 +47,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<inspect::RtpPacket>()?;
     module.add_class::<inspect::PesPacket>()?;
     module.add_function(wrap_pyfunction!(inspect::parse_rtp, module)?)?;
+    module.add_class::<files::KeyFrame>()?;
+    module.add_class::<files::FileFacts>()?;
+    module.add_function(wrap_pyfunction!(files::file_facts, module)?)?;
+    module.add_function(wrap_pyfunction!(files::init_segment, module)?)?;
+    module.add_function(wrap_pyfunction!(files::segment, module)?)?;
     module.add_function(wrap_pyfunction!(inspect::demux_ps, module)?)?;
     module.add_function(wrap_pyfunction!(record::salvage, module)?)
 }

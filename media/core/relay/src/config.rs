@@ -72,6 +72,8 @@ pub enum Transport {
     Whip,
     /// The process itself makes it of another stream.
     Derived,
+    /// From recordings.
+    Playback,
 }
 
 impl Transport {
@@ -89,6 +91,7 @@ impl Transport {
             Self::UdpTs => "udp-ts",
             Self::Whip => "whip",
             Self::Derived => "derived",
+            Self::Playback => "playback",
         }
     }
 }

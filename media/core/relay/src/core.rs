@@ -1,5 +1,6 @@
 //! The relay as a whole: its shards, ports and streams, and everything that can be asked of it.
 
+mod keeping;
 mod secure;
 mod sending;
 mod serving;
@@ -28,13 +29,13 @@ use crate::{
     error::Error,
     events::{Event, EventQueue},
     feeds::Feeds,
-    hub,
     ingest::{Expected, Sockets},
     listener::Listener,
+    playback::Playbacks,
     ports::PortPool,
     publishers::Publishers,
     pull::Puller,
-    record::{Order, Recorder},
+    record::Recorder,
     rtsp::Receiving,
     send,
     shard::{
@@ -79,6 +80,7 @@ pub struct Core {
     publishers: Arc<Publishers>,
     senders: Arc<send::Directory>,
     puller: Arc<Puller>,
+    playbacks: Arc<Playbacks>,
     runtime: Mutex<Option<Runtime>>,
     identities: tls::Identities,
     tls_counters: Arc<tls::Counters>,
@@ -112,6 +114,7 @@ impl Core {
             publishers: Arc::default(),
             senders: Arc::default(),
             puller: Arc::new(Puller::new(receiving)),
+            playbacks: Arc::default(),
             runtime: Mutex::default(),
             identities: tls::Identities::default(),
             tls_counters: Arc::default(),
@@ -302,20 +305,6 @@ impl Core {
         let queue = Arc::new(TapQueue::new(packets));
         self.send(entry.shard, Command::Tap { receiver, tap: Arc::clone(&queue) })?;
         Ok(Tap { queue })
-    }
-
-    /// Records a stream from its newest key frame on until it ends; the recording's id.
-    pub fn record(&self, receiver: u64, order: Order) -> Result<u64, Error> {
-        self.check_open()?;
-        let entry = self.table.by_id(receiver)?;
-        let (recording, tap) = self.recorder.record(&entry, order)?;
-        self.send(entry.shard, Command::Hub { receiver, order: hub::Order::Record(tap) })?;
-        Ok(recording)
-    }
-
-    /// Ends a recording, whose last file will be told of; an unknown one is ignored.
-    pub fn stop_recording(&self, recording: u64) {
-        self.recorder.stop(recording);
     }
 
     /// Counters of the whole core, by Prometheus name.

@@ -49,6 +49,8 @@ pub enum Kind {
     Ended,
     /// A recording finished a file.
     Slice,
+    /// Where a playback stands.
+    PlaybackPosition,
     /// A recording could not write.
     RecordFailed,
     /// Somebody with a token wants to play a private stream: answer.
@@ -89,6 +91,7 @@ impl Kind {
             Self::Publish => "publish",
             Self::Ended => "ended",
             Self::Slice => "slice",
+            Self::PlaybackPosition => "playback_position",
             Self::RecordFailed => "record_failed",
             Self::RecordEnded => "record_ended",
             Self::Play => "play",

@@ -3,7 +3,7 @@
 //!
 //! [`TagReader`] takes tags; [`FlvReader`] takes the bytes of a stream and finds the tags itself.
 
-mod body;
+pub(crate) mod body;
 mod split;
 
 use std::{ops::Range, time::Instant};

@@ -29,6 +29,7 @@ use self::{
 use crate::{
     door,
     feeds::{self, Feeds, Publisher},
+    key_frame,
     metrics::Metrics,
     record,
     send::{self, Senders},
@@ -61,6 +62,8 @@ pub(crate) enum Order {
     Ask(Question),
     /// A sender of RTP, or the end of one.
     Send(send::Order),
+    /// The newest key frame.
+    KeyFrame(key_frame::Reply),
 }
 
 /// A segmenter and where its segments go.
@@ -87,6 +90,8 @@ pub(crate) struct Hub {
     senders: Senders,
     /// The cached GOP is in no recording, and its source goes on: a recording may begin with it.
     recordable: bool,
+    /// When the cached GOP began, in milliseconds of the UNIX epoch.
+    key_ms: u64,
     subscriptions: Vec<UnitTap>,
     feeds_sent: u64,
     tracks: Arc<Tracks>,
@@ -109,6 +114,7 @@ impl Hub {
             recordings: Vec::new(),
             senders: Senders::new(index),
             recordable: true,
+            key_ms: 0,
             subscriptions: Vec::new(),
             feeds_sent: 0,
             tracks: Arc::default(),
@@ -146,6 +152,9 @@ impl Hub {
         }
         self.first_unit.get_or_insert(turn.now);
         self.cache.push(unit);
+        if gop::begins(unit) {
+            self.key_ms = turn.wall_ms;
+        }
         let settled = self.settled(turn.now);
         for number in 0..self.outlets.len() {
             if let Some(outlet) = &mut self.outlets[number] {
@@ -176,6 +185,11 @@ impl Hub {
         match order {
             Order::Segment(container, publisher) => self.publish(turn, container, publisher),
             Order::Record(tap) => self.record(turn, tap),
+            Order::KeyFrame(reply) => {
+                let key = self.cache.units().next().filter(|unit| unit.kind == Kind::Video);
+                // Whoever asked may have given up waiting.
+                let _ = reply.try_send(key.map(|unit| (unit.clone(), self.key_ms)));
+            }
             Order::Subscribe(tap) => {
                 let bytes = tap.begin(self.cache.units());
                 self.count_sent(turn, bytes);

@@ -21,11 +21,11 @@ const TAG_HEADER_SIZE: usize = 11;
 /// An entry takes a number in each of two arrays.
 const ENTRY_SIZE: usize = 2 * 9;
 
-const DURATION: &[u8] = b"\0\x08duration\0";
+pub(super) const DURATION: &[u8] = b"\0\x08duration\0";
 const FILE_SIZE: &[u8] = b"\0\x08filesize\0";
 const KEY_FRAMES: &[u8] = b"\0\x09keyframes\x03";
-const POSITIONS: &[u8] = b"\0\x0Dfilepositions\x0A";
-const TIMES: &[u8] = b"\0\x05times\x0A";
+pub(super) const POSITIONS: &[u8] = b"\0\x0Dfilepositions\x0A";
+pub(super) const TIMES: &[u8] = b"\0\x05times\x0A";
 const OBJECT_END: &[u8] = &[0, 0, 9];
 const SPACER: &[u8] = b"\0\x06spacer\x02";
 /// Bytes of a spacer with its name.

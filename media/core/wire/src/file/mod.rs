@@ -9,11 +9,15 @@ mod fmp4;
 mod fmp4_scan;
 mod index;
 mod muxer;
+mod read;
+mod read_flv;
+mod read_fmp4;
 mod scan;
 
 pub use self::{
     index::{Entry, Index},
     muxer::FileMuxer,
+    read::{FileReader, Head, ReadError, Source},
     scan::{Found, Scan, Want},
 };
 use crate::media::{Ticks, Tracks, VideoCodec};

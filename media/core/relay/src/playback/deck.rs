@@ -1,0 +1,243 @@
+//! The files of a playback, read one behind the other. It waits for the disk: call it on a thread that may.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use wire::{
+    file::{FileReader, Form, ReadError, Source},
+    media::{AccessUnit, Kind, Ticks},
+};
+
+use super::PlayFile;
+use crate::hub::gop::begins;
+
+/// What is wrong with files is told of so many times.
+const PROBLEMS_MAX: usize = 8;
+/// Units that a search for a key frame looks through: an hour's worth.
+const SEARCH_MAX: usize = 400_000;
+
+/// A file on the disk.
+pub(super) struct OnDisk(pub(super) File);
+
+impl Source for OnDisk {
+    fn read(&mut self, offset: u64, length: usize) -> io::Result<Bytes> {
+        let mut bytes = vec![0; length];
+        let mut size = 0;
+        while size < length {
+            match self.0.read_at(&mut bytes[size..], offset + size as u64) {
+                Ok(0) => break,
+                Ok(read) => size += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(size);
+        Ok(bytes.into())
+    }
+}
+
+/// The form that a file's name tells.
+pub(super) fn form_of(path: &Path) -> Option<Form> {
+    let extension = path.extension()?.to_str()?;
+    [Form::Flv, Form::Fmp4].into_iter().find(|form| form.extension() == extension)
+}
+
+/// Units that were read together, with times from their file's zero.
+pub(super) struct Batch {
+    /// When the file begins.
+    pub(super) start_ms: u64,
+    /// They begin another file than those before, or somewhere else in it.
+    pub(super) fresh: bool,
+    /// How long the file is.
+    pub(super) duration: Ticks,
+    pub(super) units: Vec<AccessUnit>,
+}
+
+struct Opened {
+    source: OnDisk,
+    reader: FileReader,
+    /// The newest key frame that was read.
+    key: Option<Ticks>,
+    /// Nothing was read of it.
+    fresh: bool,
+}
+
+/// What became of reading on.
+enum Step {
+    Read(Batch),
+    /// The file is over.
+    Over,
+    /// So is the playback.
+    End,
+}
+
+#[derive(Default)]
+pub(super) struct Deck {
+    files: Vec<(PlayFile, Option<Form>)>,
+    end_ms: Option<u64>,
+    number: usize,
+    open: Option<Opened>,
+    problems: Vec<String>,
+}
+
+impl Deck {
+    /// `None` if a file's name does not tell its form.
+    pub(super) fn new(files: Vec<PlayFile>, end_ms: Option<u64>) -> Option<Self> {
+        let files: Vec<_> = files.into_iter().map(|file| (form_of(&file.path), file)).collect();
+        let known = files.iter().all(|(form, _)| form.is_some());
+        let files = files.into_iter().map(|(form, file)| (file, form)).collect();
+        known.then_some(Self { files, end_ms, ..Self::default() })
+    }
+
+    /// What is wrong with files since it was asked last.
+    pub(super) fn take_problems(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.problems)
+    }
+
+    /// Goes to the last key frame at or before a moment, or to the next file if none has that moment.
+    pub(super) fn seek(&mut self, position_ms: u64, keys_only: bool) -> Option<Batch> {
+        let behind = self.files.partition_point(|(file, _)| file.start_ms <= position_ms);
+        self.number = behind.saturating_sub(1);
+        self.open = None;
+        let start_ms = self.files.get(self.number)?.0.start_ms;
+        let offset = Ticks::from_millis(position_ms.saturating_sub(start_ms).min(1 << 40).cast_signed());
+        let Some(opened) = self.opened() else { return self.next(keys_only) };
+        let duration = opened.reader.head().duration;
+        if duration > Ticks(0) && offset >= duration {
+            self.turn_over();
+            return self.next(keys_only);
+        }
+        match search(opened, offset) {
+            Ok(mut units) => {
+                opened.fresh = false;
+                opened.key = units.iter().filter(|unit| is_key(unit)).map(|unit| unit.dts).next_back();
+                if keys_only {
+                    units.retain(is_key);
+                    units.truncate(1);
+                    opened.key = units.first().map(|unit| unit.dts);
+                }
+                Some(Batch { start_ms, fresh: true, duration, units })
+            }
+            Err(error) => {
+                self.note(&error);
+                self.turn_over();
+                self.next(keys_only)
+            }
+        }
+    }
+
+    /// The next units; `None` behind the last file.
+    pub(super) fn next(&mut self, keys_only: bool) -> Option<Batch> {
+        while self.number < self.files.len() {
+            match self.step(keys_only) {
+                Step::Read(batch) => return Some(batch),
+                Step::Over => self.turn_over(),
+                Step::End => self.number = self.files.len(),
+            }
+        }
+        None
+    }
+
+    fn turn_over(&mut self) {
+        self.number += 1;
+        self.open = None;
+    }
+
+    /// Reads on in the present file.
+    fn step(&mut self, keys_only: bool) -> Step {
+        let end_ms = self.end_ms.unwrap_or(u64::MAX);
+        let Some(start_ms) = self.files.get(self.number).map(|(file, _)| file.start_ms) else {
+            return Step::End;
+        };
+        if start_ms > end_ms {
+            return Step::End;
+        }
+        let Some(opened) = self.opened() else { return Step::Over };
+        let duration = opened.reader.head().duration;
+        if keys_only && opened.key.is_some_and(|key| !opened.reader.skip(key)) {
+            return Step::Over;
+        }
+        let mut units = Vec::new();
+        match opened.reader.read(&mut opened.source, &mut units) {
+            Ok(true) => {}
+            Ok(false) => return Step::Over,
+            Err(error) => {
+                self.note(&error);
+                return Step::Over;
+            }
+        }
+        let fresh = std::mem::take(&mut opened.fresh);
+        if keys_only {
+            units.retain(is_key);
+            units.truncate(1);
+        }
+        opened.key = units.iter().filter(|unit| is_key(unit)).map(|unit| unit.dts).next_back().or(opened.key);
+        let end = Ticks::from_millis((end_ms - start_ms).min(1 << 40).cast_signed());
+        let before = units.len();
+        units.retain(|unit| unit.dts <= end);
+        if units.is_empty() && before > 0 {
+            return Step::End;
+        }
+        Step::Read(Batch { start_ms, fresh, duration, units })
+    }
+
+    /// The present file; `None`, and a problem, if it cannot be opened.
+    fn opened(&mut self) -> Option<&mut Opened> {
+        if self.open.is_none() {
+            let (file, form) = self.files.get(self.number)?;
+            match open(&file.path, (*form)?) {
+                Ok((source, reader)) => self.open = Some(Opened { source, reader, key: None, fresh: true }),
+                Err(error) => {
+                    self.note(&error);
+                    return None;
+                }
+            }
+        }
+        self.open.as_mut()
+    }
+
+    fn note(&mut self, error: &ReadError) {
+        let path: PathBuf =
+            self.files.get(self.number).map(|(file, _)| file.path.clone()).unwrap_or_default();
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(format!("{}: {error}", path.display()));
+        }
+    }
+}
+
+pub(super) fn open(path: &Path, form: Form) -> Result<(OnDisk, FileReader), ReadError> {
+    let mut source = OnDisk(File::open(path)?);
+    let reader = FileReader::open(form, &mut source)?;
+    Ok((source, reader))
+}
+
+/// The units from the last key frame at or before `to` on, as far as they were read.
+fn search(opened: &mut Opened, to: Ticks) -> Result<Vec<AccessUnit>, ReadError> {
+    opened.reader.seek(to);
+    let mut units: Vec<AccessUnit> = Vec::new();
+    loop {
+        let from = units.len();
+        let more = opened.reader.read(&mut opened.source, &mut units)?;
+        let reached = units[from..].iter().any(|unit| is_reference(unit) && unit.dts > to);
+        let start = units.iter().rposition(|unit| begins(unit) && unit.dts <= to);
+        if let Some(start) = start.filter(|start| *start > 0) {
+            units.drain(..start);
+        }
+        if reached || !more || units.len() > SEARCH_MAX {
+            return Ok(units);
+        }
+    }
+}
+
+fn is_key(unit: &AccessUnit) -> bool {
+    unit.kind == Kind::Video && unit.key
+}
+
+fn is_reference(unit: &AccessUnit) -> bool {
+    unit.kind == Kind::Video || unit.tracks.video.is_none()
+}

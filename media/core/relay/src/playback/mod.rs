@@ -1,0 +1,268 @@
+//! Recordings as a stream: the files of one recording, one behind the other, fed at the pace of their times.
+//!
+//! A playback is a task that feeds its stream like any other source, so every output serves it. Where pictures stand on the
+//! clock is told from the files' beginnings; between files that do not touch it jumps. Speeds other than 1 have no sound,
+//! above 4 only key frames. Files are read on threads for work that blocks.
+
+mod deck;
+mod pace;
+mod segment;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::mpsc, time::timeout_at};
+use wire::unpack::Output;
+
+pub use self::segment::{FileFacts, file_facts, init_segment, segment};
+use self::{
+    deck::{Batch, Deck},
+    pace::Pace,
+};
+use crate::{
+    clock,
+    config::PlayRights,
+    error::Error,
+    events::Kind,
+    feed::{Closed, Feeder, Portion},
+    table::lock,
+};
+
+/// What is due within this is sent together.
+const TOGETHER: Duration = Duration::from_millis(5);
+/// The position is told so often, and when something changes.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
+/// Players get so long for the last pictures.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// Orders that wait; a player sends a few a second.
+const ORDERS_MAX: usize = 16;
+/// Files of one playback: a week of the shortest slices.
+const FILES_MAX: usize = 20_000;
+/// Units without a picture or sound are asked for again, but no file has so many portions of nothing.
+const EMPTY_MAX: usize = 64;
+
+/// A file and when its first frame came, in milliseconds of the UNIX epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayFile {
+    /// Where it is; its ending tells its form.
+    pub path: PathBuf,
+    /// When its first frame came.
+    pub start_ms: u64,
+}
+
+/// What a playback is asked to be.
+#[derive(Debug, Clone)]
+pub struct OpenPlayback {
+    /// First part of the stream's name.
+    pub app: String,
+    /// Second part of the stream's name.
+    pub name: String,
+    /// In order of their beginnings.
+    pub files: Vec<PlayFile>,
+    /// Where to begin, in milliseconds of the UNIX epoch.
+    pub position_ms: u64,
+    /// Where to end; `None` is the end of the last file.
+    pub end_ms: Option<u64>,
+    /// How fast.
+    pub speed: f64,
+    /// Whether it waits before the first picture.
+    pub paused: bool,
+    /// Who may play.
+    pub rights: PlayRights,
+}
+
+/// A wish of whoever watches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Control {
+    /// Go on at the last key frame at or before this, in milliseconds of the UNIX epoch.
+    Seek(u64),
+    /// So many times as fast.
+    Speed(f64),
+    /// Stand still, or go on.
+    Pause(bool),
+}
+
+/// The slowest and the fastest.
+const SPEEDS: std::ops::RangeInclusive<f64> = 0.25..=16.0;
+
+/// All playbacks of a core.
+#[derive(Default)]
+pub(crate) struct Playbacks(Mutex<HashMap<u64, mpsc::Sender<Control>>>);
+
+impl Playbacks {
+    /// A playback that is about to run: where its wishes come.
+    pub(crate) fn enter(&self, receiver: u64) -> mpsc::Receiver<Control> {
+        let (sender, controls) = mpsc::channel(ORDERS_MAX);
+        lock(&self.0).insert(receiver, sender);
+        controls
+    }
+
+    /// Hands a wish on; an unknown playback, and one that has too many wishes to carry out, refuse it.
+    pub(crate) fn control(&self, receiver: u64, control: Control) -> Result<(), Error> {
+        if let Control::Speed(speed) = control {
+            check_speed(speed)?;
+        }
+        let sender = lock(&self.0).get(&receiver).cloned().ok_or(Error::UnknownReceiver(receiver))?;
+        sender.try_send(control).map_err(|_| Error::Invalid("too many wishes at once".to_owned()))
+    }
+}
+
+fn check_speed(speed: f64) -> Result<(), Error> {
+    if SPEEDS.contains(&speed) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("speed {speed} is not in {} to {}", SPEEDS.start(), SPEEDS.end())))
+}
+
+/// A playback that can be begun.
+pub(crate) struct Playback {
+    deck: Deck,
+    pace: Pace,
+    position_ms: u64,
+    told: Option<Instant>,
+}
+
+impl Playback {
+    /// Checks what can be checked without the disk.
+    pub(crate) fn new(wanted: &OpenPlayback) -> Result<Self, Error> {
+        check_speed(wanted.speed)?;
+        if wanted.files.is_empty() || wanted.files.len() > FILES_MAX {
+            return Err(Error::Invalid(format!("a playback has 1 to {FILES_MAX} files")));
+        }
+        if !wanted.files.is_sorted_by_key(|file| file.start_ms) {
+            return Err(Error::Invalid("the files are not in order".to_owned()));
+        }
+        let deck = Deck::new(wanted.files.clone(), wanted.end_ms)
+            .ok_or_else(|| Error::Invalid("a file is neither .flv nor .mp4".to_owned()))?;
+        let pace = Pace::new(wanted.speed, wanted.paused);
+        Ok(Self { deck, pace, position_ms: wanted.position_ms, told: None })
+    }
+
+    /// Feeds the stream to the end of the files, or until it is closed.
+    pub(crate) async fn run(
+        mut self,
+        playbacks: Arc<Playbacks>,
+        mut controls: mpsc::Receiver<Control>,
+        mut feeder: Feeder,
+    ) {
+        let reason = match self.play(&mut feeder, &mut controls).await {
+            Ok(()) => {
+                let _ = feeder.unless_closed(tokio::time::sleep(FAREWELL)).await;
+                "end"
+            }
+            Err(Closed) => "closed",
+        };
+        lock(&playbacks.0).remove(&feeder.id());
+        feeder.close(reason);
+    }
+
+    async fn play(
+        &mut self,
+        feeder: &mut Feeder,
+        controls: &mut mpsc::Receiver<Control>,
+    ) -> Result<(), Closed> {
+        self.go(feeder, Some(self.position_ms)).await?;
+        let mut empty = 0;
+        loop {
+            let now = clock::now();
+            let Some(due) = self.pace.due(now) else {
+                if self.pace.is_paused() && self.pace.has_units() {
+                    let control = feeder.unless_closed(controls.recv()).await?.ok_or(Closed)?;
+                    self.handle(feeder, control).await?;
+                    continue;
+                }
+                empty += 1;
+                if empty > EMPTY_MAX || !self.go(feeder, None).await? {
+                    self.tell(feeder, now);
+                    return Ok(());
+                }
+                continue;
+            };
+            empty = 0;
+            let wait = timeout_at(due.into(), controls.recv());
+            if let Ok(control) = feeder.unless_closed(wait).await? {
+                self.handle(feeder, control.ok_or(Closed)?).await?;
+                continue;
+            }
+            let now = clock::now();
+            let portion = self.pace.take(now + TOGETHER);
+            self.send(feeder, portion).await?;
+            self.position_ms = self.pace.position_ms().unwrap_or(self.position_ms);
+            if self.told.is_none_or(|told| now.saturating_duration_since(told) >= TOLD_EVERY) {
+                self.tell(feeder, now);
+            }
+        }
+    }
+
+    async fn send(&self, feeder: &mut Feeder, outputs: Vec<Output>) -> Result<(), Closed> {
+        let units = outputs.iter().filter_map(|output| match output {
+            Output::Unit(unit) => Some(unit.data.len() as u64),
+            _ => None,
+        });
+        let (messages, bytes) = units.fold((0, 0), |(count, sum), size| (count + 1, sum + size));
+        feeder.send(Portion { outputs, messages, bytes, ..Portion::default() }).await
+    }
+
+    async fn handle(&mut self, feeder: &mut Feeder, control: Control) -> Result<(), Closed> {
+        match control {
+            Control::Seek(position_ms) => {
+                self.position_ms = position_ms;
+                self.pace.handle_jump();
+                self.go(feeder, Some(position_ms)).await?;
+                self.position_ms = self.pace.next_position_ms().unwrap_or(position_ms);
+            }
+            Control::Speed(speed) => {
+                let thinned = self.pace.set_speed(speed);
+                // What was read may lack pictures, or have those that are not wanted.
+                if thinned {
+                    self.pace.handle_jump();
+                    self.go(feeder, Some(self.position_ms)).await?;
+                }
+            }
+            Control::Pause(paused) => self.pace.set_paused(paused),
+        }
+        self.tell(feeder, clock::now());
+        Ok(())
+    }
+
+    /// Reads on, or from another position; false if there is nothing more.
+    async fn go(&mut self, feeder: &Feeder, position_ms: Option<u64>) -> Result<bool, Closed> {
+        let keys_only = self.pace.keys_only();
+        let mut deck = std::mem::take(&mut self.deck);
+        let work = tokio::task::spawn_blocking(move || {
+            let batch = match position_ms {
+                Some(position_ms) => deck.seek(position_ms, keys_only),
+                None => deck.next(keys_only),
+            };
+            (deck, batch)
+        });
+        // It fails if reading panicked: then the playback is over.
+        let (deck, batch) = feeder.unless_closed(work).await?.map_err(|_| Closed)?;
+        self.deck = deck;
+        for problem in self.deck.take_problems() {
+            feeder.tell(
+                Kind::PlaybackPosition,
+                vec![("position_ms", self.position_ms.to_string()), ("problem", problem)],
+            );
+        }
+        let Some(Batch { start_ms, fresh, duration, units }) = batch else { return Ok(false) };
+        self.pace.handle_units(start_ms, fresh, duration, units);
+        Ok(true)
+    }
+
+    fn tell(&mut self, feeder: &Feeder, now: Instant) {
+        self.told = Some(now);
+        feeder.tell(
+            Kind::PlaybackPosition,
+            vec![
+                ("position_ms", self.position_ms.to_string()),
+                ("speed", self.pace.speed().to_string()),
+                ("paused", u8::from(self.pace.is_paused()).to_string()),
+            ],
+        );
+    }
+}
