@@ -99,7 +99,7 @@ pub fn segment(path: &Path, from_ms: u64, to_ms: u64, container: Container) -> R
             }
             out.freeze()
         }
-        Container::Fmp4 => {
+        Container::Fmp4 | Container::LowLatency => {
             let mut fragment = fmp4::Fragment::new();
             for unit in &kept {
                 fragment.push(unit);
