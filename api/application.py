@@ -45,6 +45,7 @@ from api.vis.retention import RetentionController
 from api.vis.strategies import StrategyController
 from api.vis.streams import StreamController
 from api.vis.subscription import SubscriptionController
+from api.webrtc import WhepController, WhipController, preflight
 
 BODY_MAX: Final = 1_048_576
 CONSOLE: Final = Path(__file__).parent / "console" / "dist"
@@ -55,6 +56,8 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
     """Builds the application; it opens nothing and starts nothing. `console` is the built page, if it was built."""
     handlers: list[Any] = [
         HealthController,
+        WhepController,
+        WhipController,
         Router(path="/", route_handlers=[KeystoneController], middleware=[Gate(gateway)]),
         Router(
             path="/v1",
@@ -151,7 +154,9 @@ class Application(Litestar):
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            if scope["method"] in READING:
+            if await preflight(scope, answer):
+                pass
+            elif scope["method"] in READING:
                 await super().__call__(scope, receive, answer)
             else:
                 recorder = Recorder(self._gateway, scope, receive, answer, request_id)

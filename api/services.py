@@ -26,6 +26,7 @@ from gateway.retention.service import Retentions
 from gateway.senders.service import Senders
 from gateway.statistics.service import Statistics
 from gateway.streams.service import Streams
+from gateway.streams.webrtc import WebRtcStreams
 
 
 class Invitations(Protocol):
@@ -113,6 +114,7 @@ class Gateway:
     statistics: Statistics
     streams: Streams
     senders: Senders
+    webrtc: WebRtcStreams
     retentions: Retentions
     strategies: AccessStrategies
     invitations: Invitations

@@ -26,7 +26,7 @@ from gateway.accounts.projects import Projects
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts, FirstStart
 from gateway.accounts.users import Users
-from gateway.app_streams import build_streams, build_traffic
+from gateway.app_streams import build_streams, build_traffic, open_webrtc
 from gateway.audit.service import Audit
 from gateway.background import Background
 from gateway.certificates import Certificates
@@ -68,6 +68,7 @@ from gateway.store.secrets import SecretBox
 from gateway.streams.codings import Codings
 from gateway.streams.service import Streams
 from gateway.streams.traffic import StreamTraffic
+from gateway.streams.webrtc import WebRtcStreams
 from media._core import salvage
 from media.relay import Event, Relay
 from sip.endpoint import Endpoint
@@ -106,6 +107,7 @@ class App:
     streams: Streams
     senders: Senders
     traffic: StreamTraffic
+    webrtc: WebRtcStreams
     retentions: Retentions
     strategies: AccessStrategies
     retention_works: RetentionWorks
@@ -136,6 +138,7 @@ class App:
             quotas, passwords = Quotas(settings.accounts.quotas), Passwords()
             accounts = _accounts(settings, store, quotas, passwords)
             traffic = await stack.enter_async_context(build_traffic(settings, store, relay, accounts))
+            webrtc = await stack.enter_async_context(open_webrtc(settings, store, relay, traffic))
             works = _retention_works(settings, store, relay)
             certificates = Certificates(settings.tls, utc_now)
             senders = Senders(store, relay, allow_private=settings.send.allow_private)
@@ -199,6 +202,7 @@ class App:
                 streams=build_streams(settings, store, relay, quotas, traffic=traffic, invitations=invitations),
                 senders=senders,
                 traffic=traffic,
+                webrtc=webrtc,
                 retentions=Retentions(store, works.depot.place, works.recorder, buckets=settings.retention.obs.buckets),
                 retention_works=works,
                 runner=runner,
@@ -244,6 +248,7 @@ class App:
             Gathered("gateway_access", "What the access runner did", "name", lambda: self.runner.figures, counter=True),
             *self.traffic.collectors(),
             Gathered("gateway_senders", "What became of senders of RTP", "name", self.senders.figures, counter=True),
+            *self.webrtc.collectors(),
             Gathered("gateway_sip", "What the SIP endpoint counts", "name", lambda: self.endpoint.counters),
             Gathered(
                 "gateway_registrar", "What came of REGISTERs", "name", lambda: _figures(server.registrations.counters)

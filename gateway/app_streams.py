@@ -1,5 +1,7 @@
 """The part of the composition root that is about streams."""
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 from gateway.accounts.quotas import Quotas
@@ -13,7 +15,9 @@ from gateway.streams.model import StreamRecord
 from gateway.streams.push import TokenPolicy, token_rule
 from gateway.streams.service import Streams
 from gateway.streams.traffic import StreamTraffic
+from gateway.streams.webrtc import WebRtcStreams
 from media.relay import Relay
+from media.webrtc.service import Options, WebRtc
 
 
 def build_traffic(settings: Settings, store: Store, relay: Relay, accounts: Accounts) -> StreamTraffic:
@@ -54,6 +58,25 @@ def build_streams(
         address_life=timedelta(seconds=settings.media.address_life),
         allow_private=settings.pull.allow_private,
     )
+
+
+@asynccontextmanager
+async def open_webrtc(
+    settings: Settings, store: Store, relay: Relay, traffic: StreamTraffic
+) -> AsyncIterator[WebRtcStreams]:
+    """Sessions of browsers; without, if it is switched off, any."""
+    chosen = settings.webrtc
+    options = Options(
+        addresses=chosen.addresses,
+        port_min=chosen.port_min,
+        port_max=chosen.port_max,
+        sessions_max=chosen.sessions_max,
+        keep_opus=chosen.keep_opus,
+        key_frame_seconds=chosen.key_frame_interval,
+    )
+    async with AsyncExitStack() as stack:
+        webrtc = await stack.enter_async_context(WebRtc(relay, options)) if chosen.enabled else None
+        yield WebRtcStreams(store=store, relay=relay, traffic=traffic, webrtc=webrtc, clock=utc_now)
 
 
 def token_policy(settings: Settings) -> TokenPolicy:

@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
@@ -61,6 +61,10 @@ def _networks(rules: dict[str, str]) -> dict[str, str]:
     for network in rules:
         ip_network(network, strict=False)
     return rules
+
+
+def _address(text: str) -> str:
+    return str(ip_address(text))
 
 
 def _is_loopback(url: str) -> bool:
@@ -223,6 +227,31 @@ class Tls(_Section):
         return self
 
 
+class WebRtc(_Section):
+    """Streams that browsers play (WHEP) and publish (WHIP)."""
+
+    enabled: bool = True
+    addresses: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
+    """Offered to browsers; empty: all of this machine but loopback. One that is not of this machine is told in place of
+    ours: a router's, which forwards the ports."""
+    port_min: Port = 41_000
+    """UDP; a session takes one for each address."""
+    port_max: Port = 41_999
+    """port_min 0: any ports."""
+    sessions_max: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Players and publishers together."""
+    keep_opus: bool = False
+    """Whether what browsers publish keeps its Opus, which FLV, RTMP and MPEG-TS do not carry; else it becomes AAC."""
+    key_frame_interval: Annotated[float, Field(ge=0.2, le=60)] = 2.0
+    """How often a publishing browser is asked for a key frame."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.port_max < self.port_min:
+            raise ValueError("port_max is below port_min")
+        return self
+
+
 class Pull(_Section):
     """Streams that are pulled by HTTP-FLV."""
 
@@ -364,6 +393,7 @@ class Settings(BaseSettings):
     rtmp: Rtmp = Rtmp()
     rtsp: Rtsp = Rtsp()
     tls: Tls = Tls()
+    webrtc: WebRtc = WebRtc()
     pull: Pull = Pull()
     send: Send = Send()
     media: Media = Media()

@@ -137,6 +137,7 @@ def services(app: App) -> api.services.Gateway:
         statistics=app.statistics,
         streams=app.streams,
         senders=app.senders,
+        webrtc=app.webrtc,
         retentions=app.retentions,
         strategies=app.strategies,
         invitations=app.invitations,

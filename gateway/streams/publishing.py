@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
@@ -15,10 +15,11 @@ from gateway.streams.model import StreamRecord
 from gateway.streams.push import Push, Refusal, TokenPolicy, judge
 from gateway.streams.questions import Questions
 from gateway.streams.sources import StreamSources
-from media._core import CoreError
+from media._core import CoreError, Feed
 
 LOGGED_A_SECOND: Final = 5.0
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -71,7 +72,7 @@ class Publishing:
 
     async def _answer(self, ticket: int, push: Push, peer: str) -> None:
         try:
-            refusal = await self._decide(ticket, push)
+            refusal = await self._decide(push, lambda stream: self._sources.accept(ticket, stream))
         except GatewayError:
             log.warning("a push cannot be judged", app=push.app, stream=push.name, peer=peer, exc_info=True)
             refusal = Refusal.FAILED
@@ -81,21 +82,31 @@ class Publishing:
             self.counts["accepted"] += 1
             log.info("push accepted", app=push.app, stream=push.name, peer=peer)
 
-    async def _decide(self, ticket: int, push: Push) -> Refusal | None:
+    async def open_feed(self, push: Push) -> Feed | Refusal:
+        """Judges a push that is waited for, and opens its stream for frames; else why not."""
+        try:
+            opened = await self._decide(push, self._sources.open_feed)
+        except GatewayError:
+            log.warning("a push cannot be judged", app=push.app, stream=push.name, exc_info=True)
+            opened = Refusal.FAILED
+        self.counts[opened.name.lower() if isinstance(opened, Refusal) else "accepted"] += 1
+        return opened
+
+    async def _decide(self, push: Push, open_: Callable[[StreamRecord], T]) -> T | Refusal:
         named = await self._store.streams.own(push.name)
         if named is None:
             return Refusal.UNKNOWN
         async with self._sources.turn(named.app, named.name):
             stream = await self._store.streams.own(push.name)
             refusal = judge(push, stream, await self._key(stream), self._clock().timestamp(), self._policy)
-            if refusal is not None or stream is None:
+            if refusal is not None:
                 return refusal
+            assert stream is not None, "judge refuses unknown streams"
             try:
-                self._sources.accept(ticket, stream)
+                return open_(stream)
             except CoreError as error:
                 log.debug("push not accepted", app=stream.app, stream=stream.name, error=str(error))
                 return Refusal.TAKEN
-        return None
 
     async def _key(self, stream: StreamRecord | None) -> PushKey | None:
         if stream is None or stream.access_key is None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import structlog
 
@@ -20,7 +20,7 @@ from gateway.streams.history import StreamHistory
 from gateway.streams.model import AccessType, StreamEvent, StreamRecord, StreamState
 from gateway.streams.source import Source, SourceCause, SourceState, SourceView
 from gateway.streams.turns import Turns
-from media._core import CoreError
+from media._core import CoreError, Feed
 
 AGAIN_SECONDS: Final = 5.0
 OPENED_AT_ONCE: Final = 20
@@ -75,6 +75,9 @@ class SourceRelay(Protocol):
 
     def accept_publish(self, ticket: int, app: str, name: str, *, private: bool, generation: int) -> int:
         """The new source's id; CoreError if the stream has one, or who asked has gone."""
+
+    def open_feed(self, app: str, name: str, *, transport: Literal["whip"], private: bool, generation: int) -> Feed:
+        """A stream whose frames are pushed; CoreError if it has a source."""
 
     def close_receiver(self, receiver: int) -> None: ...
     def set_private(self, app: str, name: str, private: bool) -> None: ...
@@ -234,6 +237,19 @@ class StreamSources:
         if live is not None:  # it has ended, and that was not told
             self._forget(live)
         self._add(_Live(receiver, stream, self._clock()), C.CONNECTED)
+
+    def open_feed(self, stream: StreamRecord) -> Feed:
+        """The same for a publisher of whom the relay knows nothing: its frames are pushed into the feed. CoreError."""
+        live = self._live.get((stream.app, stream.name))
+        if live is not None and live.source.state is SourceState.SILENT:
+            self._close(live, "another push took its place")
+        feed = self._relay.open_feed(
+            stream.app, stream.name, transport="whip", private=stream.private, generation=stream.generation
+        )
+        if live is not None:  # it has ended, and that was not told
+            self._forget(live)
+        self._add(_Live(feed.id, stream, self._clock()), C.CONNECTED)
+        return feed
 
     def handle_media(self, event: RelayEvent) -> None:
         """An event of the relay; those of channels, and of sources that were closed, are passed over."""

@@ -77,7 +77,7 @@ class Viewing:
 
     async def _answer(self, ticket: int, app: str, name: str, token: str) -> None:
         try:
-            allowed = await self._may_watch(app, name, token)
+            allowed = await self.may_watch(app, name, token)
         except TokenError:
             allowed = False
         except GatewayError:
@@ -86,8 +86,11 @@ class Viewing:
             return
         self._tell(ticket, "allowed" if allowed else "refused")
 
-    async def _may_watch(self, app: str, name: str, token: str) -> bool:
-        """Whether the token is of the project that has the stream, and the user is not shut out from it."""
+    async def may_watch(self, app: str, name: str, token: str) -> bool:
+        """Whether the token is of the project that has the stream, and the user is not shut out from it.
+
+        TokenError for a token that is none.
+        """
         access = await self._accounts.verify(token, self._clock())
         return access.project.name == app and await self._streams.get(access.scope, name) is not None
 

@@ -51,7 +51,7 @@ def choose(offer: str, *, h264: bool, sps: bytes = b"", sound: Sequence["AudioCo
 
     `sps` is the stream's sequence parameter set. OfferError; NotAcceptableError if H.264 is wanted and not offered.
     """
-    session = _parse(offer)
+    session = parse(offer)
     video, audio, profile = False, None, None
     for media in session.media:
         if media.kind == "video":
@@ -77,7 +77,8 @@ def choose(offer: str, *, h264: bool, sps: bytes = b"", sound: Sequence["AudioCo
     return Chosen(str(session), video, audio, profile)
 
 
-def _parse(offer: str) -> SessionDescription:
+def parse(offer: str) -> SessionDescription:
+    """Reads an offer; OfferError."""
     if len(offer) > OFFER_MAX:
         raise OfferError(f"the offer is longer than {OFFER_MAX} characters")
     try:

@@ -18,7 +18,7 @@ import structlog
 from media._core import Feed
 from media.units import Units
 from media.webrtc.engine import EngineLoop, is_local, set_addresses
-from media.webrtc.negotiation import Chosen, choose, with_public_address
+from media.webrtc.negotiation import Chosen, choose, parse, with_public_address
 from media.webrtc.play import PlaySession, choose_for, first_tracks
 from media.webrtc.publish import PublishSession
 from media.webrtc.session import Session
@@ -140,6 +140,7 @@ class WebRtc:
         self._opening += 1
 
     async def _play(self, receiver: int, offer: str) -> Answered:
+        parse(offer)
         self._take_place()
         try:
             units = self._relay.subscribe(receiver, queue_bytes=QUEUE_BYTES, protocol="whep")

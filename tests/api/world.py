@@ -62,6 +62,7 @@ from gateway.streams.model import StreamRecord
 from gateway.streams.push import RULES, TokenPolicy
 from gateway.streams.service import Streams
 from gateway.streams.traffic import StreamTraffic
+from gateway.streams.webrtc import WebRtcStreams
 from media._core import CoreError
 from sip.endpoint import Endpoint
 from tests.gateway.streams.notes import NotingRelay
@@ -312,6 +313,9 @@ class World:
             statistics=Statistics(store, self.rosters, self.packets),
             streams=Streams(store, self.relay, limits, self.traffic.sources, channel_voided=self._voided),
             senders=Senders(store, self.relay),
+            webrtc=WebRtcStreams(
+                store=store, relay=self.relay, traffic=self.traffic, webrtc=None, clock=lambda: self.now
+            ),
             retentions=Retentions(store, Depot(object_storage, local_root).place, self.recorder, buckets=buckets),
             strategies=AccessStrategies(store, limits, applied=self.calls.strategy_applied),
             invitations=self.calls,
