@@ -11,6 +11,7 @@ use relay::{
     feed::OpenFeed,
     playback::{Control, OpenPlayback, PlayFile},
     pull::OpenPull,
+    push::OpenPush,
     units::Subscribe,
 };
 
@@ -18,6 +19,7 @@ use crate::{
     error,
     event::Event,
     files::KeyFrame,
+    push::Push,
     send::{Sender, SenderStats, Wanted},
     stream::Stream,
     tap::Tap,
@@ -224,11 +226,7 @@ impl Core {
         transport: &str,
     ) -> PyResult<Receiver> {
         let rights = PlayRights { private, generation, viewers_max };
-        let datagrams = match transport {
-            "tcp" => false,
-            "udp" => true,
-            _ => return Err(PyValueError::new_err(format!("{transport:?} is neither tcp nor udp"))),
-        };
+        let datagrams = datagrams(transport)?;
         let wanted = OpenPull { app, name, url, rights, allow_private, headers, datagrams };
         let opened = py.detach(|| self.0.open_pull(&wanted)).map_err(error)?;
         Ok(Receiver { id: opened.id, port: opened.port })
@@ -346,6 +344,30 @@ impl Core {
 
     fn close_receiver(&self, py: Python<'_>, receiver: u64) -> PyResult<()> {
         py.detach(|| self.0.close_receiver(receiver)).map_err(error)
+    }
+
+    #[pyo3(
+        signature = (receiver, url, *, allow_private = false, transport = "tcp"),
+        text_signature = "($self, receiver, url, *, allow_private=False, transport='tcp')"
+    )]
+    fn open_push(
+        &self,
+        py: Python<'_>,
+        receiver: u64,
+        url: String,
+        allow_private: bool,
+        transport: &str,
+    ) -> PyResult<u64> {
+        let wanted = OpenPush { receiver, url, allow_private, datagrams: datagrams(transport)? };
+        py.detach(|| self.0.open_push(&wanted)).map_err(error)
+    }
+
+    fn close_push(&self, py: Python<'_>, push: u64) {
+        py.detach(|| self.0.close_push(push));
+    }
+
+    fn pushes(&self, py: Python<'_>) -> Vec<Push> {
+        py.detach(|| self.0.pushes()).into_iter().map(Push).collect()
     }
 
     fn set_private(&self, app: &str, name: &str, private: bool) {
@@ -467,6 +489,15 @@ impl Core {
 
 fn ip(text: &str) -> PyResult<IpAddr> {
     text.parse().map_err(|_| PyValueError::new_err(format!("{text:?} is no IP address")))
+}
+
+/// Whether RTP is to come in datagrams.
+fn datagrams(transport: &str) -> PyResult<bool> {
+    match transport {
+        "tcp" => Ok(false),
+        "udp" => Ok(true),
+        _ => Err(PyValueError::new_err(format!("{transport:?} is neither tcp nor udp"))),
+    }
 }
 
 fn transport_named(name: &str) -> PyResult<Transport> {

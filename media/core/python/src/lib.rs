@@ -6,6 +6,7 @@ mod core;
 mod event;
 mod files;
 mod inspect;
+mod push;
 mod record;
 mod send;
 mod stream;
@@ -44,6 +45,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<units::Subscription>()?;
     module.add_class::<units::Feed>()?;
     module.add_class::<viewer::Viewer>()?;
+    module.add_class::<push::Push>()?;
     module.add_class::<inspect::RtpPacket>()?;
     module.add_class::<inspect::PesPacket>()?;
     module.add_function(wrap_pyfunction!(inspect::parse_rtp, module)?)?;

@@ -1,6 +1,7 @@
 //! The relay as a whole: its shards, ports and streams, and everything that can be asked of it.
 
 mod keeping;
+mod pushing;
 mod secure;
 mod sending;
 mod serving;
@@ -35,6 +36,7 @@ use crate::{
     ports::PortPool,
     publishers::Publishers,
     pull::Puller,
+    push::Pushes,
     record::Recorder,
     rtsp::Receiving,
     send,
@@ -81,6 +83,7 @@ pub struct Core {
     senders: Arc<send::Directory>,
     puller: Arc<Puller>,
     playbacks: Arc<Playbacks>,
+    pushes: Arc<Pushes>,
     runtime: Mutex<Option<Runtime>>,
     identities: tls::Identities,
     tls_counters: Arc<tls::Counters>,
@@ -104,6 +107,7 @@ impl Core {
         let receiving = Receiving { host: config.rtp_host, pool: Arc::clone(&ports) };
         let core = Self {
             recorder: Recorder::new(Arc::clone(&events)),
+            pushes: Arc::new(Pushes::new(Arc::clone(&events))),
             events,
             table: Arc::new(Table::new(threads)),
             ports,
@@ -341,6 +345,7 @@ impl Core {
             }
         }
         totals.extend(self.tls_counters.named().map(|(name, count)| (name, count as f64)));
+        totals.extend(self.pushes.counters().map(|(name, count)| (name, count as f64)));
         totals.insert("relay_ports_free", lock(&self.ports).free() as f64);
         totals
     }

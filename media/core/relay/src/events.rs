@@ -65,6 +65,12 @@ pub enum Kind {
     SenderFailed,
     /// A sender is over: its last event.
     SenderEnded,
+    /// A server takes the stream that is pushed to it.
+    PushConnected,
+    /// A push did not reach its server, or lost it; it will try again.
+    PushFailed,
+    /// A push is over: its last event.
+    PushEnded,
     /// Our own fault: the stream was given up.
     Failed,
     /// Events were lost.
@@ -99,6 +105,9 @@ impl Kind {
             Self::SenderConnected => "sender_connected",
             Self::SenderFailed => "sender_failed",
             Self::SenderEnded => "sender_ended",
+            Self::PushConnected => "push_connected",
+            Self::PushFailed => "push_failed",
+            Self::PushEnded => "push_ended",
             Self::Failed => "failed",
             Self::Overflow => "overflow",
         }

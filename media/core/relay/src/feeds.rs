@@ -88,6 +88,7 @@ pub(crate) struct Feeds {
     /// Players that were sent away, and when.
     away: Mutex<HashMap<u64, Instant>>,
     tracks: watch::Sender<Option<Arc<Tracks>>>,
+    flows: watch::Sender<bool>,
 }
 
 impl Feeds {
@@ -99,6 +100,16 @@ impl Feeds {
     /// Where the tracks appear; the sender is dropped when the stream ends.
     pub(crate) fn tracks(&self) -> watch::Receiver<Option<Arc<Tracks>>> {
         self.tracks.subscribe()
+    }
+
+    /// Tells whether media come.
+    pub(crate) fn set_flows(&self, flows: bool) {
+        self.flows.send_if_modified(|before| std::mem::replace(before, flows) != flows);
+    }
+
+    /// Where it appears whether media come; the sender is dropped when the stream ends.
+    pub(crate) fn flows(&self) -> watch::Receiver<bool> {
+        self.flows.subscribe()
     }
 
     /// Takes a place for a viewer of the live stream if fewer than `max` watch (0: no limit).

@@ -23,6 +23,7 @@ pub mod playback;
 mod ports;
 mod publishers;
 pub mod pull;
+pub mod push;
 mod questions;
 mod record;
 mod rtmp;

@@ -30,6 +30,13 @@ pub struct FlvOptions {
     pub audio: bool,
 }
 
+impl FlvOptions {
+    /// Whether anything of these tracks is carried.
+    pub fn carries(self, tracks: &Tracks) -> bool {
+        tracks.video.is_some() || self.sound(tracks).is_some()
+    }
+}
+
 impl Default for FlvOptions {
     fn default() -> Self {
         Self { h265: H265::Enhanced, audio: true }

@@ -15,7 +15,7 @@ use wire::{
     rtmp::PlayerReader,
 };
 
-use crate::rtsp::RtspPlayer;
+use crate::{push::Pushed, rtsp::RtspPlayer};
 
 pub use crate::{
     hub::form::Form,
@@ -81,6 +81,8 @@ pub enum Framing {
     Rtmp(Box<PlayerReader>),
     /// Packets of RTP.
     Rtsp(Box<RtspPlayer>),
+    /// Whatever the server takes that the stream is pushed to.
+    Push(Box<Pushed>),
 }
 
 /// A viewer of a live stream whose request was answered: nothing but the stream follows on its socket.

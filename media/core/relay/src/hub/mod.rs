@@ -299,7 +299,7 @@ impl Hub {
     /// Viewers of all live forms.
     pub(crate) fn list_viewers(&self) -> Vec<ViewerStats> {
         let viewers = self.outlets.iter().flatten().flat_map(|outlet| outlet.viewers.iter());
-        viewers.map(|(_, viewer)| viewer.stats()).collect()
+        viewers.filter(|(_, viewer)| !viewer.is_push()).map(|(_, viewer)| viewer.stats()).collect()
     }
 
     /// Closes one viewer; false if it is not here.
@@ -317,7 +317,7 @@ impl Hub {
     /// How many viewers come by `protocol`.
     pub(crate) fn viewers(&self, protocol: Protocol) -> u32 {
         let viewers = self.outlets.iter().flatten().flat_map(|outlet| outlet.viewers.iter());
-        viewers.filter(|(_, viewer)| viewer.protocol() == protocol).count() as u32
+        viewers.filter(|(_, viewer)| viewer.protocol() == protocol && !viewer.is_push()).count() as u32
     }
 
     /// What those who are given units are counted as.
@@ -383,7 +383,8 @@ impl Hub {
         }
         let Some(outlet) = &mut self.outlets[number] else { return };
         for (key, why) in step.gone {
-            if outlet.viewers.try_remove(key).is_some() {
+            if let Some(mut viewer) = outlet.viewers.try_remove(key) {
+                viewer.part(why);
                 turn.metrics.viewers.sub(1);
                 turn.metrics.viewers_stalled.add(u64::from(why == Gone::Stalled));
             }

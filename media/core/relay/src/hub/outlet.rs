@@ -69,9 +69,10 @@ impl Muxer {
     }
 
     /// What a viewer gets first that begins with `entry`.
-    fn head(&self, entry: &Entry) -> Bytes {
+    fn head(&self, entry: &Entry, viewer: &Viewer) -> Bytes {
         match self {
             Self::Flv(muxer) => muxer.head(&entry.tracks),
+            Self::Rtmp(muxer) if viewer.is_push() => muxer.publish_head(&entry.tracks, entry.dts),
             Self::Rtmp(muxer) => muxer.head(&entry.tracks, entry.dts),
             Self::Fmp4(muxer) => muxer.head(&entry.tracks),
             Self::Rtsp(_) | Self::Ts(_) => Bytes::new(),
@@ -199,7 +200,7 @@ impl Outlet {
             // Datagrams of a whole GOP at once would be lost on the way: their viewers begin with the next key frame.
             && (!viewer.takes_datagrams() || number + 1 == ring.end())
         {
-            viewer.begin(now, number, muxer.head(entry), Arc::clone(&entry.tracks));
+            viewer.begin(now, number, muxer.head(entry, viewer), Arc::clone(&entry.tracks));
         }
     }
 }

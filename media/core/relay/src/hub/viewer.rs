@@ -26,6 +26,8 @@ use super::{
 };
 use crate::{
     door::{self, Seat},
+    pull::Failure,
+    push::Pushed,
     rtsp::RtspPlayer,
     viewers::ViewerStats,
 };
@@ -61,6 +63,7 @@ enum Framing {
     WebSocket(Box<ClientReader>),
     Rtmp(Box<PlayerReader>),
     Rtsp(Box<RtspPlayer>),
+    Push(Box<Pushed>),
 }
 
 impl From<door::Framing> for Framing {
@@ -70,6 +73,7 @@ impl From<door::Framing> for Framing {
             door::Framing::WebSocket => Self::WebSocket(Box::default()),
             door::Framing::Rtmp(reader) => Self::Rtmp(reader),
             door::Framing::Rtsp(player) => Self::Rtsp(player),
+            door::Framing::Push(pushed) => Self::Push(pushed),
         }
     }
 }
@@ -157,6 +161,18 @@ impl Viewer {
         }
     }
 
+    /// Whether it is a server that we push to.
+    pub(crate) fn is_push(&self) -> bool {
+        matches!(self.framing, Framing::Push(_))
+    }
+
+    /// It is let go: a push hears why.
+    pub(crate) fn part(&mut self, why: Gone) {
+        if let Framing::Push(pushed) = &mut self.framing {
+            pushed.stop(if why == Gone::Stalled { Failure::Stalled } else { Failure::HungUp });
+        }
+    }
+
     pub(crate) fn protocol(&self) -> Protocol {
         self.protocol
     }
@@ -204,6 +220,9 @@ impl Viewer {
         }
         self.total.bytes += total.bytes;
         self.total.skips += total.skips;
+        if let Framing::Push(pushed) = &self.framing {
+            pushed.sent(total.bytes);
+        }
         Ok(total)
     }
 
@@ -224,6 +243,7 @@ impl Viewer {
             },
             Framing::WebSocket(_) => control_frame(Opcode::Close, &1001_u16.to_be_bytes()),
             Framing::Rtmp(_) => farewell(),
+            Framing::Push(pushed) => pushed.farewell(),
         };
         // Whoever cannot be told finds the connection closed.
         let _ = self.send(&[IoSlice::new(&last)], self.progress);
@@ -270,6 +290,11 @@ impl Viewer {
                     }
                     self.answer = Some([waiting, said.into()].concat().into());
                 }
+                Framing::Push(pushed) => match pushed.handle(&scratch[..size]) {
+                    Ok(None) => {}
+                    Ok(Some(bytes)) => self.answer = Some(bytes.into()),
+                    Err(()) => return Err(Gone::Left),
+                },
                 Framing::Plain | Framing::WebSocket(_) => {}
             }
         }
@@ -358,17 +383,17 @@ impl Viewer {
 
     fn write_chunks(&mut self, now: Instant, ring: &Ring, total: &mut Written) -> Result<(), Gone> {
         let Some(next) = self.next else { return Ok(()) };
-        if let Framing::Rtsp(player) = &self.framing {
-            if ring.get(next).is_some_and(|entry| !player.can_follow(&entry.tracks)) {
-                // It was told of other tracks; the player connects again.
-                return Err(Gone::Left);
-            }
-            if let Some(datagrams) = &player.datagrams {
-                let (number, bytes) = datagrams.send(ring, next);
-                (self.next, self.progress) = (Some(number), now);
-                total.bytes += bytes;
-                return Ok(());
-            }
+        if ring.get(next).is_some_and(|entry| !self.can_follow(entry)) {
+            // It was told of other tracks; the player connects again.
+            return Err(Gone::Left);
+        }
+        if let Framing::Rtsp(player) = &self.framing
+            && let Some(datagrams) = &player.datagrams
+        {
+            let (number, bytes) = datagrams.send(ring, next);
+            (self.next, self.progress) = (Some(number), now);
+            total.bytes += bytes;
+            return Ok(());
         }
         let websocket = self.is_websocket();
         let mut slices = [IoSlice::new(&[]); SLICES];
@@ -396,6 +421,7 @@ impl Viewer {
     fn can_follow(&self, entry: &Entry) -> bool {
         match &self.framing {
             Framing::Rtsp(player) => player.can_follow(&entry.tracks),
+            Framing::Push(pushed) => pushed.can_follow(&entry.tracks),
             _ => true,
         }
     }

@@ -135,6 +135,7 @@ impl Stream {
         self.heard = turn.now;
         if self.told.silent {
             self.told.silent = false;
+            self.entry.feeds.set_flows(true);
             self.tell(turn, Kind::Resumed, vec![]);
         }
     }
@@ -142,6 +143,7 @@ impl Stream {
     /// Nothing comes for a reason that was told: no `Silent` follows, and `Resumed` when something comes again.
     fn await_resumption(&mut self) {
         self.told.silent = true;
+        self.entry.feeds.set_flows(false);
     }
 
     /// The source is known to send; told once.
@@ -165,6 +167,7 @@ impl Stream {
         detail.extend(report::describe(&tracks));
         self.tell(turn, Kind::Tracks, detail);
         self.entry.feeds.set_tracks(Arc::clone(&tracks));
+        self.entry.feeds.set_flows(true);
         self.hub.set_tracks(tracks);
     }
 
@@ -184,6 +187,7 @@ impl Stream {
         let begins = listening && !self.told.silent && quiet >= turn.config.silence;
         if begins {
             self.told.silent = true;
+            self.entry.feeds.set_flows(false);
             self.tell(turn, Kind::Silent, vec![("ms", quiet.as_millis().to_string())]);
         }
         begins

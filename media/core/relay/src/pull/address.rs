@@ -27,7 +27,7 @@ const V4: [([u8; 4], u32); 16] = [
 ];
 
 /// Whether `address` is one of the public internet.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

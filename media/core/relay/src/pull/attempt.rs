@@ -5,12 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::SemaphorePermit, time::timeout};
+use tokio::sync::SemaphorePermit;
 use wire::{fault::Fault, splice::Splice, unpack::Output};
 
 use super::{
     Puller,
-    connect::{Judge, Trust, Wire, connect},
+    connect::{Judge, Trust, Wire},
     failure::Failure,
     location::Location,
     order::Order,
@@ -87,6 +87,11 @@ impl<'a> Attempt<'a> {
         self.puller.receiving.as_ref()
     }
 
+    /// What all that connect share.
+    pub(super) fn puller(&self) -> &'a Puller {
+        self.puller
+    }
+
     /// A turn to connect: only so many pulls do at once. It is given back when dropped.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'a>> {
         self.puller.turns.acquire().await.ok() // it is never closed
@@ -95,9 +100,7 @@ impl<'a> Attempt<'a> {
     /// A connection to `location`, by TLS if its scheme says so, and the address that answered. Addresses that this pull
     /// may not go to are not connected to.
     pub(super) async fn connect(&self, location: &Location) -> Result<(Box<dyn Wire>, SocketAddr), Failure> {
-        let _turn = self.turn().await;
-        let slow = |_| Failure::Slow(self.patience.answer);
-        timeout(self.patience.answer, connect(location, self.trust(), self.may)).await.map_err(slow)?
+        self.puller.reach(location, self.may).await
     }
 
     /// The source answered and will be listened to: event `connected`. What fails before is `connect_failed`, what fails

@@ -8,18 +8,18 @@ const SOUND: Duration = Duration::from_secs(60);
 
 /// Waits that double, each shortened by chance, so that the pulls of a server that was away do not return as one.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration) -> Self {
+    pub(crate) fn new(first: Duration) -> Self {
         Self { first, next: first }
     }
 
     /// The wait after a failure; the source had flowed for `flowed`. `chance` is anything.
-    pub(super) fn wait(&mut self, flowed: Duration, chance: u64) -> Duration {
+    pub(crate) fn wait(&mut self, flowed: Duration, chance: u64) -> Duration {
         if flowed >= SOUND {
             self.next = self.first;
         }

@@ -15,6 +15,7 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsConnector,
+    client::TlsStream,
     rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 
@@ -29,12 +30,26 @@ const ADDRESSES_MAX: usize = 4;
 const EACH: Duration = Duration::from_secs(4);
 
 /// A connection, plain or not.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {
+    /// The socket, if nothing stands between it and what is sent; else the connection again.
+    fn into_plain(self: Box<Self>) -> Result<TcpStream, Box<dyn Wire>>;
+}
+
+impl Wire for TcpStream {
+    fn into_plain(self: Box<Self>) -> Result<TcpStream, Box<dyn Wire>> {
+        Ok(*self)
+    }
+}
+
+impl Wire for TlsStream<TcpStream> {
+    fn into_plain(self: Box<Self>) -> Result<TcpStream, Box<dyn Wire>> {
+        Err(self)
+    }
+}
 
 /// What all pulls share: whom TLS trusts.
 #[derive(Default)]
-pub(super) struct Trust(OnceLock<Result<Configs, String>>);
+pub(crate) struct Trust(OnceLock<Result<Configs, String>>);
 
 /// For HTTP, and for other protocols, which have no name that servers agree on.
 type Configs = (Arc<ClientConfig>, Arc<ClientConfig>);
@@ -71,10 +86,10 @@ fn configure() -> Result<Configs, String> {
 }
 
 /// Which addresses may be connected to.
-pub(super) type Judge = fn(IpAddr) -> bool;
+pub(crate) type Judge = fn(IpAddr) -> bool;
 
 /// Connects to where `location` is; the address that answered. Addresses that `may` refuses are not connected to.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     location: &Location,
     trust: &Trust,
     may: Judge,

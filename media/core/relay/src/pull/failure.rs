@@ -4,14 +4,19 @@ use std::{io, time::Duration};
 
 use http::StatusCode;
 use wire::{
-    flv_read::FlvError, fmp4_read::BadMp4, playlist::PlaylistError, rtsp::ClientError, ts_read::TsError,
+    flv_read::FlvError,
+    fmp4_read::BadMp4,
+    playlist::PlaylistError,
+    rtmp::{self, Refusal},
+    rtsp::ClientError,
+    ts_read::TsError,
 };
 
 use super::location::BadUrl;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     #[error("cannot resolve the name: {0}")]
     Unresolved(io::Error),
     #[error("the address {0} is not one of the public internet")]
@@ -68,6 +73,16 @@ pub(super) enum Failure {
     NoTracks,
     #[error("the connection broke: {0}")]
     Lost(io::Error),
+    #[error("{0}")]
+    Rtmp(rtmp::ClientError),
+    #[error("the server ended it: {0}")]
+    Stopped(Refusal),
+    #[error("the server closed the connection")]
+    HungUp,
+    #[error("what is sent is not taken")]
+    Stalled,
+    #[error("neither track can be sent that way")]
+    NothingToSend,
     #[error("the server ended the stream")]
     Ended,
     #[error("nothing came for {} s", .0.as_secs())]
@@ -81,7 +96,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// A word that does not change.
-    pub(super) fn cause(&self) -> String {
+    pub(crate) fn cause(&self) -> String {
         let cause = match self {
             Self::Unresolved(_) => "unresolved",
             Self::Forbidden(_) => "forbidden_address",
@@ -91,7 +106,7 @@ impl Failure {
             Self::Slow(_) => "timeout",
             Self::Status(status) => return format!("http_{}", status.as_u16()),
             Self::Redirects(_) => "too_many_redirects",
-            Self::BadRedirect(_) => "bad_redirect",
+            Self::BadRedirect(_) | Self::Rtmp(rtmp::ClientError::Redirected(_)) => "bad_redirect",
             Self::Encoded(_) => "compressed",
             Self::NotHttp(_) => "not_http",
             Self::NotFlv(_) => "not_flv",
@@ -111,7 +126,12 @@ impl Failure {
             Self::Rtsp(ClientError::Description(_)) | Self::NoTracks => "no_tracks",
             Self::Rtsp(ClientError::Reader(_) | ClientError::Transport) => "not_rtsp",
             Self::NoPort => "no_port",
-            Self::Ended | Self::Rtsp(ClientError::Ended) => "ended",
+            Self::Ended | Self::HungUp | Self::Rtsp(ClientError::Ended) => "ended",
+            Self::Rtmp(rtmp::ClientError::Refused(_)) => "refused",
+            Self::Rtmp(_) => "not_rtmp",
+            Self::Stopped(_) => "stopped",
+            Self::Stalled => "stalled",
+            Self::NothingToSend => "nothing_to_send",
             Self::Silent(_) => "silent",
             Self::NoMedia(_) => "no_media",
             Self::Closed => "closed",

@@ -9,6 +9,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderValue, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
+use super::{address::is_public, failure::Failure};
+
 /// A longer URL is refused.
 const URL_MAX: usize = 8192;
 /// What may not stand in a URL as it is; beyond it, what people paste is taken as it comes.
@@ -17,11 +19,11 @@ const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(
 /// A URL that cannot be pulled; the text says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct BadUrl(&'static str);
+pub(crate) struct BadUrl(pub(crate) &'static str);
 
 /// What a URL begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scheme {
+pub(crate) enum Scheme {
     Http,
     Https,
     Rtsp,
@@ -35,7 +37,7 @@ impl Scheme {
     const ALL: [Self; 7] =
         [Self::Http, Self::Https, Self::Rtsp, Self::Rtsps, Self::Rtmp, Self::Rtmps, Self::Udp];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",
@@ -48,7 +50,7 @@ impl Scheme {
     }
 
     /// Whether TLS is asked for.
-    pub(super) fn is_secure(self) -> bool {
+    pub(crate) fn is_secure(self) -> bool {
         matches!(self, Self::Https | Self::Rtsps | Self::Rtmps)
     }
 
@@ -72,22 +74,22 @@ impl Scheme {
 
 /// Where to connect, and what to ask for.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Location {
-    pub(super) scheme: Scheme,
+pub(crate) struct Location {
+    pub(crate) scheme: Scheme,
     /// A name, or an address without brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(crate) host: String,
+    pub(crate) port: u16,
     /// Path and query.
-    pub(super) target: String,
+    pub(crate) target: String,
     /// What the URL's user and password make of `Authorization`.
-    pub(super) authorization: Option<HeaderValue>,
+    pub(crate) authorization: Option<HeaderValue>,
     /// The URL's user and password.
-    pub(super) user: Option<(String, String)>,
+    pub(crate) user: Option<(String, String)>,
 }
 
 impl Location {
     /// Reads an absolute URL.
-    pub(super) fn parse(url: &str) -> Result<Self, BadUrl> {
+    pub(crate) fn parse(url: &str) -> Result<Self, BadUrl> {
         if url.len() > URL_MAX {
             return Err(BadUrl("the URL is longer than 8,192 bytes"));
         }
@@ -126,7 +128,7 @@ impl Location {
     }
 
     /// Where a redirect leads (RFC 3986 §5.2): `reference` is what stands in `Location`.
-    pub(super) fn follow(&self, reference: &str) -> Result<Self, BadUrl> {
+    pub(crate) fn follow(&self, reference: &str) -> Result<Self, BadUrl> {
         let reference = reference.trim();
         let scheme = self.scheme.name();
         let has_scheme = reference.split_once("://").is_some_and(|(scheme, _)| {
@@ -161,17 +163,26 @@ impl Location {
     }
 
     /// Whether both are on one server: only there may go what was meant for it.
-    pub(super) fn is_same_origin(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_origin(&self, other: &Self) -> bool {
         (self.scheme, &self.host, self.port) == (other.scheme, &other.host, other.port)
     }
 
+    /// Whether it may be connected to, as far as that can be told without resolving its name.
+    pub(crate) fn check(&self, allow_private: bool) -> Result<(), Failure> {
+        let address = self.address().map(|address| address.to_canonical());
+        match address.filter(|address| !allow_private && !is_public(*address)) {
+            Some(address) => Err(Failure::Forbidden(address.to_string())),
+            None => Ok(()),
+        }
+    }
+
     /// The host if it is written as an address.
-    pub(super) fn address(&self) -> Option<IpAddr> {
+    pub(crate) fn address(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }
 
     /// Host and port as they stand in `Host`.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if Some(self.port) == self.scheme.port() { host } else { format!("{host}:{}", self.port) }
     }

@@ -16,6 +16,7 @@ mod http;
 mod location;
 mod order;
 mod pacing;
+mod rtmp;
 mod rtsp;
 mod udp;
 
@@ -23,24 +24,32 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     hash::{BuildHasher, RandomState},
+    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
+    time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 use wire::splice::Splice;
 
 use self::{
     attempt::{Attempt, Patience},
-    backoff::Backoff,
-    connect::{Judge, Trust},
-    failure::Failure,
-    location::Scheme,
+    connect::{Trust, connect},
     order::Order,
+};
+pub(crate) use self::{
+    backoff::Backoff,
+    connect::{Judge, Wire},
+    failure::Failure,
+    location::{BadUrl, Location, Scheme},
 };
 use crate::{
     clock,
@@ -48,6 +57,7 @@ use crate::{
     error::Error,
     events::Kind,
     feed::{Closed, Feeder},
+    rtmp::address::Address,
     rtsp::Receiving,
 };
 
@@ -112,6 +122,33 @@ impl Puller {
     pub(crate) fn new(receiving: Receiving) -> Self {
         Self { receiving: Some(receiving), ..Self::default() }
     }
+
+    /// A connection to `location`, by TLS if its scheme says so, and the address that answered. Addresses that it `may`
+    /// not go to are not connected to; only so many connect at once.
+    pub(crate) async fn reach(
+        &self,
+        location: &Location,
+        may: Judge,
+    ) -> Result<(Box<dyn Wire>, SocketAddr), Failure> {
+        let _turn = self.turns.acquire().await; // it is never closed
+        let slow = |_| Failure::Slow(self.patience.answer);
+        timeout(self.patience.answer, connect(location, &self.trust, may)).await.map_err(slow)?
+    }
+
+    /// How long a server may take to answer.
+    pub(crate) fn answer(&self) -> Duration {
+        self.patience.answer
+    }
+
+    /// The first wait before connecting again.
+    pub(crate) fn first_wait(&self) -> Duration {
+        self.patience.retry
+    }
+
+    /// Which addresses are public.
+    pub(crate) fn judge(&self) -> Judge {
+        self.judge
+    }
 }
 
 /// A pull that can be begun.
@@ -127,8 +164,8 @@ impl Pull {
         let OpenPull { url, headers, datagrams, allow_private, .. } = wanted;
         let order = Order::new(url, headers, *datagrams, *allow_private)?;
         if matches!(order.location.scheme, Scheme::Rtmp | Scheme::Rtmps) {
-            let name = order.location.scheme.name();
-            return Err(Error::Invalid(format!("cannot pull: {name} is not supported yet")));
+            let address = Address::of(&order.location);
+            drop(address.map_err(|error| Error::Invalid(format!("cannot pull: {error}")))?);
         }
         Ok(Self { order, allow_private: *allow_private })
     }
@@ -194,8 +231,7 @@ async fn fetch(attempt: &mut Attempt<'_>) -> Result<Infallible, Failure> {
         Scheme::Http | Scheme::Https => http::run(attempt).await,
         Scheme::Rtsp | Scheme::Rtsps => rtsp::run(attempt).await,
         Scheme::Udp => udp::run(attempt).await,
-        // Refused before the pull began.
-        Scheme::Rtmp | Scheme::Rtmps => Err(Failure::Closed),
+        Scheme::Rtmp | Scheme::Rtmps => rtmp::run(attempt).await,
     }
 }
 

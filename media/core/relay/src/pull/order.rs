@@ -2,11 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{
-    address,
-    failure::Failure,
-    location::{Location, Scheme},
-};
+use super::location::{Location, Scheme};
 use crate::error::Error;
 
 /// Header fields that a pull may be given.
@@ -42,10 +38,7 @@ impl Order {
     ) -> Result<Self, Error> {
         let invalid = |error: &dyn std::fmt::Display| Error::Invalid(format!("cannot pull: {error}"));
         let location = Location::parse(url).map_err(|error| invalid(&error))?;
-        let address = location.address().map(|address| address.to_canonical());
-        if let Some(address) = address.filter(|address| !allow_private && !address::is_public(*address)) {
-            return Err(invalid(&Failure::Forbidden(address.to_string())));
-        }
+        location.check(allow_private).map_err(|error| invalid(&error))?;
         if location.scheme == Scheme::Udp {
             check_port(&location, allow_private).map_err(|error| invalid(&error))?;
         }

@@ -1,9 +1,12 @@
-//! The RTMP port: publishers whose streams are fed, and players whose sockets go to their stream's shard.
+//! The RTMP port: publishers whose streams are fed, and players whose sockets go to their stream's shard. And [`dial`], by
+//! which we are somebody else's player or publisher.
 //!
 //! A connection is a task up to the end of a publish, or up to the moment that a player has its answer. Who may
 //! publish is asked by an event and answered by a call; meanwhile only that connection waits.
 
+pub(crate) mod address;
 mod connection;
+pub(crate) mod dial;
 mod play;
 mod publish;
 

@@ -15,6 +15,7 @@ mod handshake;
 mod muxer;
 mod player;
 mod received;
+mod renumber;
 mod server;
 mod target;
 
@@ -25,6 +26,7 @@ pub use self::{
     handshake::{Handshake, HandshakeError},
     muxer::RtmpMuxer,
     player::{PlayerEvent, PlayerReader, farewell},
+    renumber::Renumber,
     server::{Event, Media, Server, ServerError, Target},
     target::{TargetEvent, TargetReader},
 };

@@ -1,0 +1,230 @@
+//! Streams that we send on to somebody else's server, for as long as they flow.
+//!
+//! A push is one task: it waits until its stream flows, connects, and agrees with the server; then the connection is a
+//! viewer of its stream like any other, which shares their bytes and never makes the stream wait. When it ends, the task
+//! connects again with growing waits; with the stream the push ends for good. What a protocol has to say is its
+//! [`Target`]; `connect` chooses it by the URL's scheme.
+
+mod line;
+mod record;
+mod rtmp;
+mod target;
+
+use std::{
+    future::{Future, poll_fn},
+    hash::{BuildHasher, RandomState},
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use wire::media::Tracks;
+
+pub use self::record::{PushState, PushStats};
+use self::{
+    line::{Line, Split},
+    record::Presence,
+};
+pub(crate) use self::{
+    record::{Pushes, Record},
+    target::{Pushed, Target},
+};
+use crate::{
+    clock,
+    door::{Framing, Seat, Viewer},
+    error::Error,
+    events::Kind,
+    pull::{Backoff, Failure, Judge, Location, Puller, Scheme},
+    rtmp::address::Address,
+    shard::inbox::{Command, Inbox},
+    table::Entry,
+};
+
+/// What the shard wrote last may take so long to go out.
+const PARTING: Duration = Duration::from_secs(1);
+
+/// What a push is asked to be.
+#[derive(Debug, Clone)]
+pub struct OpenPush {
+    /// The stream's receiver.
+    pub receiver: u64,
+    /// Where it is to go, with what the server wants to know.
+    pub url: String,
+    /// Whether addresses that are not of the public internet may be connected to.
+    pub allow_private: bool,
+    /// RTP in datagrams instead of on the connection (RTSP).
+    pub datagrams: bool,
+}
+
+/// A server that agreed to take the stream.
+struct Ready {
+    line: Line,
+    peer: SocketAddr,
+    /// What is to be said before the media.
+    answer: Vec<u8>,
+    target: Box<dyn Target>,
+}
+
+/// What the push sees of its stream; it does not keep it alive.
+pub(crate) struct Source {
+    tracks: watch::Receiver<Option<Arc<Tracks>>>,
+    flows: watch::Receiver<bool>,
+    inbox: Arc<Inbox>,
+}
+
+/// The stream is over.
+struct Over;
+
+impl Source {
+    pub(crate) fn new(entry: &Entry, inbox: Arc<Inbox>) -> Self {
+        Self { tracks: entry.feeds.tracks(), flows: entry.feeds.flows(), inbox }
+    }
+
+    /// Waits until the stream flows; its tracks.
+    async fn flowing(&mut self) -> Result<Arc<Tracks>, Over> {
+        self.flows.wait_for(|flows| *flows).await.map_err(|_| Over)?;
+        let tracks = self.tracks.wait_for(Option::is_some).await.map_err(|_| Over)?;
+        tracks.clone().ok_or(Over)
+    }
+
+    /// Does `work`, unless the stream is over before it is done.
+    async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Result<T, Over> {
+        let mut flows = self.flows.clone();
+        let over = async move {
+            while flows.changed().await.is_ok() {}
+            Err(Over)
+        };
+        race(async { Ok(work.await) }, over).await
+    }
+}
+
+/// A push that can be begun.
+pub(crate) struct Push {
+    location: Location,
+    allow_private: bool,
+    source: Source,
+    puller: Arc<Puller>,
+    presence: Presence,
+}
+
+impl Push {
+    /// Checks what can be checked without the network, and enters the push among the others.
+    pub(crate) fn new(
+        wanted: &OpenPush,
+        entry: &Entry,
+        source: Source,
+        puller: Arc<Puller>,
+        pushes: &Arc<Pushes>,
+    ) -> Result<Self, Error> {
+        let invalid = |error: &dyn std::fmt::Display| Error::Invalid(format!("cannot push: {error}"));
+        let location = Location::parse(&wanted.url).map_err(|error| invalid(&error))?;
+        match location.scheme {
+            Scheme::Rtmp | Scheme::Rtmps if wanted.datagrams => {
+                return Err(invalid(&"RTMP has no datagrams"));
+            }
+            Scheme::Rtmp | Scheme::Rtmps => drop(Address::of(&location).map_err(|error| invalid(&error))?),
+            _ => return Err(invalid(&"the URL must begin with rtmp:// or rtmps://")),
+        }
+        location.check(wanted.allow_private).map_err(|error| invalid(&error))?;
+        let presence = pushes.enter(entry, location.to_string())?;
+        Ok(Self { location, allow_private: wanted.allow_private, source, puller, presence })
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u64 {
+        self.presence.record.id
+    }
+
+    /// Pushes until the stream is over. Dropping this closes the push.
+    pub(crate) async fn run(mut self) {
+        let Over = self.repeat().await;
+        self.presence.end("the stream is over");
+    }
+
+    async fn repeat(&mut self) -> Over {
+        let mut backoff = Backoff::new(self.puller.first_wait());
+        loop {
+            self.presence.set(PushState::Waiting);
+            let tracks = match self.source.flowing().await {
+                Ok(tracks) => tracks,
+                Err(over) => return over,
+            };
+            self.presence.set(PushState::Connecting);
+            let connecting = self.connect(&tracks);
+            let (flowed, failure) = match self.source.unless_over(connecting).await {
+                Err(over) => return over,
+                Ok(Err(failure)) => (Duration::ZERO, failure),
+                Ok(Ok((peer, split, target))) => {
+                    let begun = clock::now();
+                    self.presence.tell(Kind::PushConnected, vec![("peer", peer.to_string())]);
+                    self.presence.set(PushState::Pushing);
+                    match self.carry(peer, split, target).await {
+                        Err(over) => return over,
+                        Ok(failure) => (clock::now().saturating_duration_since(begun), failure),
+                    }
+                }
+            };
+            let wait = backoff.wait(flowed, RandomState::new().hash_one(0));
+            self.presence.fail(&failure, wait);
+            if let Err(over) = self.source.unless_over(sleep(wait)).await {
+                return over;
+            }
+        }
+    }
+
+    async fn connect(&self, tracks: &Tracks) -> Result<(SocketAddr, Split, Box<dyn Target>), Failure> {
+        let may: Judge = if self.allow_private { |_| true } else { self.puller.judge() };
+        let Ready { line, peer, answer, target } = match self.location.scheme {
+            Scheme::Rtmp | Scheme::Rtmps => rtmp::connect(&self.puller, may, &self.location, tracks).await?,
+            // Refused before the push began.
+            _ => return Err(Failure::NothingToSend),
+        };
+        Ok((peer, line.split(&answer).await?, target))
+    }
+
+    /// Lets the shard send until the connection fails.
+    async fn carry(&self, peer: SocketAddr, split: Split, target: Box<dyn Target>) -> Result<Failure, Over> {
+        let Split { socket, hold: _hold, bridge } = split;
+        let (pushed, ended) = Pushed::new(target, Arc::clone(&self.presence.record));
+        let viewer = Viewer {
+            socket,
+            peer,
+            form: pushed.form(),
+            framing: Framing::Push(Box::new(pushed)),
+            // It is no viewer that could take another one's place.
+            seat: Seat::new(&Arc::default()),
+            agent: String::new(),
+        };
+        let receiver = self.presence.record.receiver;
+        self.source.inbox.push(Command::Attach { receiver, viewer });
+        let Some(bridge) = bridge else { return ended.await.map_err(|_| Over) };
+        let mut bridging = pin!(bridge.run());
+        let mut ended = pin!(ended);
+        let first = race(async { Err(bridging.as_mut().await) }, async { Ok(ended.as_mut().await) }).await;
+        match first {
+            // The shard let go: what it wrote last is still to go out.
+            Ok(end) => {
+                let _ = timeout(PARTING, bridging).await;
+                end.map_err(|_| Over)
+            }
+            Err(Failure::Closed) => ended.await.map_err(|_| Over),
+            Err(failure) => Ok(failure),
+        }
+    }
+}
+
+/// Whatever is done first; if both are, the former.
+async fn race<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|cx| match one.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(done),
+        Poll::Pending => other.as_mut().poll(cx),
+    })
+    .await
+}
