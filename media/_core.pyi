@@ -139,8 +139,8 @@ class Core:
         headers: Sequence[tuple[str, str]] = (),
         transport: Literal["tcp", "udp"] = "tcp",
     ) -> Receiver:
-        """Opens the stream `app`/`name` and fetches it from `url` (http or https) until `close_receiver`. Over HTTP the
-        body tells what it is. `transport` is for RTSP: RTP on the connection or in datagrams.
+        """Opens the stream `app`/`name` and fetches it from `url` (http, https, rtmp or rtmps) until `close_receiver`.
+        Over HTTP the body tells what it is. `transport` is for RTSP: RTP on the connection or in datagrams.
 
         What fails is tried again after 1 s, doubling to 60 s, each wait shortened by up to a quarter at random. User
         and password of the URL are sent as Basic, `headers` (32 at most) beside ours; neither to another server that a
@@ -227,6 +227,24 @@ class Core:
 
     def close_receiver(self, receiver: int) -> None:
         """Frees the port (quarantined for some seconds) and ends the stream; unknown ids are ignored."""
+
+    def open_push(
+        self, receiver: int, url: str, *, allow_private: bool = False, transport: Literal["tcp", "udp"] = "tcp"
+    ) -> int:
+        """Sends a stream to another server (rtmp or rtmps) for as long as its receiver is open; the push's id.
+
+        It waits until the stream flows, begins with the newest key frame, and shares the bytes of all players; what
+        fails is tried again as a pull is, to the same addresses. The query goes with the stream's name, but `codec=12`
+        (H.265 under the older codec id) and `audio=0`, which are ours. A push is no viewer, but the stream counts as
+        watched. `transport` is for servers that take datagrams: RTMP does not. UnknownReceiverError, or CoreError for a
+        URL or an address that cannot be used, and beyond 4,096 pushes.
+        """
+
+    def close_push(self, push: int) -> None:
+        """Closes a push; `push_ended` follows. Unknown ids are ignored."""
+
+    def pushes(self) -> list[Push]:
+        """The pushes that are open, the oldest first."""
 
     def set_private(self, app: str, name: str, private: bool) -> None:
         """Sets whether play addresses of the stream must be signed; future viewers only."""
@@ -401,7 +419,8 @@ class Event:
     (ticket, app, name, peer, protocol, token; a private stream was asked for with a token: answer with `answer_play`) ·
     `publish` (receiver 0; ticket, app, name, query, peer, protocol: somebody waits to be let in or sent away) · `ended`
     (reason; a fed stream is over, its last event) · `failed` (reason; our own fault: the stream is closed) · `overflow`
-    (lost).
+    (lost) · `push_connected` (push, peer: the server takes the stream) · `push_failed` (push, reason, cause, retry_ms:
+    the server was not reached or lost) · `push_ended` (push, reason: closed, or the stream is over; its last event).
     """
 
     @property
@@ -528,6 +547,33 @@ class Viewer:
     @property
     def user_agent(self) -> str:
         """What it calls itself, up to 256 bytes; empty if it does not."""
+
+@final
+class Push:
+    """A stream on its way to another server, at one moment."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def receiver(self) -> int: ...
+    @property
+    def app(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def url(self) -> str:
+        """Without user, password and query; of a name longer than 8 characters the first 4: it may be a key."""
+    @property
+    def state(self) -> Literal["waiting", "connecting", "pushing", "retrying"]:
+        """`waiting`: the stream does not flow."""
+    @property
+    def since_ms(self) -> int:
+        """When the state began."""
+    @property
+    def bytes_out(self) -> int:
+        """Written over all connections of this push."""
+    @property
+    def failures(self) -> int: ...
 
 @final
 class RtpPacket:

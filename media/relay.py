@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from media._core import Core, Event, Feed, KeyFrame, Receiver, Sender, SenderStats, Stream, Tap, Viewer
+from media._core import Core, Event, Feed, KeyFrame, Push, Receiver, Sender, SenderStats, Stream, Tap, Viewer
 from media.units import Units
 
 if TYPE_CHECKING:
@@ -293,6 +293,20 @@ class Relay:
     def close_receiver(self, receiver: int) -> None:
         """Ends a stream and frees its port (`Core.close_receiver`)."""
         self.core.close_receiver(receiver)
+
+    def open_push(
+        self, receiver: int, url: str, *, allow_private: bool = False, transport: Literal["tcp", "udp"] = "tcp"
+    ) -> int:
+        """Sends a stream to another server; the push's id (`Core.open_push`)."""
+        return self.core.open_push(receiver, url, allow_private=allow_private, transport=transport)
+
+    def close_push(self, push: int) -> None:
+        """Closes a push (`Core.close_push`)."""
+        self.core.close_push(push)
+
+    def pushes(self) -> list[Push]:
+        """The pushes that are open."""
+        return self.core.pushes()
 
     def set_private(self, app: str, name: str, private: bool) -> None:
         """Sets whether future viewers need a signed address."""

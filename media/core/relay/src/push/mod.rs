@@ -124,15 +124,15 @@ impl Push {
     ) -> Result<Self, Error> {
         let invalid = |error: &dyn std::fmt::Display| Error::Invalid(format!("cannot push: {error}"));
         let location = Location::parse(&wanted.url).map_err(|error| invalid(&error))?;
-        match location.scheme {
+        let shown = match location.scheme {
             Scheme::Rtmp | Scheme::Rtmps if wanted.datagrams => {
                 return Err(invalid(&"RTMP has no datagrams"));
             }
-            Scheme::Rtmp | Scheme::Rtmps => drop(Address::of(&location).map_err(|error| invalid(&error))?),
+            Scheme::Rtmp | Scheme::Rtmps => Address::of(&location).map_err(|error| invalid(&error))?.shown(),
             _ => return Err(invalid(&"the URL must begin with rtmp:// or rtmps://")),
-        }
+        };
         location.check(wanted.allow_private).map_err(|error| invalid(&error))?;
-        let presence = pushes.enter(entry, location.to_string())?;
+        let presence = pushes.enter(entry, shown)?;
         Ok(Self { location, allow_private: wanted.allow_private, source, puller, presence })
     }
 

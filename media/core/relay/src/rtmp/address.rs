@@ -7,6 +7,9 @@ use wire::{
 
 use crate::pull::{BadUrl, Location};
 
+/// A longer name is not shown whole.
+const NAME_SHOWN: usize = 8;
+
 /// Application and stream as a server is to read them; nothing is decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
@@ -63,6 +66,17 @@ impl Address {
         Ok(Self { tc_url: tc_url(location, &app), app, ..self.clone() })
     }
 
+    /// The address of a stream that we publish, for people and logs. Of a longer name only the beginning: it may be the
+    /// key by which the server knows who publishes.
+    pub(crate) fn shown(&self) -> String {
+        let (server, name) = (self.tc_url.split('?').next().unwrap_or_default(), self.name.split('?').next());
+        let name = name.unwrap_or_default();
+        let shown: String =
+            name.chars().take(if name.chars().count() > NAME_SHOWN { 4 } else { NAME_SHOWN }).collect();
+        let secret = shown.len() < name.len() || self.name.contains('?') || self.tc_url.contains('?');
+        format!("{server}/{shown}{}", if secret { "…" } else { "" })
+    }
+
     /// What to ask the server for.
     pub(crate) fn errand(&self, action: Action) -> Errand {
         Errand { action, app: self.app.clone(), tc_url: self.tc_url.clone(), name: self.name.clone() }
@@ -97,6 +111,15 @@ mod tests {
         for url in ["rtmp://h", "rtmp://h/", "rtmp://h/live", "rtmp://h/live/", "rtmp://h/?a/b"] {
             assert!(Address::of(&Location::parse(url).unwrap()).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn keys_are_not_shown() {
+        let shown = |url: &str| Address::of(&Location::parse(url).unwrap()).unwrap().shown();
+        assert_eq!(shown("rtmp://me:secret@h/live/cam"), "rtmp://h/live/cam");
+        assert_eq!(shown("rtmp://h/live/cam?key=secret"), "rtmp://h/live/cam…");
+        assert_eq!(shown("rtmps://h/live2/abcd-efgh-1234"), "rtmps://h/live2/abcd…");
+        assert_eq!(shown("rtmp://h/live?auth=secret/cam"), "rtmp://h/live/cam…");
     }
 
     #[test]
