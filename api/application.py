@@ -23,6 +23,7 @@ from api.auth.recorder import READING, Recorder
 from api.documentation import Refusals
 from api.errors import handle
 from api.health import HealthController
+from api.operator.aac import AacController
 from api.operator.access import AccessController
 from api.operator.audit import AuditController
 from api.operator.controllers import OperatorController
@@ -88,6 +89,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
                 RecordingController,
                 AuditController,
                 OperatorStreamController,
+                AacController,
                 SenderController,
             ],
             middleware=[Gate(gateway)],

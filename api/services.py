@@ -26,6 +26,7 @@ from gateway.retention.service import Retentions
 from gateway.senders.service import Senders
 from gateway.statistics.service import Statistics
 from gateway.streams.service import Streams
+from gateway.streams.siblings import Siblings
 from gateway.streams.webrtc import WebRtcStreams
 
 
@@ -115,6 +116,7 @@ class Gateway:
     streams: Streams
     senders: Senders
     webrtc: WebRtcStreams
+    siblings: Siblings
     retentions: Retentions
     strategies: AccessStrategies
     invitations: Invitations

@@ -67,6 +67,7 @@ from gateway.store import Store
 from gateway.store.secrets import SecretBox
 from gateway.streams.codings import Codings
 from gateway.streams.service import Streams
+from gateway.streams.siblings import Siblings
 from gateway.streams.traffic import StreamTraffic
 from gateway.streams.webrtc import WebRtcStreams
 from media._core import salvage
@@ -108,6 +109,7 @@ class App:
     senders: Senders
     traffic: StreamTraffic
     webrtc: WebRtcStreams
+    siblings: Siblings
     retentions: Retentions
     strategies: AccessStrategies
     retention_works: RetentionWorks
@@ -145,6 +147,7 @@ class App:
             hearers = (invitations, codings, works.recorder, traffic, certificates, senders)
             _listen(settings, relay, *(hearer.handle_media for hearer in hearers))
             background = await stack.enter_async_context(Background())
+            siblings = await stack.enter_async_context(Siblings(relay, store.streams, background.spawn))
             stack.push_async_callback(packets.close)
             await stack.enter_async_context(server.open(settings.sip.port))
             stack.push_async_callback(invitations.close)
@@ -203,6 +206,7 @@ class App:
                 senders=senders,
                 traffic=traffic,
                 webrtc=webrtc,
+                siblings=siblings,
                 retentions=Retentions(store, works.depot.place, works.recorder, buckets=settings.retention.obs.buckets),
                 retention_works=works,
                 runner=runner,

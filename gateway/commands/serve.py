@@ -138,6 +138,7 @@ def services(app: App) -> api.services.Gateway:
         streams=app.streams,
         senders=app.senders,
         webrtc=app.webrtc,
+        siblings=app.siblings,
         retentions=app.retentions,
         strategies=app.strategies,
         invitations=app.invitations,

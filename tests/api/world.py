@@ -61,6 +61,7 @@ from gateway.store import Store
 from gateway.streams.model import StreamRecord
 from gateway.streams.push import RULES, TokenPolicy
 from gateway.streams.service import Streams
+from gateway.streams.siblings import Siblings
 from gateway.streams.traffic import StreamTraffic
 from gateway.streams.webrtc import WebRtcStreams
 from media._core import CoreError
@@ -313,6 +314,7 @@ class World:
             statistics=Statistics(store, self.rosters, self.packets),
             streams=Streams(store, self.relay, limits, self.traffic.sources, channel_voided=self._voided),
             senders=Senders(store, self.relay),
+            siblings=Siblings(self.relay, store.streams, lambda work, name: work.close()),
             webrtc=WebRtcStreams(
                 store=store, relay=self.relay, traffic=self.traffic, webrtc=None, clock=lambda: self.now
             ),

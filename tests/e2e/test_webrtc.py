@@ -126,6 +126,23 @@ async def test_chromium_plays_a_camera_by_whep(
         assert again.status_code == 404 and again.headers["content-type"] == "application/problem+json"
 
 
+async def test_a_camera_with_g711_plays_as_aac(gateway: RunningGateway) -> None:
+    async with ipcs(gateway, clip=replace(SMALL, audio=AudioCodec.G711A)) as (_, [device_id]):
+        channel = await gateway.wait_for(device_id, "ONLINE")
+        assert (await gateway.set_state(channel, "ACTIVE")).status_code == 200
+        await gateway.wait_for(device_id, "INVITE_SUCCESS")
+        address = f"{gateway.url}/gb/v1/streams/{channel.stream_name}/aac"
+        async with asyncio.timeout(20):  # until its tracks are known
+            while (made := await gateway.client.post(address)).status_code != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        play = made.json()
+        assert (await gateway.client.post(address)).json()["hls"].split("?")[0] == play["hls"].split("?")[0]
+        for form in ("http_flv", "hls"):
+            kinds = {one["codec_type"]: one["codec_name"] for one in await probe(play[form])}
+            assert kinds == {"video": "h264", "audio": "aac"}
+        assert await mean_volume(play["http_flv"]) > -60
+
+
 async def test_who_may_not_and_what_cannot_be_is_said(gateway: RunningGateway, page: Page) -> None:
     async with ipcs(gateway, clip=replace(SMALL, video=VideoCodec.H265)) as (_, [device_id]):
         channel = await gateway.wait_for(device_id, "ONLINE")
