@@ -295,6 +295,7 @@ def _relay(settings: Settings, secrets: SecretBox) -> Relay:
         silence_ms=round(rtp.silence * 1000),
         no_viewer_ms=round(media.no_viewers * 1000),
         gop_bytes_max=media.gop_bytes_max,
+        hls_segment_ms=round(media.hls_segment * 1000),
         hold_ms=round(rtp.hold * 1000),
         viewers_max=media.viewers_max,
     )

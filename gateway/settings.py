@@ -275,6 +275,8 @@ class Media(_Section):
     """A stream that nobody watched for so long is ended; 0: never."""
     gop_bytes_max: Annotated[int, Field(ge=65_536)] = 16_777_216
     """Of one stream, kept so that players begin at once."""
+    hls_segment: Annotated[float, Field(ge=0.5, le=30.0)] = 2.0
+    """Seconds of one HLS segment, if key frames allow; shorter ones bring players nearer to the camera."""
     address_life: Seconds = 86_400.0
     """How long a signed play address is good."""
     viewers_max: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0

@@ -37,12 +37,14 @@ class Core:
         no_viewer_ms: int = 0,
         gop_bytes_max: int = 16_777_216,
         bandwidth_max_bps: int = 40_000_000,
+        hls_segment_ms: int = 2000,
     ) -> Core:
         """Starts the threads; `threads` 0 means one a core. `rtp_shared_port` 0 means none.
 
         `play_key` signs play addresses (see `sign`). `silence_ms`: a receiver without a packet for so long raises
         `silent`. `no_viewer_ms`: a stream nobody watched for so long raises `no_viewers`; 0 means never.
         `bandwidth_max_bps`: what one receiver may bring in; what is beyond is dropped (TCP: not read for a while).
+        `hls_segment_ms`: length of HLS segments, if key frames allow.
         CoreError if the shared port cannot be opened.
         """
 
@@ -535,8 +537,8 @@ class Viewer:
     def protocol(self) -> str:
         """As in `Stream.viewers`."""
     @property
-    def peer(self) -> str:
-        """Address and port; the port is that of the first request for HLS."""
+    def peer(self) -> str | None:
+        """Address and port (of the first request, for HLS); None where the relay does not know it (whep)."""
     @property
     def since_ms(self) -> int: ...
     @property

@@ -38,6 +38,7 @@ class Relay:
         no_viewer_ms: int = 0,
         gop_bytes_max: int = 16_777_216,
         bandwidth_max_bps: int = 40_000_000,
+        hls_segment_ms: int = 2000,
         hold_ms: int = 200,
         viewers_max: int = 0,
     ) -> None:
@@ -55,6 +56,7 @@ class Relay:
             no_viewer_ms=no_viewer_ms,
             gop_bytes_max=gop_bytes_max,
             bandwidth_max_bps=bandwidth_max_bps,
+            hls_segment_ms=hls_segment_ms,
         )
         self._core: Core | None = None
         self._callback: Callable[[Event], None] | None = None

@@ -46,7 +46,8 @@ class ViewerView(msgspec.Struct, kw_only=True):
     id: int
     protocol: str
     """http-flv, ws-flv, http-ts, ws-ts, http-fmp4, ws-fmp4, rtmp, rtsp, hls, whep."""
-    peer: str
+    peer: str | None
+    """None by WHEP."""
     since: datetime
     bytes_out: int
     skips: int

@@ -130,7 +130,7 @@ class Viewer:
 
     id: int
     protocol: str = "http-flv"
-    peer: str = "192.0.2.9:40000"
+    peer: str | None = "192.0.2.9:40000"
     since_ms: int = 1_772_352_000_000
     bytes_out: int = 1000
     skips: int = 0

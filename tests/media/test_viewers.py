@@ -50,6 +50,7 @@ async def test_a_live_viewer_is_listed_and_sent_away(tmp_path: Path) -> None:
             found = await viewers(relay, "http-fmp4", "ws-ts")
             seen = found["http-fmp4"]
             assert seen.user_agent == "a player"
+            assert seen.peer is not None
             assert seen.peer.startswith(f"{HOST}:")
             assert seen.bytes_out > 0
             assert seen.skips == 0
@@ -90,3 +91,20 @@ async def test_nobody_watches_what_is_not_there(tmp_path: Path) -> None:
         assert not relay.kick(1_000_000)
     with pytest.raises(CoreError):
         relay.viewers("test", "seen")
+
+
+async def test_a_subscriber_is_a_viewer_and_can_be_sent_away(tmp_path: Path) -> None:
+    async with flowing(tmp_path) as (relay, _):
+        await viewers(relay)
+        units = relay.subscribe(relay.streams()[0].receiver, protocol="whep")
+        unit = await anext(units)
+        assert unit.kind == "tracks"
+        await anext(units)
+        seen = (await viewers(relay, "whep"))["whep"]
+        assert seen.peer is None
+        assert seen.bytes_out > 0
+        assert relay.kick(seen.id)
+        async with asyncio.timeout(5):
+            async for _unit in units:  # what was on its way, then the end
+                pass
+        await viewers(relay)

@@ -53,6 +53,7 @@ impl Core {
         no_viewer_ms = 0,
         gop_bytes_max = 16_777_216,
         bandwidth_max_bps = 40_000_000,
+        hls_segment_ms = 2000,
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
@@ -67,6 +68,7 @@ impl Core {
         no_viewer_ms: u64,
         gop_bytes_max: usize,
         bandwidth_max_bps: u64,
+        hls_segment_ms: u64,
     ) -> PyResult<Self> {
         let config = Config {
             rtp_host: ip(rtp_host)?,
@@ -79,6 +81,7 @@ impl Core {
             no_viewer: (no_viewer_ms > 0).then(|| Duration::from_millis(no_viewer_ms)),
             gop_bytes_max,
             bandwidth_max_bps,
+            hls_segment: Duration::from_millis(hls_segment_ms.clamp(200, 60_000)),
         };
         py.detach(|| relay::Core::start(config)).map(Self).map_err(error)
     }

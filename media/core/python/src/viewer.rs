@@ -6,7 +6,7 @@ use relay::ViewerStats;
 pub struct Viewer {
     id: u64,
     protocol: &'static str,
-    peer: String,
+    peer: Option<String>,
     since_ms: u64,
     bytes_out: u64,
     skips: u64,
@@ -16,6 +16,6 @@ pub struct Viewer {
 impl From<ViewerStats> for Viewer {
     fn from(stats: ViewerStats) -> Self {
         let ViewerStats { id, protocol, peer, since_ms, bytes_out, skips, user_agent } = stats;
-        Self { id, protocol, peer: peer.to_string(), since_ms, bytes_out, skips, user_agent }
+        Self { id, protocol, peer: peer.map(|peer| peer.to_string()), since_ms, bytes_out, skips, user_agent }
     }
 }

@@ -26,6 +26,8 @@ pub struct Config {
     pub no_viewer: Option<Duration>,
     /// Bytes of units that a stream keeps for its next viewer.
     pub gop_bytes_max: usize,
+    /// How long segments of HLS are, if key frames allow.
+    pub hls_segment: Duration,
     /// What one receiver may bring in, in bits per second; what is beyond it is dropped.
     pub bandwidth_max_bps: u64,
 }
@@ -42,6 +44,7 @@ impl Default for Config {
             silence: Duration::from_secs(5),
             no_viewer: None,
             gop_bytes_max: 16 * 1024 * 1024,
+            hls_segment: Duration::from_secs(2),
             bandwidth_max_bps: 40_000_000,
         }
     }

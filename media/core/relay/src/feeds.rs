@@ -68,7 +68,7 @@ impl Watching {
         ViewerStats {
             id: self.id,
             protocol: "hls",
-            peer: self.peer,
+            peer: Some(self.peer),
             since_ms: self.since_ms,
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
             skips: 0,

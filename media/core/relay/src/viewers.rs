@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::table::lock;
+use crate::{clock, table::lock};
 
 /// A viewer at one moment; the names are those of `media/_core.pyi`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ use crate::table::lock;
 pub struct ViewerStats {
     pub id: u64,
     pub protocol: &'static str,
-    pub peer: SocketAddr,
+    pub peer: Option<SocketAddr>,
     pub since_ms: u64,
     pub bytes_out: u64,
     pub skips: u64,
@@ -50,6 +50,7 @@ impl Seats {
 #[derive(Debug)]
 pub struct Seat {
     viewer: u64,
+    since_ms: u64,
     seats: Arc<Seats>,
 }
 
@@ -58,7 +59,12 @@ impl Seat {
     pub fn new(seats: &Arc<Seats>) -> Self {
         let viewer = next_id();
         lock(&seats.0).insert(viewer);
-        Self { viewer, seats: Arc::clone(seats) }
+        Self { viewer, since_ms: clock::wall_ms(), seats: Arc::clone(seats) }
+    }
+
+    /// Since when, in milliseconds of the UNIX epoch.
+    pub(crate) fn since_ms(&self) -> u64 {
+        self.since_ms
     }
 
     /// Who sits there.

@@ -156,8 +156,8 @@ fn boxes(mut data: &[u8]) -> Vec<([u8; 4], &[u8])> {
     found
 }
 
-fn at<'a>(data: &'a [u8], name: &[u8; 4]) -> &'a [u8] {
-    boxes(data).into_iter().find(|(found, _)| found == name).expect("the box").1
+fn at(data: &[u8], name: [u8; 4]) -> &[u8] {
+    boxes(data).into_iter().find(|(found, _)| *found == name).expect("the box").1
 }
 
 fn word(data: &[u8], at: usize) -> u32 {
@@ -200,14 +200,14 @@ proptest! {
         let mut ends = HashMap::new();
         for (number, unit) in units.iter().enumerate() {
             let data = muxer.write(unit).expect("it is carried").to_bytes();
-            let moof = at(&data, b"moof");
-            prop_assert_eq!(word(at(moof, b"mfhd"), 4), number as u32 + 1);
-            let traf = at(moof, b"traf");
-            let track = word(at(traf, b"tfhd"), 4);
+            let moof = at(&data, *b"moof");
+            prop_assert_eq!(word(at(moof, *b"mfhd"), 4), number as u32 + 1);
+            let traf = at(moof, *b"traf");
+            let track = word(at(traf, *b"tfhd"), 4);
             prop_assert_eq!(track, if unit.kind == Kind::Video { 1 } else { 2 });
-            let tfdt = at(traf, b"tfdt");
+            let tfdt = at(traf, *b"tfdt");
             let start = i64::from(word(tfdt, 4)) << 32 | i64::from(word(tfdt, 8));
-            let run = at(traf, b"trun");
+            let run = at(traf, *b"trun");
             let (offset, duration, size) = (word(run, 8) as usize, word(run, 12), word(run, 16) as usize);
             prop_assert_eq!(&data[offset..], &unit.data[..]);
             prop_assert_eq!(size, unit.data.len());

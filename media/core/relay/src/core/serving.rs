@@ -1,6 +1,9 @@
 //! The ports that the relay serves, who publishes, and streams that are fed or fetched.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    cell::Cell,
+    sync::{Arc, atomic::Ordering},
+};
 
 use tokio::runtime::{Builder, Handle};
 
@@ -168,7 +171,7 @@ impl Core {
         let queue = units::Queue::new(wanted.wanted(), wanted.bytes_max);
         let queue = Arc::new(queue.map_err(Error::io("cannot make a queue of units"))?);
         let Subscribe { protocol, from_gop, .. } = wanted;
-        let tap = UnitTap { queue: Arc::clone(&queue), protocol, from_gop, _seat: seat };
+        let tap = UnitTap { queue: Arc::clone(&queue), protocol, from_gop, seat, taken: Cell::default() };
         self.send(entry.shard, Command::Hub { receiver, order: Order::Subscribe(tap) })?;
         Ok(Subscription::new(queue))
     }

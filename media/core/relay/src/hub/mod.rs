@@ -44,9 +44,6 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// Bits of a viewer's key that number it within its outlet; the rest is the outlet.
 const VIEWER_BITS: u32 = 26;
 
-/// Length of HLS segments, if key frames allow.
-const SEGMENT: Ticks = Ticks::from_millis(2000);
-
 /// A question to a hub.
 pub(crate) type Question = Box<dyn FnOnce(&mut Hub, Turn<'_>) + Send>;
 
@@ -210,7 +207,7 @@ impl Hub {
         let settled = self.settled(turn.now);
         let outlet = self.outlets[number]
             .get_or_insert_with(|| Box::new(Outlet::new(form, self.bytes_max, &self.cache, turn.wall_ms)));
-        let viewer = Viewer::new(turn.now, turn.wall_ms, wanted);
+        let viewer = Viewer::new(turn.now, wanted);
         let (key, step) = outlet.add(turn.now, viewer, settled);
         turn.metrics.viewers.add(1);
         let gone = !step.gone.is_empty();
@@ -221,9 +218,10 @@ impl Hub {
     /// Starts to cut segments of `container`, from the cached GOP on.
     fn publish(&mut self, turn: Turn<'_>, container: Container, publisher: Publisher) {
         let first_sequence = turn.wall_ms / 1000;
+        let target = Ticks::from_millis(turn.config.hls_segment.as_millis() as i64);
         let newest = self.cache.units().last().map_or(0, |unit| unit.dts.as_millis());
         let epoch_ms = turn.wall_ms.cast_signed() - newest;
-        let options = SegmenterOptions { container, target: SEGMENT, first_sequence, epoch_ms };
+        let options = SegmenterOptions { container, target, first_sequence, epoch_ms };
         let mut segments = Segments { segmenter: Segmenter::new(options), publisher };
         self.cache.units().for_each(|unit| segments.write(unit));
         self.segmenters[feeds::number(container)] = Some(segments);
@@ -299,11 +297,17 @@ impl Hub {
     /// Viewers of all live forms.
     pub(crate) fn list_viewers(&self) -> Vec<ViewerStats> {
         let viewers = self.outlets.iter().flatten().flat_map(|outlet| outlet.viewers.iter());
-        viewers.filter(|(_, viewer)| !viewer.is_push()).map(|(_, viewer)| viewer.stats()).collect()
+        let viewers = viewers.filter(|(_, viewer)| !viewer.is_push()).map(|(_, viewer)| viewer.stats());
+        viewers.chain(self.subscriptions.iter().filter_map(UnitTap::stats)).collect()
     }
 
     /// Closes one viewer; false if it is not here.
     pub(crate) fn kick(&mut self, turn: Turn<'_>, viewer: u64) -> bool {
+        let before = self.subscriptions.len();
+        self.subscriptions.retain(|tap| !tap.is_of(viewer));
+        if self.subscriptions.len() < before {
+            return true;
+        }
         for number in 0..self.outlets.len() {
             let step = self.outlets[number].as_mut().and_then(|outlet| outlet.kick(viewer));
             if let Some(step) = step {

@@ -288,7 +288,7 @@ mod tests {
     fn viewer(now: Instant, socket: TcpStream, framing: Framing) -> Viewer {
         let peer = socket.peer_addr().unwrap();
         let (form, seat) = (Form::Flv(FlvOptions::default()), Seat::new(&Arc::default()));
-        Viewer::new(now, 0, door::Viewer { socket, peer, form, framing, seat, agent: String::new() })
+        Viewer::new(now, door::Viewer { socket, peer, form, framing, seat, agent: String::new() })
     }
 
     #[test]

@@ -91,7 +91,6 @@ pub(crate) struct Viewer {
     seat: Seat,
     peer: SocketAddr,
     agent: String,
-    since_ms: u64,
     protocol: Protocol,
     /// What was written since it came, and how often it was moved.
     total: Written,
@@ -117,15 +116,13 @@ pub(crate) struct Written {
 }
 
 impl Viewer {
-    /// `wall_ms` is when it came, for people.
-    pub(crate) fn new(now: Instant, wall_ms: u64, wanted: door::Viewer) -> Self {
+    pub(crate) fn new(now: Instant, wanted: door::Viewer) -> Self {
         let door::Viewer { socket, peer, form, framing, seat, agent } = wanted;
         Self {
             socket,
             seat,
             peer,
             agent,
-            since_ms: wall_ms,
             protocol: form.protocol(matches!(framing, door::Framing::WebSocket)),
             total: Written::default(),
             framing: framing.into(),
@@ -153,8 +150,8 @@ impl Viewer {
         ViewerStats {
             id: self.seat.viewer(),
             protocol: self.protocol.name(),
-            peer: self.peer,
-            since_ms: self.since_ms,
+            peer: Some(self.peer),
+            since_ms: self.seat.since_ms(),
             bytes_out: self.total.bytes,
             skips: self.total.skips,
             user_agent: self.agent.clone(),

@@ -4,6 +4,7 @@
 //! decoded, and is never old.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     os::fd::{AsRawFd, OwnedFd, RawFd},
     sync::{
@@ -15,7 +16,7 @@ use std::{
 use rustix::event::{EventfdFlags, eventfd};
 use wire::media::{AccessUnit, Kind};
 
-use crate::{door::Seat, hub::gop::begins, table::lock};
+use crate::{door::Seat, hub::gop::begins, table::lock, viewers::ViewerStats};
 
 /// What a waiting unit takes beside its bytes.
 const OVERHEAD: usize = 128;
@@ -134,18 +135,41 @@ pub(crate) struct UnitTap {
     /// Begin with the cached GOP.
     pub(crate) from_gop: bool,
     /// Its place among the viewers, if it counts as one.
-    pub(crate) _seat: Option<Seat>,
+    pub(crate) seat: Option<Seat>,
+    /// Bytes that were taken.
+    pub(crate) taken: Cell<u64>,
 }
 
 impl UnitTap {
     /// Begins with the units since the last key frame, if that is wanted; bytes that were taken.
     pub(crate) fn begin<'a>(&self, units: impl Iterator<Item = &'a AccessUnit>) -> u64 {
-        if self.from_gop { units.map(|unit| self.queue.push(unit).unwrap_or(0)).sum() } else { 0 }
+        if self.from_gop { units.map(|unit| self.handle_unit(unit).unwrap_or(0)).sum() } else { 0 }
     }
 
     /// Takes the next unit: its bytes if they were taken, `None` if nobody wants any more.
     pub(crate) fn handle_unit(&self, unit: &AccessUnit) -> Option<u64> {
-        self.queue.push(unit)
+        let taken = self.queue.push(unit)?;
+        self.taken.set(self.taken.get() + taken);
+        Some(taken)
+    }
+
+    /// Whether this viewer subscribed.
+    pub(crate) fn is_of(&self, viewer: u64) -> bool {
+        self.seat.as_ref().is_some_and(|seat| seat.viewer() == viewer)
+    }
+
+    /// What is told of the subscriber, if it is a viewer; where it is, is not known here.
+    pub(crate) fn stats(&self) -> Option<ViewerStats> {
+        let seat = self.seat.as_ref()?;
+        Some(ViewerStats {
+            id: seat.viewer(),
+            protocol: self.protocol,
+            peer: None,
+            since_ms: seat.since_ms(),
+            bytes_out: self.taken.get(),
+            skips: 0,
+            user_agent: String::new(),
+        })
     }
 
     /// Whether the subscriber is gone.
