@@ -4,6 +4,7 @@
 //! count STREAMS        the floor of ingest: recvmmsg, count, nothing else
 //! record STREAMS SLICE_MS DIRECTORY   the relay, which records each of its streams
 //! relay STREAMS        the relay with so many receivers and its front door
+//! forward PORT…        the relay with one receiver, whose stream it sends on to each port
 //! send SECONDS PORT…   one paced 4 Mbit/s program stream over RTP to each port
 //! write VIEWERS        the floor of fan-out: the same bytes, one write a frame and viewer
 //! view SECONDS PORT VIEWERS   viewers of HTTP-FLV that read and forget
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         (Some("count"), [streams]) => floor::count(*streams),
         (Some("record"), [streams, slice_ms, ..]) => relayed::run(*streams, Some(order(*slice_ms))),
         (Some("relay"), [streams]) => relayed::run(*streams, None),
+        (Some("forward"), targets) => relayed::forward(targets),
         (Some("send"), [seconds, ports @ ..]) => send::run(*seconds, ports),
         (Some("write"), [viewers]) => floor::write(*viewers),
         (Some("view"), [seconds, port, viewers]) => {

@@ -2,35 +2,20 @@
 
 use std::{io, net::Ipv4Addr, time::Duration};
 
-use relay::{Config, Core, OpenReceiver, PlayRights, RecordOrder, Transport};
+use relay::{
+    Config, Core, OpenReceiver, OpenSender, Opened, PlayRights, RecordOrder, SendTransport, Transport,
+    send::{Form, Payload, Selection},
+};
 
 use crate::wait_for_end;
 
 /// Opens `streams` receivers, the front door and the RTMP port, and records each stream in a folder of its own if there is an `order`.
 #[expect(clippy::needless_pass_by_value, reason = "who orders keeps nothing")]
 pub fn run(streams: u32, order: Option<RecordOrder>) -> io::Result<()> {
-    let config = Config {
-        rtp_host: Ipv4Addr::LOCALHOST.into(),
-        rtp_port_min: 22_000,
-        rtp_port_max: 30_000,
-        threads: 1,
-        ..Config::default()
-    };
-    let core = Core::start(config).map_err(io::Error::other)?;
+    let core = start()?;
     let mut ports = Vec::new();
     for number in 1..=streams {
-        let opened = core.open_receiver(&OpenReceiver {
-            app: "bench".to_owned(),
-            name: number.to_string(),
-            transport: Transport::Udp,
-            shared: false,
-            ssrc: Some(number),
-            peer: Some(Ipv4Addr::LOCALHOST.into()),
-            any_peer: false,
-            hold: Duration::from_millis(200),
-            rights: PlayRights { private: false, ..PlayRights::default() },
-        });
-        let opened = opened.map_err(io::Error::other)?;
+        let opened = open(&core, number)?;
         ports.push(opened.port.to_string());
         if let Some(order) = &order {
             let directory = order.directory.join(number.to_string());
@@ -60,4 +45,58 @@ pub fn run(streams: u32, order: Option<RecordOrder>) -> io::Result<()> {
         metrics["relay_record_queue_bytes_max"],
     );
     Ok(())
+}
+
+/// Opens one receiver and sends its stream to each of `targets` on loopback.
+pub fn forward(targets: &[u32]) -> io::Result<()> {
+    let core = start()?;
+    let opened = open(&core, 1)?;
+    for (ssrc, target) in (100..).zip(targets) {
+        let wanted = OpenSender {
+            transport: SendTransport::Udp,
+            host: Some(Ipv4Addr::LOCALHOST.into()),
+            port: *target as u16,
+            ssrc,
+            form: Form { payload: Payload::Ps, selection: Selection { video: true, audio: true } },
+            payload_type: 96,
+            local_port: 0,
+            report_timeout: None,
+            wait: Duration::ZERO,
+        };
+        core.open_sender(opened.id, &wanted).map_err(io::Error::other)?;
+    }
+    println!("{{\"ports\": [{}]}}", opened.port);
+    wait_for_end();
+    let metrics = core.metrics();
+    let (packets, skips) = (metrics["relay_sender_packets_total"], metrics["relay_sender_skips_total"]);
+    core.close();
+    println!("{{\"packets\": {packets}, \"skips\": {skips}}}");
+    Ok(())
+}
+
+fn start() -> io::Result<Core> {
+    let config = Config {
+        rtp_host: Ipv4Addr::LOCALHOST.into(),
+        rtp_port_min: 22_000,
+        rtp_port_max: 30_000,
+        threads: 1,
+        ..Config::default()
+    };
+    Core::start(config).map_err(io::Error::other)
+}
+
+/// The receiver of the stream with this number, which is its name and its SSRC.
+fn open(core: &Core, number: u32) -> io::Result<Opened> {
+    let opened = core.open_receiver(&OpenReceiver {
+        app: "bench".to_owned(),
+        name: number.to_string(),
+        transport: Transport::Udp,
+        shared: false,
+        ssrc: Some(number),
+        peer: Some(Ipv4Addr::LOCALHOST.into()),
+        any_peer: false,
+        hold: Duration::from_millis(200),
+        rights: PlayRights { private: false, ..PlayRights::default() },
+    });
+    opened.map_err(io::Error::other)
 }

@@ -457,6 +457,17 @@ fn sound_alone_goes_to_a_device_that_is_spoken_to() {
 }
 
 #[test]
+fn a_way_that_cannot_be_gone_is_told() {
+    let relay = Relay::start(Config::default());
+    let source = Fed::open(&relay, "nowhere", tracks(VideoCodec::H264, None));
+    let broadcast = Some(Ipv4Addr::BROADCAST.into());
+    let wanted = OpenSender { host: broadcast, ..sender(SendTransport::Udp, 9000) };
+    relay.core.open_sender(source.id(), &wanted).unwrap();
+    relay.wait_event(EventKind::SenderFailed);
+    assert!(relay.core.senders().unwrap().is_empty());
+}
+
+#[test]
 fn what_cannot_be_sent_is_refused_at_once() {
     let relay = Relay::start(Config::default());
     let source = Fed::open(&relay, "wrong", tracks(VideoCodec::H264, None));

@@ -163,14 +163,19 @@ impl Udp {
         for ((parts, head), payload) in parts.iter_mut().zip(&heads).zip(&payloads[..offered]) {
             *parts = [&head[2..], payload];
         }
-        let taken = match self.outbound.send(self.rtp.as_fd(), None, &parts[..offered]) {
-            Ok(taken) => taken,
+        let parts = &parts[..offered];
+        let taken = match self.outbound.send(self.rtp.as_fd(), None, parts) {
             // The system reports a refusal of something earlier, once; what was to be sent now was not.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 self.refuse(now)?;
-                self.outbound.send(self.rtp.as_fd(), None, &parts[..offered]).unwrap_or(0)
+                self.outbound.send(self.rtp.as_fd(), None, parts)
             }
-            Err(_) => 0, // no way there at the moment, or no memory: as with what a network loses
+            result => result,
+        };
+        let Ok(taken) = taken else {
+            // No way there at the moment: as lost as what a network loses. Their numbers stay used.
+            *position = at;
+            return Ok((offered, offered));
         };
         let untaken = &payloads[taken..offered];
         source.take_back(untaken.len(), untaken.iter().map(|payload| payload.len()).sum());
