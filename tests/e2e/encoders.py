@@ -48,9 +48,9 @@ async def start(*output: str) -> Encoder:
 
 
 @asynccontextmanager
-async def pushing(address: str) -> AsyncIterator[Encoder]:
-    """Pushes to the address for as long as it is entered."""
-    encoder = await start(address)
+async def pushing(*output: str) -> AsyncIterator[Encoder]:
+    """Pushes to the address, behind other options than those of RTMP, for as long as it is entered."""
+    encoder = await start(*output)
     try:
         yield encoder
     finally:

@@ -146,6 +146,23 @@ async def test_obs_pushes_with_a_token_and_everybody_with_a_right_plays(
         assert f'gateway_pushes_total{{outcome="{outcome}"}} {times}.0' in figures, outcome
 
 
+async def test_encoders_push_by_rtsp_as_they_do_by_rtmp(gateway: RunningGateway) -> None:
+    key = await gateway.call("POST", "credentials/aksks", {"name": "rtsp"})
+    await add(gateway, "overrtsp", access_key=key["access_key"])
+    server = f"rtsp://127.0.0.1:{gateway.rtsp_port}/default"
+    expires = int(utc_now().timestamp()) + 600
+    token = hmac.new(key["secret_key"].encode(), f"default/overrtsp\n{expires}".encode(), hashlib.sha256).hexdigest()
+    query = f"Expires={expires}&AccessKeyId={key['access_key']}&Token={token}"
+    over_tcp = ("-f", "rtsp", "-rtsp_transport", "tcp")
+    async with pushing(*over_tcp, f"{server}/overrtsp") as encoder:
+        assert "403" in await encoder.ended()
+    async with pushing(*over_tcp, f"{server}/overrtsp?{query}"):
+        play = await flowing(gateway, "overrtsp")
+        seen = await asyncio.to_thread(watch, await flv(play["http_flv"], 3), "flv")
+        assert (seen.codecs, seen.size) == ({"video": "h264", "audio": "aac"}, (320, 180))
+    await comes_to(gateway, "overrtsp", None)
+
+
 async def test_the_gateway_makes_push_addresses(gateway: RunningGateway) -> None:
     key = await gateway.call("POST", "credentials/aksks", {"name": "made"})
     await add(gateway, "made", access_key=key["access_key"])

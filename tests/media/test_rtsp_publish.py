@@ -101,3 +101,48 @@ async def test_a_stream_has_one_source_and_what_is_out_of_turn_is_refused(house:
     assert (await first.ask("RECORD", url)).status == 200
     first.close()
     await house.event("ended")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_what_gstreamer_records_is_played(house: House, transport: str) -> None:
+    known = await asyncio.create_subprocess_exec("gst-inspect-1.0", "--exists", "rtspclientsink")
+    if await known.wait() != 0:
+        pytest.skip("GStreamer's rtspclientsink is not installed")
+    pictures = (
+        "videotestsrc",
+        "num-buffers=100",
+        "is-live=true",
+        "!",
+        "video/x-raw,format=I420,width=320,height=192,framerate=25/1",
+    )
+    coded = ("!", "x264enc", "key-int-max=25", "bframes=0", "tune=zerolatency", "!", "sink.sink_0")
+    sound = (
+        "audiotestsrc",
+        "num-buffers=200",
+        "is-live=true",
+        "samplesperbuffer=160",
+        "!",
+        "audio/x-raw,rate=8000,channels=1",
+    )
+    publisher = await asyncio.create_subprocess_exec(
+        "gst-launch-1.0", "-q", "rtspclientsink", "name=sink", f"location={house.rtsp_url('cam')}",
+        f"protocols={transport}", *pictures, *coded, *sound, "!", "alawenc", "!", "sink.sink_1",
+    )  # fmt: skip
+    await house.event("first_key_frame")
+    stream = house.stream("cam")
+    assert (stream.video_codec, stream.audio_codec) == ("H264", "PCMA")
+    played = await asyncio.to_thread(play, house.flv("cam"))
+    assert len(played.pictures) >= 90
+    assert await publisher.wait() == 0
+    # It does not always say TEARDOWN before it closes the connection.
+    ends = {"closed by the peer", "the publisher ended the stream"}
+    assert (await house.event("disconnected")).detail["reason"] in ends
+
+
+async def test_a_publisher_that_vanishes_ends_its_stream(house: House, clips: dict[str, Path]) -> None:
+    publisher = await record(house, clips["libx264"], "cam", "tcp")
+    await house.event("first_key_frame")
+    publisher.kill()
+    await publisher.wait()
+    assert (await house.event("disconnected")).detail["reason"] == "closed by the peer"
+    await house.event("ended")
