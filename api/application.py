@@ -32,6 +32,7 @@ from api.operator.groups import GroupController
 from api.operator.keys import AccessKeyController
 from api.operator.me import MeController
 from api.operator.projects import ProjectController
+from api.operator.pushes import PushController
 from api.operator.recordings import RecordingController
 from api.operator.senders import SenderController
 from api.operator.streams import StreamController as OperatorStreamController
@@ -90,6 +91,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
                 AuditController,
                 OperatorStreamController,
                 AacController,
+                PushController,
                 SenderController,
             ],
             middleware=[Gate(gateway)],

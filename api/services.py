@@ -22,6 +22,7 @@ from gateway.diagnosis.service import Diagnoses
 from gateway.diagnosis.taps import Taps
 from gateway.gb28181.call_view import CallView
 from gateway.gb28181.trace import SipTraces
+from gateway.pushes.service import Pushes
 from gateway.retention.service import Retentions
 from gateway.senders.service import Senders
 from gateway.statistics.service import Statistics
@@ -115,6 +116,7 @@ class Gateway:
     statistics: Statistics
     streams: Streams
     senders: Senders
+    pushes: Pushes
     webrtc: WebRtcStreams
     siblings: Siblings
     retentions: Retentions

@@ -53,6 +53,7 @@ from gateway.gb28181.ssrc import SsrcAllocator
 from gateway.gb28181.trace import SipTraces
 from gateway.media_ports import open_media_ports
 from gateway.metrics import Gathered, Named
+from gateway.pushes.service import Pushes
 from gateway.retention.buckets import ObjectStorage
 from gateway.retention.depot import Depot
 from gateway.retention.service import Retentions
@@ -107,6 +108,7 @@ class App:
     statistics: Statistics
     streams: Streams
     senders: Senders
+    pushes: Pushes
     traffic: StreamTraffic
     webrtc: WebRtcStreams
     siblings: Siblings
@@ -144,7 +146,8 @@ class App:
             works = _retention_works(settings, store, relay)
             certificates = Certificates(settings.tls, utc_now)
             senders = Senders(store, relay, allow_private=settings.send.allow_private)
-            hearers = (invitations, codings, works.recorder, traffic, certificates, senders)
+            pushes = Pushes(store, relay, utc_now, allow_private=settings.send.allow_private)
+            hearers = (invitations, codings, works.recorder, traffic, certificates, senders, pushes)
             _listen(settings, relay, *(hearer.handle_media for hearer in hearers))
             background = await stack.enter_async_context(Background())
             siblings = await stack.enter_async_context(Siblings(relay, store.streams, background.spawn))
@@ -164,6 +167,7 @@ class App:
                 (server.watch(), "watch the device server"),
                 (traffic.run(), "streams that are pushed or pulled"),
                 (audit.run(), "prune the audit log"),
+                (pushes.run(), "streams that are sent on"),
                 (certificates.run(), "TLS certificate"),
             ):
                 background.spawn(work, name)
@@ -204,6 +208,7 @@ class App:
                 statistics=_statistics(settings, store, packets, background),
                 streams=build_streams(settings, store, relay, quotas, traffic=traffic, invitations=invitations),
                 senders=senders,
+                pushes=pushes,
                 traffic=traffic,
                 webrtc=webrtc,
                 siblings=siblings,
@@ -251,6 +256,7 @@ class App:
             Gathered("gateway_access_slices", "Slices of access strategies", "state", lambda: self.runner.counts),
             Gathered("gateway_access", "What the access runner did", "name", lambda: self.runner.figures, counter=True),
             *self.traffic.collectors(),
+            Gathered("gateway_stream_pushes", "Pushes to other servers", "name", lambda: self.pushes.counts),
             Gathered("gateway_senders", "What became of senders of RTP", "name", self.senders.figures, counter=True),
             *self.webrtc.collectors(),
             Gathered("gateway_sip", "What the SIP endpoint counts", "name", lambda: self.endpoint.counters),

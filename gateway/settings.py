@@ -263,7 +263,7 @@ class Send(_Section):
     """Streams that are sent as RTP."""
 
     allow_private: bool = False
-    """Whether operators may have streams sent to loopback, link-local and private addresses."""
+    """Whether operators may have streams sent, or pushed, to loopback, link-local and private addresses."""
 
 
 class Media(_Section):

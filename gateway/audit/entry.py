@@ -10,6 +10,8 @@ SECRET: Final = re.compile(r"pass|secret|token|signature|^sk$|private|authorizat
 """Names of fields whose values nobody may read here."""
 URL: Final = re.compile(r"([a-z][a-z0-9+.-]*://)(?:[^/?#\s@]*@)?([^?#\s]*)[^\s]*", re.IGNORECASE)
 MASK: Final = "***"
+KEY_MIN: Final = 8
+"""A name of a stream that is longer may be a key."""
 TEXT_MAX: Final = 200
 ITEMS_MAX: Final = 20
 DEPTH_MAX: Final = 4
@@ -61,7 +63,7 @@ def _is_name(name: str) -> bool:
 
 def _masked(value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        return _clipped(URL.sub(r"\1\2", value))
+        return _clipped(URL.sub(_address, value))
     if value is None or isinstance(value, bool | int | float):
         return value
     if depth == 0:
@@ -73,6 +75,15 @@ def _masked(value: Any, depth: int) -> Any:
         items = [_masked(one, depth - 1) for one in value[:ITEMS_MAX]]
         return [*items, f"… {len(value)} in all"] if len(value) > ITEMS_MAX else items
     return "…"
+
+
+def _address(found: re.Match[str]) -> str:
+    """Without what may be secret: where streams are published, the end of the path is mostly a key."""
+    scheme, rest = found[1], found[2]
+    server, slash, name = rest.rpartition("/")
+    if scheme.lower() in {"rtmp://", "rtmps://"} and slash and len(name) > KEY_MIN:
+        return f"{scheme}{server}/{name[:4]}{MASK}"
+    return scheme + rest
 
 
 def _clipped(text: str) -> str:

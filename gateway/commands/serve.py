@@ -137,6 +137,7 @@ def services(app: App) -> api.services.Gateway:
         statistics=app.statistics,
         streams=app.streams,
         senders=app.senders,
+        pushes=app.pushes,
         webrtc=app.webrtc,
         siblings=app.siblings,
         retentions=app.retentions,

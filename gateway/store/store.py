@@ -24,6 +24,7 @@ from gateway.store.migrate import upgrade
 from gateway.store.packets import PacketStore
 from gateway.store.provisions import Provisions
 from gateway.store.push_keys import PushKeyStore
+from gateway.store.pushes import PushStore
 from gateway.store.retention import RetentionStore
 from gateway.store.secrets import SecretBox, SecretError
 from gateway.store.slices import SliceStore
@@ -47,6 +48,7 @@ class Store:
         self.access_keys = AccessKeyStore(database)
         self.credentials = CredentialStore(database, provisions.forget_credential)
         self.push_keys = PushKeyStore(database)
+        self.pushes = PushStore(database)
         self.devices = DeviceStore(database, provisions)
         self.channels = ChannelStore(database)
         self.streams = StreamStore(database)

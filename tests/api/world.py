@@ -49,6 +49,7 @@ from gateway.gb28181.call_view import CallView
 from gateway.gb28181.directory import Directory
 from gateway.gb28181.refusals import Refusals
 from gateway.gb28181.trace import SipTraces
+from gateway.pushes.service import Pushes
 from gateway.retention.buckets import ObjectStorage
 from gateway.retention.depot import Depot
 from gateway.retention.model import Retained
@@ -315,6 +316,7 @@ class World:
             streams=Streams(store, self.relay, limits, self.traffic.sources, channel_voided=self._voided),
             senders=Senders(store, self.relay),
             siblings=Siblings(self.relay, store.streams, lambda work, name: work.close()),
+            pushes=Pushes(store, self.relay, lambda: self.now, allow_private=False),
             webrtc=WebRtcStreams(
                 store=store, relay=self.relay, traffic=self.traffic, webrtc=None, clock=lambda: self.now
             ),

@@ -9,6 +9,7 @@ from gateway.store import (  # noqa: F401 - their tables are in the metadata
     access_tables,
     audit_tables,
     packet_tables,
+    push_tables,
     retention_tables,
     strategy_tables,
     stream_tables,

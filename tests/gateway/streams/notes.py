@@ -13,6 +13,16 @@ class Event:
     receiver: int = 0
     detail: dict[str, str] = field(default_factory=dict)
     at_ms: int = round(NOW.timestamp() * 1000)
+    app: str = ""
+    name: str = ""
+
+
+@dataclass
+class Pushed:
+    id: int
+    state: str = "pushing"
+    bytes_out: int = 7
+    failures: int = 0
 
 
 @dataclass
@@ -28,6 +38,7 @@ class NotingRelay:
         self.told: list[tuple[Any, ...]] = []
         self.refused: dict[int, str] = {}
         self.accepted: set[int] = set()
+        self.pushed: dict[int, Pushed] = {}
         self.broken = False
 
     def open_pull(self, app: str, name: str, url: str, **settings: Any) -> Handle:
@@ -48,6 +59,20 @@ class NotingRelay:
         receiver = len(self.told) + 100
         self.open[receiver] = (app, name)
         return receiver
+
+    def open_push(self, receiver: int, url: str, *, allow_private: bool) -> int:
+        if "127.0.0.1" in url and not allow_private:
+            raise CoreError("cannot push: the address 127.0.0.1 is not one of the public internet")
+        self.told.append(("push", receiver, url))
+        self.pushed[len(self.told)] = Pushed(len(self.told))
+        return len(self.told)
+
+    def close_push(self, push: int) -> None:
+        del self.pushed[push]
+        self.told.append(("close push", push))
+
+    def pushes(self) -> list["Pushed"]:
+        return list(self.pushed.values())
 
     def refuse_publish(self, ticket: int, reason: str) -> None:
         self.refused[ticket] = reason

@@ -1,0 +1,222 @@
+"""Pushes of streams: what is stored is opened whenever its stream is, and what is shown is how the relay stands."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+import structlog
+
+from gateway.errors import InvalidError, NotFoundError, UnavailableError
+from gateway.pushes.model import PushRecord, PushView
+from gateway.pushes.rules import PUSHES_OF_STREAM_MAX, check_url
+from gateway.scope import Scope
+from gateway.store import Store
+from media._core import CoreError
+
+AGAIN_SECONDS: Final = 5.0
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+BEGINNINGS: Final = frozenset({"tracks", "connected", "first_packet", "resumed"})
+"""Events after which a stream is there to be pushed."""
+
+log = structlog.get_logger(__name__)
+
+
+class RelayEvent(Protocol):
+    """An event of the relay (`media._core.Event`)."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def receiver(self) -> int: ...
+    @property
+    def app(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def at_ms(self) -> int: ...
+    @property
+    def detail(self) -> Mapping[str, str]: ...
+
+
+class OpenedPush(Protocol):
+    """A push in the relay at one moment (`media._core.Push`)."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def bytes_out(self) -> int: ...
+    @property
+    def failures(self) -> int: ...
+
+
+class LiveStream(Protocol):
+    """As much of a stream in the relay as is needed here."""
+
+    @property
+    def receiver(self) -> int: ...
+
+
+class PushRelay(Protocol):
+    """As much of the relay as is needed here (`media.relay.Relay`)."""
+
+    def open_push(self, receiver: int, url: str, *, allow_private: bool) -> int:
+        """CoreError for an address that cannot be used, or a receiver that is gone."""
+
+    def close_push(self, push: int) -> None: ...
+    def pushes(self) -> Sequence[OpenedPush]: ...
+    def stream(self, app: str, name: str) -> LiveStream | None: ...
+
+
+@dataclass(slots=True)
+class _Push:
+    record: PushRecord
+    opened: int | None = None
+    receiver: int = 0
+    reason: str = ""
+    cause: str = ""
+    failed_at: datetime | None = None
+
+
+class Pushes:
+    """`handle_media` takes the relay's events and never waits; `run` is its one task."""
+
+    def __init__(self, store: Store, relay: PushRelay, clock: Callable[[], datetime], *, allow_private: bool) -> None:
+        """`allow_private`: streams may be pushed to addresses of private networks."""
+        self._store = store
+        self._relay = relay
+        self._clock = clock
+        self._allow_private = allow_private
+        self._wanted: dict[tuple[str, str], dict[str, _Push]] = {}
+        self._opened: dict[int, _Push] = {}
+
+    async def run(self) -> None:
+        """Reads what is stored, and opens what flows already; tried again while the database is away."""
+        for record in await self._every():
+            await self._want(record)
+
+    async def _every(self) -> Sequence[PushRecord]:
+        while True:
+            try:
+                return await self._store.pushes.every()
+            except UnavailableError as error:
+                log.warning("pushes are opened later", error=str(error))
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    async def create(self, scope: Scope, stream_name: str, url: str) -> PushView:
+        """NotFoundError for the stream; InvalidError for an address that cannot be pushed to, QuotaError."""
+        check_url(url)
+        stream = await self._store.streams.get(scope, stream_name)
+        if stream is None:
+            raise NotFoundError("stream", stream_name)
+        record = PushRecord(
+            push_id=f"push-{secrets.token_hex(8)}",
+            stream_id=stream.stream_id,
+            app=stream.app,
+            stream_name=stream.name,
+            url=url,
+            created_at=self._clock(),
+        )
+        await self._store.pushes.add(record, most=PUSHES_OF_STREAM_MAX)
+        push = await self._want(record)
+        if push.cause == "refused_here":
+            self._forget(record)
+            await self._store.pushes.delete(record.stream_id, record.push_id)
+            raise InvalidError("url", push.reason)
+        return self._view(push, {})
+
+    async def list(self, scope: Scope, stream_name: str) -> Sequence[PushView]:
+        """Those of a stream, the oldest first; NotFoundError for the stream."""
+        stream = await self._store.streams.get(scope, stream_name)
+        if stream is None:
+            raise NotFoundError("stream", stream_name)
+        records = await self._store.pushes.of(stream.stream_id)
+        opened = {push.id: push for push in self._relay.pushes()}
+        known = self._wanted.get((stream.app, stream.name), {})
+        return [self._view(known.get(record.push_id) or _Push(record), opened) for record in records]
+
+    async def delete(self, scope: Scope, stream_name: str, push_id: str) -> None:
+        """NotFoundError for the stream or the push."""
+        stream = await self._store.streams.get(scope, stream_name)
+        if stream is None:
+            raise NotFoundError("stream", stream_name)
+        await self._store.pushes.delete(stream.stream_id, push_id)
+        push = self._wanted.get((stream.app, stream.name), {}).get(push_id)
+        if push is not None:
+            self._forget(push.record)
+
+    def handle_media(self, event: RelayEvent) -> None:
+        """An event of the relay."""
+        if event.kind.startswith("push_"):
+            self._handle_push(event)
+        elif event.kind in BEGINNINGS:
+            for push in self._wanted.get((event.app, event.name), {}).values():
+                self._open(push, event.receiver)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pushes are wanted, and how many are open because their stream is."""
+        return {"wanted": sum(map(len, self._wanted.values())), "open": len(self._opened)}
+
+    def _handle_push(self, event: RelayEvent) -> None:
+        push = self._opened.get(int(event.detail["push"]))
+        if push is None:
+            return
+        told = {"app": event.app, "stream": event.name, "push": push.record.push_id}
+        if event.kind == "push_failed":
+            push.reason, push.cause = event.detail["reason"], event.detail["cause"]
+            push.failed_at = EPOCH + timedelta(milliseconds=event.at_ms)
+            log.warning("a push failed", **told, reason=push.reason, cause=push.cause)
+        elif event.kind == "push_connected":
+            log.info("a stream is pushed", **told, peer=event.detail["peer"])
+        else:
+            del self._opened[int(event.detail["push"])]
+            push.opened = None
+            log.info("a push ended", **told, reason=event.detail["reason"])
+
+    async def _want(self, record: PushRecord) -> _Push:
+        push = self._wanted.setdefault((record.app, record.stream_name), {}).setdefault(record.push_id, _Push(record))
+        live = await asyncio.to_thread(self._relay.stream, record.app, record.stream_name)
+        if live is not None:
+            self._open(push, live.receiver)
+        return push
+
+    def _open(self, push: _Push, receiver: int) -> None:
+        if push.opened is not None and push.receiver == receiver:
+            return
+        if push.opened is not None:  # of a receiver that is gone: its end is about to be told
+            self._opened.pop(push.opened, None)
+            push.opened = None
+        try:
+            push.opened = self._relay.open_push(receiver, push.record.url, allow_private=self._allow_private)
+        except CoreError as error:
+            push.reason, push.cause, push.failed_at = str(error), "refused_here", self._clock()
+            return
+        push.receiver = receiver
+        self._opened[push.opened] = push
+
+    def _forget(self, record: PushRecord) -> None:
+        pushes = self._wanted.get((record.app, record.stream_name), {})
+        push = pushes.pop(record.push_id, None)
+        if not pushes:
+            self._wanted.pop((record.app, record.stream_name), None)
+        if push is not None and push.opened is not None:
+            self._opened.pop(push.opened, None)
+            self._relay.close_push(push.opened)
+
+    def _view(self, push: _Push, opened: Mapping[int, OpenedPush]) -> PushView:
+        now = opened.get(push.opened) if push.opened is not None else None
+        state = now.state.upper() if now is not None else ("WAITING" if push.opened is not None else "STOPPED")
+        return PushView(
+            record=push.record,
+            state=state,
+            bytes_out=now.bytes_out if now is not None else 0,
+            failures=now.failures if now is not None else 0,
+            reason=push.reason,
+            cause=push.cause,
+            failed_at=push.failed_at,
+        )

@@ -1,0 +1,89 @@
+"""Streams that are sent on to other servers, as operators set it up."""
+
+from typing import Any
+
+import pytest
+
+from gateway.accounts.model import Role
+from gateway.pushes.service import Pushes
+from tests.api.conftest import Client
+from tests.api.world import World
+from tests.gateway.streams.notes import Event
+
+KEY = "rtmp://live.example/app/abcd-efgh-1234?token=secret"
+PUSHES = "/gb/v1/streams/stream1/pushes"
+
+
+@pytest.fixture
+async def stream(client: Client) -> None:
+    await client.ok("POST", "streams", {"name": "stream1", "access_type": "RTMP", "encode_type": "H264"})
+
+
+async def make(client: Client, url: str = KEY) -> Any:
+    answer = await client("POST", PUSHES, {"url": url})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def begin(world: World, receiver: int = 70) -> None:
+    world.gateway.pushes.handle_media(Event("tracks", receiver, app="default", name="stream1"))
+
+
+@pytest.mark.usefixtures("stream")
+async def test_a_push_is_kept_and_opened_with_its_stream(client: Client, world: World) -> None:
+    made = await make(client)
+    assert (made["url"], made["state"]) == ("rtmp://live.example/app/abcd…", "STOPPED")
+    begin(world)
+    begin(world)
+    assert [told for told in world.relay.told if told[0] == "push"] == [("push", 70, KEY)]
+    [push] = (await client.ok("GET", PUSHES))["pushes"]
+    assert (push["push_id"], push["state"], push["bytes_out"], push["reason"]) == (made["push_id"], "PUSHING", 7, "")
+    [opened] = world.relay.pushed
+    detail = {"push": str(opened), "reason": "the server refused: no", "cause": "refused", "retry_ms": "1000"}
+    world.gateway.pushes.handle_media(Event("push_failed", 70, detail, app="default", name="stream1"))
+    [push] = (await client.ok("GET", PUSHES))["pushes"]
+    assert (push["reason"], push["cause"]) == ("the server refused: no", "refused")
+    assert push["failed_at"] is not None
+    ended = Event(
+        "push_ended", 70, {"push": str(opened), "reason": "the stream is over"}, app="default", name="stream1"
+    )
+    world.gateway.pushes.handle_media(ended)
+    world.relay.pushed.clear()
+    assert [push["state"] for push in (await client.ok("GET", PUSHES))["pushes"]] == ["STOPPED"]
+    begin(world, 71)
+    assert world.relay.told[-1] == ("push", 71, KEY)
+
+    again = Pushes(world.store, world.relay, lambda: world.now, allow_private=False)
+    await again.run()
+    assert again.counts == {"wanted": 1, "open": 0}
+    again.handle_media(Event("first_packet", 72, app="default", name="stream1"))
+    assert world.relay.told[-1] == ("push", 72, KEY)
+
+    assert (await client("DELETE", f"{PUSHES}/{made['push_id']}")).status_code == 204
+    assert (await client("DELETE", f"{PUSHES}/{made['push_id']}")).status_code == 404
+    assert (await client.ok("GET", PUSHES))["pushes"] == []
+    assert world.gateway.pushes.counts == {"wanted": 0, "open": 0}
+
+
+@pytest.mark.usefixtures("stream")
+async def test_what_cannot_be_is_refused(client: Client, world: World) -> None:
+    for url in ("http://live.example/app/key", "rtmp://", "x" * 3000):
+        assert (await client("POST", PUSHES, {"url": url})).status_code == 400, url
+    assert (await client("POST", "/gb/v1/streams/unknown/pushes", {"url": KEY})).status_code == 404
+    for _ in range(8):
+        await make(client)
+    assert (await client("POST", PUSHES, {"url": KEY})).status_code in (400, 403)
+    logged = (await client.ok("GET", "/gb/v1/audit"))["entries"]
+    assert "efgh" not in repr(logged)
+    assert "abcd" in repr(logged)
+    password = await world.accounts.add_user("viewer", "default", Role.VIEWER, None, world.now)
+    client.token, _ = await world.accounts.log_in("viewer", password, world.now)
+    assert (await client("POST", PUSHES, {"url": KEY})).status_code == 403
+    assert len((await client.ok("GET", PUSHES))["pushes"]) == 8
+
+
+@pytest.mark.usefixtures("stream")
+async def test_a_deleted_stream_takes_its_pushes_with_it(client: Client, world: World) -> None:
+    await make(client)
+    assert (await client("DELETE", "streams/stream1")).status_code in (200, 204)
+    assert await world.store.pushes.every() == []
