@@ -94,8 +94,8 @@ async def retain(gateway: RunningGateway, camera: str, bucket: str) -> str:
 
 
 async def check(found: Kept, objects: dict[str, bytes], folder: Path, kills: Sequence[float]) -> list[int]:
-    """Every object plays, and those of each life of the gateway hold a run of pictures without one missing or twice, up to
-    the moment it was killed. How many pictures each run has."""
+    """Every object plays, and those of each life of the gateway hold a run of pictures without one missing or twice, up
+    to the moment it was killed. How many pictures each run has."""
     sent = await sent_sums(found.clip, folder)
     assert len(set(sent)) == len(sent), "each picture can be told from all others"
     lives: list[list[int]] = [[] for _ in range(len(kills) + 1)]
