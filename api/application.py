@@ -29,6 +29,7 @@ from api.operator.audit import AuditController
 from api.operator.controllers import OperatorController
 from api.operator.diagnosis import DiagnosisController
 from api.operator.groups import GroupController
+from api.operator.inputs import InputController
 from api.operator.keys import AccessKeyController
 from api.operator.me import MeController
 from api.operator.projects import ProjectController
@@ -92,6 +93,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
                 OperatorStreamController,
                 AacController,
                 PushController,
+                InputController,
                 SenderController,
             ],
             middleware=[Gate(gateway)],

@@ -12,6 +12,7 @@ from gateway.gb28181.invitation_service import Invitations
 from gateway.settings import Settings
 from gateway.store import Store
 from gateway.streams.model import StreamRecord
+from gateway.streams.programs import Programs
 from gateway.streams.push import TokenPolicy, token_rule
 from gateway.streams.service import Streams
 from gateway.streams.traffic import StreamTraffic
@@ -29,7 +30,15 @@ def build_traffic(settings: Settings, store: Store, relay: Relay, accounts: Acco
         tokens=token_policy(settings),
         clock=utc_now,
         allow_private=settings.pull.allow_private,
+        programs=programs(settings),
+        return_after=settings.pull.return_after or None,
     )
+
+
+def programs(settings: Settings) -> Programs:
+    """What is left to a program of its own."""
+    ffmpeg = settings.ffmpeg
+    return Programs(path=ffmpeg.path, protocols=frozenset(ffmpeg.protocols), arguments=tuple(ffmpeg.arguments))
 
 
 def build_streams(
@@ -57,6 +66,7 @@ def build_streams(
         channel_voided=voided,
         address_life=timedelta(seconds=settings.media.address_life),
         allow_private=settings.pull.allow_private,
+        protocols=frozenset(settings.ffmpeg.protocols),
     )
 
 

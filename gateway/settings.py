@@ -253,10 +253,23 @@ class WebRtc(_Section):
 
 
 class Pull(_Section):
-    """Streams that are pulled by HTTP-FLV."""
+    """Streams that are pulled."""
 
     allow_private: bool = False
     """Whether streams may be pulled from loopback, link-local and private addresses."""
+    return_after: Annotated[float, Field(ge=0, le=86_400)] = 30.0
+    """Seconds that a stream's first input must have been back before it feeds the stream again; 0: never."""
+
+
+class Ffmpeg(_Section):
+    """What is fetched by ffmpeg, as a process of its own for each stream."""
+
+    protocols: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,15}$")], ...] = ()
+    """Schemes of URLs that are left to it, such as srt; empty: none."""
+    path: str = "ffmpeg"
+    """The program."""
+    arguments: tuple[str, ...] = ()
+    """Before the input, for every stream."""
 
 
 class Send(_Section):
@@ -397,6 +410,7 @@ class Settings(BaseSettings):
     tls: Tls = Tls()
     webrtc: WebRtc = WebRtc()
     pull: Pull = Pull()
+    ffmpeg: Ffmpeg = Ffmpeg()
     send: Send = Send()
     media: Media = Media()
     database: Database = Database()

@@ -186,6 +186,8 @@ class Relay:
         allow_private: bool = False,
         headers: Sequence[tuple[str, str]] = (),
         transport: Literal["tcp", "udp"] = "tcp",
+        command: Sequence[str] = (),
+        label: str = "",
     ) -> Receiver:
         """Opens a stream that is fetched from a server (`Core.open_pull`)."""
         return self.core.open_pull(
@@ -198,7 +200,28 @@ class Relay:
             allow_private=allow_private,
             headers=headers,
             transport=transport,
+            command=command,
+            label=label,
         )
+
+    def switch_pull(
+        self,
+        receiver: int,
+        url: str,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        transport: Literal["tcp", "udp"] = "tcp",
+        command: Sequence[str] = (),
+        label: str = "",
+    ) -> None:
+        """Lets another input feed a pulled stream from now on (`Core.switch_pull`)."""
+        self.core.switch_pull(receiver, url, headers=headers, transport=transport, command=command, label=label)
+
+    def standby_pull(
+        self, receiver: int, inputs: Sequence[tuple[str, str, Sequence[tuple[str, str]], str, Sequence[str]]]
+    ) -> None:
+        """Keeps inputs connected that do not feed the stream (`Core.standby_pull`)."""
+        self.core.standby_pull(receiver, inputs)
 
     def open_feed(
         self,

@@ -19,6 +19,7 @@ from gateway.store.devices import DeviceStore
 from gateway.store.engine import open_engines
 from gateway.store.events import EventStore
 from gateway.store.groups import GroupStore
+from gateway.store.inputs import InputStore
 from gateway.store.members import MemberStore
 from gateway.store.migrate import upgrade
 from gateway.store.packets import PacketStore
@@ -53,6 +54,7 @@ class Store:
         self.channels = ChannelStore(database)
         self.streams = StreamStore(database)
         self.stream_events = StreamEventStore(database)
+        self.inputs = InputStore(database)
         self.events = EventStore(database)
         self.calls = CallStore(database)
         self.retention = RetentionStore(database)

@@ -1,6 +1,6 @@
 """Making and changing streams that are no channels': what may be given, and what comes of it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -43,7 +43,14 @@ class StreamChange:
 
 
 def created(
-    new: NewStream, *, stream_id: str, project_id: str, app: str, at: datetime, allow_private: bool
+    new: NewStream,
+    *,
+    stream_id: str,
+    project_id: str,
+    app: str,
+    at: datetime,
+    allow_private: bool,
+    protocols: Collection[str] = (),
 ) -> StreamRecord:
     """The stream as it begins, STOPPED; InvalidError, UrlError, CodingError."""
     check_name(new.name)
@@ -62,7 +69,7 @@ def created(
         state=StreamState.STOPPED,
         description=new.description,
         encode_type=CODING,
-        url=checked_url(new.url, allow_private=allow_private) if pulled else None,
+        url=checked_url(new.url, allow_private=allow_private, protocols=protocols) if pulled else None,
         access_key=None if pulled else new.access_key or None,
         tags=tuple(new.tags),
         generation=0,
@@ -74,7 +81,14 @@ def created(
     )
 
 
-def changed(stream: StreamRecord, change: StreamChange, *, at: datetime, allow_private: bool) -> StreamRecord:
+def changed(
+    stream: StreamRecord,
+    change: StreamChange,
+    *,
+    at: datetime,
+    allow_private: bool,
+    protocols: Collection[str] = (),
+) -> StreamRecord:
     """The stream as it will be.
 
     AutomaticStreamError for a channel's; StreamActiveError for another access type while it is ACTIVE; InvalidError,
@@ -100,16 +114,18 @@ def changed(stream: StreamRecord, change: StreamChange, *, at: datetime, allow_p
         share_type=change.share_type or stream.share_type,
         state=change.state or stream.state,
         description=stream.description if change.description is None else change.description,
-        url=_url(url, stream.url, allow_private=allow_private) if pulled else None,
+        url=_url(url, stream.url, allow_private=allow_private, protocols=protocols) if pulled else None,
         access_key=None if pulled else (stream.access_key if change.access_key is None else change.access_key or None),
         tags=stream.tags if change.tags is None else tuple(change.tags),
         updated_at=at,
     )
 
 
-def _url(url: str | None, before: str | None, *, allow_private: bool) -> str:
+def _url(url: str | None, before: str | None, *, allow_private: bool, protocols: Collection[str]) -> str:
     """What was allowed when it was given may stay, whatever the settings say since."""
-    return before if before is not None and url == before else checked_url(url, allow_private=allow_private)
+    if before is not None and url == before:
+        return before
+    return checked_url(url, allow_private=allow_private, protocols=protocols)
 
 
 def _check_access_type(access_type: AccessType) -> None:

@@ -1,7 +1,7 @@
 """What names, tags and addresses of streams may be (VIS API §4.2.1). Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from gateway.errors import InvalidError
 from gateway.streams.errors import UrlError
 from gateway.streams.model import Tag
+from gateway.streams.programs import FORCED, NATIVE
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 OF_A_CHANNEL: Final = re.compile(r"channel_[0-9]{20}_.*")
@@ -40,15 +41,16 @@ def check_tags(tags: Sequence[Tag]) -> None:
         raise InvalidError("tag.key", "each key once")
 
 
-def checked_url(url: str | None, *, allow_private: bool) -> str:
-    """The URL of an HTTP-FLV stream without blanks around it; UrlError.
+def checked_url(url: str | None, *, allow_private: bool, protocols: Collection[str] = ()) -> str:
+    """The URL of a stream that is pulled, without blanks around it; UrlError. `protocols`: schemes that a program
+    of its own fetches.
 
     With `allow_private` false no literal address of a private network may stand in it. What a name resolves to is
     judged when it is connected to, as it may change (`Core.open_pull`).
     """
     url = (url or "").strip()
     if not url:
-        raise UrlError("url", "needed for an HTTP-FLV stream")
+        raise UrlError("url", "needed for a stream that is pulled")
     if len(url) > URL_MAX or _UNFIT.search(url):
         raise UrlError("url", f"at most {URL_MAX} characters, without blanks and control characters")
     try:
@@ -56,8 +58,10 @@ def checked_url(url: str | None, *, allow_private: bool) -> str:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise UrlError("url", str(error)) from error
-    if parts.scheme not in {"http", "https"} or not host:
-        raise UrlError("url", "begins with http:// or https:// and a host")
+    if parts.scheme not in NATIVE and parts.scheme.removeprefix(FORCED) not in protocols:
+        raise UrlError("url", "begins with http://, https://, rtsp://, rtsps://, rtmp:// or rtmps:// and a host")
+    if not host:
+        raise UrlError("url", "has no host")
     if port == 0:
         raise UrlError("url", "no port 0")
     if not allow_private and _is_private(host):

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from gateway.accounts.model import Project
 from gateway.accounts.quotas import Quotas
 from gateway.devices.model import Channel
-from gateway.errors import ConflictError, NotFoundError, UnavailableError
+from gateway.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from gateway.paging import Listing, Page
 from gateway.scope import Scope
 from gateway.store import Store, StreamFilter, StreamQuotas
@@ -24,10 +24,13 @@ from gateway.streams.errors import (
     StreamStoppedError,
     UnreachableError,
 )
+from gateway.streams.inputs import INPUTS_MAX, BackupType, Input
 from gateway.streams.live import Bases, LiveStream, LiveViewer, PlayAddresses, RelayView, play_addresses
 from gateway.streams.model import AccessType, StreamEvent, StreamRecord, StreamState
+from gateway.streams.pull_inputs import InputView, PullInputs
 from gateway.streams.push import RULES, PushAddress, TokenPolicy
 from gateway.streams.push_addresses import make_push_address
+from gateway.streams.rules import checked_url
 from gateway.streams.source import SourceState, SourceView
 
 ASKED_SINGLY: Final = 50
@@ -73,6 +76,16 @@ class Sources(Protocol):
     def look(self, app: str, name: str) -> SourceView | None:
         """Where the source of a stream stands; None if there is none."""
 
+    @property
+    def inputs(self) -> PullInputs:
+        """The inputs of streams that are pulled now."""
+
+    def input_receiver(self, app: str, name: str) -> int | None:
+        """The receiver of a stream that is pulled now."""
+
+    async def set_inputs(self, stream: StreamRecord, inputs: Sequence[Input]) -> None:
+        """Puts these in the place of the inputs that back the stream up."""
+
 
 async def _nobody(_: StreamRecord) -> None:
     """Where no channels are."""
@@ -92,9 +105,11 @@ class Streams:
         channel_voided: Callable[[StreamRecord], Awaitable[None]] = _nobody,
         address_life: timedelta = timedelta(hours=24),
         allow_private: bool = False,
+        protocols: frozenset[str] = frozenset(),
     ) -> None:
         """`tokens`: how pushes are judged; `channel_voided` is told when addresses of a channel's stream become void;
-        `allow_private`: streams may be pulled from addresses of private networks."""
+        `allow_private`: streams may be pulled from addresses of private networks; `protocols`: schemes that a program
+        of its own fetches."""
         self._store = store
         self._relay = relay
         self._quotas = quotas
@@ -103,6 +118,7 @@ class Streams:
         self._channel_voided = channel_voided
         self._address_life = address_life
         self._allow_private = allow_private
+        self._protocols = protocols
         self.deleting: set[str] = set()
         """Ids of streams that are being deleted."""
 
@@ -121,6 +137,7 @@ class Streams:
             app=project.name,
             at=at,
             allow_private=self._allow_private,
+            protocols=self._protocols,
         )
         try:
             await self._store.streams.add(stream, quotas=self._quota(project))
@@ -136,7 +153,7 @@ class Streams:
 
         def change_it(stream: StreamRecord) -> StreamRecord:
             self._refuse_while_deleting(stream)
-            return changed(stream, change, at=at, allow_private=self._allow_private)
+            return changed(stream, change, at=at, allow_private=self._allow_private, protocols=self._protocols)
 
         _, stream = await self._store.streams.update(project.project_id, name, change_it, quotas=self._quota(project))
         await self._sources.follow(stream.app, stream.name)
@@ -194,6 +211,47 @@ class Streams:
     ) -> Sequence[tuple[int, StreamEvent]]:
         """What became of the source of a stream that is pushed or pulled, newest first."""
         return await self._store.stream_events.history(stream.project_id, stream.name, before=before, limit=limit)
+
+    # -- inputs -----------------------------------------------------------------------------------------------------
+
+    async def inputs(self, scope: Scope, name: str) -> list[InputView]:
+        """The inputs of a stream that is pulled, the primary first. NotFoundError; InvalidError for another stream."""
+        stream = await self._pulled(scope, name)
+        receiver = self._sources.input_receiver(stream.app, stream.name)
+        views = [] if receiver is None else self._sources.inputs.look(receiver)
+        if views:
+            return views
+        primary = Input(1, stream.url or "", BackupType.PASSIVE)
+        stored = [primary, *await self._store.inputs.of(stream.stream_id)]
+        return [InputView(one, active=receiver is not None and one.number == 1, ready=False) for one in stored]
+
+    async def set_inputs(self, scope: Scope, name: str, backups: Sequence[tuple[str, BackupType]]) -> None:
+        """Puts these in the place of the inputs that back the stream's own URL up. NotFoundError, InvalidError,
+        UrlError."""
+        stream = await self._pulled(scope, name)
+        if len(backups) >= INPUTS_MAX:
+            raise InvalidError("inputs", f"at most {INPUTS_MAX - 1} beside the stream's own")
+        inputs = [
+            Input(number, checked_url(url, allow_private=self._allow_private, protocols=self._protocols), backup)
+            for number, (url, backup) in enumerate(backups, 2)
+        ]
+        await self._sources.set_inputs(stream, inputs)
+
+    async def switch_input(self, scope: Scope, name: str, number: int) -> None:
+        """Lets this input feed the stream from now on. NotFoundError, StreamStoppedError, InvalidError."""
+        stream = await self._pulled(scope, name)
+        receiver = self._sources.input_receiver(stream.app, stream.name)
+        if receiver is None:
+            raise StreamStoppedError(f"stream {name} is not active")
+        self._sources.inputs.choose(receiver, number)
+
+    async def _pulled(self, scope: Scope, name: str) -> StreamRecord:
+        record = await self._store.streams.get(scope, name)
+        if record is None:
+            raise NotFoundError("stream", name)
+        if record.access_type is not AccessType.HTTP_FLV:
+            raise InvalidError("stream_name", "only streams that are pulled have inputs")
+        return record
 
     def _refuse_while_deleting(self, stream: StreamRecord) -> None:
         if stream.stream_id in self.deleting:

@@ -5,7 +5,7 @@ that none is accepted by what a stream was a moment ago.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,10 @@ from gateway.errors import GatewayError, IllegalTransitionError, UnavailableErro
 from gateway.store import Store
 from gateway.streams.errors import UrlError
 from gateway.streams.history import StreamHistory
+from gateway.streams.inputs import Input
 from gateway.streams.model import AccessType, StreamEvent, StreamRecord, StreamState
+from gateway.streams.programs import Programs
+from gateway.streams.pull_inputs import InputRelay, PullInputs
 from gateway.streams.source import Source, SourceCause, SourceState, SourceView
 from gateway.streams.turns import Turns
 from media._core import CoreError, Feed
@@ -65,11 +68,20 @@ class ReceiverHandle(Protocol):
     def id(self) -> int: ...
 
 
-class SourceRelay(Protocol):
+class SourceRelay(InputRelay, Protocol):
     """As much of the relay as is needed here (`media.relay.Relay`)."""
 
     def open_pull(
-        self, app: str, name: str, url: str, *, private: bool, generation: int, allow_private: bool
+        self,
+        app: str,
+        name: str,
+        url: str,
+        *,
+        private: bool,
+        generation: int,
+        allow_private: bool,
+        command: Sequence[str] = (),
+        label: str = "",
     ) -> ReceiverHandle:
         """CoreError for a URL that cannot be used, or if the stream has a source."""
 
@@ -114,8 +126,13 @@ class StreamSources:
         clock: Callable[[], datetime],
         *,
         allow_private: bool = False,
+        programs: Programs | None = None,
+        return_after: float | None = 30.0,
     ) -> None:
-        """`allow_private`: streams may be pulled from addresses of private networks."""
+        """`allow_private`: streams may be pulled from addresses of private networks; `programs`: what is left to a
+        program of its own; `return_after`: see `PullInputs`."""
+        self._programs = programs or Programs()
+        self.inputs = PullInputs(relay, history, clock, programs=self._programs, return_after=return_after)
         self._store = store
         self._relay = relay
         self._history = history
@@ -196,7 +213,23 @@ class StreamSources:
             if live is not None:
                 live.stream = stream
             elif stream.access_type is AccessType.HTTP_FLV:
-                self._pull(stream)
+                self._pull(stream, await self._store.inputs.of(stream.stream_id))
+
+    async def set_inputs(self, stream: StreamRecord, inputs: Sequence[Input]) -> None:
+        """Puts these in the place of the inputs that back the stream up, also if it is pulled now; it then begins with
+        the first one."""
+        async with self._turns.of((stream.app, stream.name)):
+            await self._store.inputs.put(stream.stream_id, inputs)
+            live = self._live.get((stream.app, stream.name))
+            if live is not None and live.stream.access_type is AccessType.HTTP_FLV:
+                if any(one.active and one.input.number != 1 for one in self.inputs.look(live.receiver)):
+                    self.inputs.choose(live.receiver, 1)
+                self.inputs.begin(live.stream, live.receiver, inputs)
+
+    def input_receiver(self, app: str, name: str) -> int | None:
+        """The receiver of a stream that is pulled now."""
+        live = self._live.get((app, name))
+        return live.receiver if live is not None and live.stream.access_type is AccessType.HTTP_FLV else None
 
     @asynccontextmanager
     async def ending(self, stream: StreamRecord) -> AsyncIterator[None]:
@@ -255,6 +288,12 @@ class StreamSources:
         """An event of the relay; those of channels, and of sources that were closed, are passed over."""
         live = self._by_receiver.get(event.receiver)
         cause = CAUSES.get(event.kind)
+        try:
+            self._handle(live, cause, event)
+        finally:
+            self.inputs.handle_media(event)
+
+    def _handle(self, live: _Live | None, cause: SourceCause | None, event: RelayEvent) -> None:
         if live is None or cause is None:
             return
         live.peer = event.detail.get("peer") or live.peer
@@ -291,19 +330,23 @@ class StreamSources:
 
     # -- one source -------------------------------------------------------------------------------------------------
 
-    def _pull(self, stream: StreamRecord) -> None:
+    def _pull(self, stream: StreamRecord, backups: Sequence[Input]) -> None:
+        url = stream.url or ""
         try:
             receiver = self._relay.open_pull(
                 stream.app,
                 stream.name,
-                stream.url or "",
+                url,
                 private=stream.private,
                 generation=stream.generation,
                 allow_private=self._allow_private,
+                command=self._programs.command(url),
+                label="1",
             )
         except CoreError as error:
             raise UrlError("url", str(error)) from error
         self._add(_Live(receiver.id, stream, self._clock()), C.OPENED)
+        self.inputs.begin(stream, receiver.id, backups)
 
     def _add(self, live: _Live, cause: SourceCause) -> None:
         self._live[live.stream.app, live.stream.name] = live
@@ -318,6 +361,7 @@ class StreamSources:
 
     def _forget(self, live: _Live) -> None:
         self._by_receiver.pop(live.receiver, None)
+        self.inputs.forget(live.receiver)
         if self._live.get((live.stream.app, live.stream.name)) is live:
             del self._live[live.stream.app, live.stream.name]
 

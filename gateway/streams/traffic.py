@@ -10,6 +10,7 @@ from typing import Protocol, Self
 from gateway.metrics import Gathered
 from gateway.store import Store
 from gateway.streams.history import StreamHistory
+from gateway.streams.programs import Programs
 from gateway.streams.publishing import Publishing, PublishRelay
 from gateway.streams.push import TokenPolicy
 from gateway.streams.questions import Questions
@@ -34,11 +35,22 @@ class StreamTraffic:
         tokens: TokenPolicy,
         clock: Callable[[], datetime],
         allow_private: bool,
+        programs: Programs | None = None,
+        return_after: float | None = 30.0,
     ) -> None:
-        """`allow_private`: streams may be pulled from addresses of private networks."""
+        """`allow_private`: streams may be pulled from addresses of private networks; `programs`: what is left to a
+        program of its own; `return_after`: see `PullInputs`."""
         self._questions = Questions()
         self.history = StreamHistory(store)
-        self.sources = StreamSources(store, relay, self.history, clock, allow_private=allow_private)
+        self.sources = StreamSources(
+            store,
+            relay,
+            self.history,
+            clock,
+            allow_private=allow_private,
+            programs=programs,
+            return_after=return_after,
+        )
         self.publishing = Publishing(
             store=store,
             relay=relay,
@@ -66,6 +78,13 @@ class StreamTraffic:
         pushes, viewers = self.publishing.counts, self.viewing.counts
         return (
             Gathered("gateway_sources", "Pushed and pulled streams by source", "state", lambda: self.sources.counts),
+            Gathered(
+                "gateway_input_switches",
+                "Inputs that took over, by cause",
+                "cause",
+                lambda: self.sources.inputs.switches,
+                counter=True,
+            ),
             Gathered("gateway_pushes", "What came of RTMP pushes", "outcome", lambda: pushes, counter=True),
             Gathered(
                 "gateway_viewers_with_token", "Viewers who showed a token", "outcome", lambda: viewers, counter=True

@@ -44,8 +44,16 @@ class NotingRelay:
     def open_pull(self, app: str, name: str, url: str, **settings: Any) -> Handle:
         if self.broken:
             raise CoreError("no")
+        assert settings.pop("label") == "1"
+        assert settings.pop("command") == ()
         self.told.append(("pull", name, url, settings))
         return Handle(self._take(app, name))
+
+    def switch_pull(self, receiver: int, url: str, **settings: Any) -> None:
+        self.told.append(("switch", receiver, url, settings))
+
+    def standby_pull(self, receiver: int, inputs: Any) -> None:
+        self.told.append(("standby", receiver, [(label, url) for label, url, *_ in inputs]))
 
     def accept_publish(self, ticket: int, app: str, name: str, **settings: Any) -> int:
         receiver = self._take(app, name)

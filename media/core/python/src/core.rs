@@ -10,7 +10,7 @@ use relay::{
     Config, OpenReceiver, PlayRights, RecordOrder, TlsFiles, Transport,
     feed::OpenFeed,
     playback::{Control, OpenPlayback, PlayFile},
-    pull::OpenPull,
+    pull::{OpenPull, Source},
     push::OpenPush,
     units::Subscribe,
 };
@@ -209,10 +209,11 @@ impl Core {
     #[pyo3(
         signature = (
             app, name, url, *, private = true, generation = 0, viewers_max = 0, allow_private = false,
-            headers = Vec::new(), transport = "tcp",
+            headers = Vec::new(), transport = "tcp", command = Vec::new(),
+            label = String::new(),
         ),
         text_signature = "($self, app, name, url, *, private=True, generation=0, viewers_max=0, \
-            allow_private=False, headers=(), transport='tcp')"
+            allow_private=False, headers=(), transport='tcp', command=(), label='')"
     )]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn open_pull(
@@ -227,10 +228,12 @@ impl Core {
         allow_private: bool,
         headers: Vec<(String, String)>,
         transport: &str,
+        command: Vec<String>,
+        label: String,
     ) -> PyResult<Receiver> {
         let rights = PlayRights { private, generation, viewers_max };
-        let datagrams = datagrams(transport)?;
-        let wanted = OpenPull { app, name, url, rights, allow_private, headers, datagrams };
+        let source = source(url, headers, transport, command, label)?;
+        let wanted = OpenPull { app, name, source, rights, allow_private };
         let opened = py.detach(|| self.0.open_pull(&wanted)).map_err(error)?;
         Ok(Receiver { id: opened.id, port: opened.port })
     }
@@ -322,6 +325,34 @@ impl Core {
     fn senders(&self, py: Python<'_>) -> PyResult<Vec<SenderStats>> {
         let senders = py.detach(|| self.0.senders()).map_err(error)?;
         Ok(senders.into_iter().map(SenderStats::from).collect())
+    }
+
+    #[pyo3(
+        signature = (receiver, url, *, headers = Vec::new(), transport = "tcp", command = Vec::new(), label = String::new()),
+        text_signature = "($self, receiver, url, *, headers=(), transport='tcp', command=(), label='')"
+    )]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn switch_pull(
+        &self,
+        py: Python<'_>,
+        receiver: u64,
+        url: String,
+        headers: Vec<(String, String)>,
+        transport: &str,
+        command: Vec<String>,
+        label: String,
+    ) -> PyResult<()> {
+        let source = source(url, headers, transport, command, label)?;
+        py.detach(|| self.0.switch_pull(receiver, &source)).map_err(error)
+    }
+
+    fn standby_pull(&self, py: Python<'_>, receiver: u64, inputs: Vec<StandbyInput>) -> PyResult<()> {
+        let sources: PyResult<Vec<_>> = inputs
+            .into_iter()
+            .map(|(label, url, headers, transport, command)| source(url, headers, &transport, command, label))
+            .collect();
+        let sources = sources?;
+        py.detach(|| self.0.standby_pull(receiver, &sources)).map_err(error)
     }
 
     fn connect(&self, py: Python<'_>, receiver: u64, host: &str, port: u16) -> PyResult<()> {
@@ -488,6 +519,20 @@ impl Core {
     fn metrics(&self, py: Python<'_>) -> BTreeMap<&'static str, f64> {
         py.detach(|| self.0.metrics())
     }
+}
+
+/// Label, URL, header fields, transport, command.
+type StandbyInput = (String, String, Vec<(String, String)>, String, Vec<String>);
+
+fn source(
+    url: String,
+    headers: Vec<(String, String)>,
+    transport: &str,
+    command: Vec<String>,
+    label: String,
+) -> PyResult<Source> {
+    let datagrams = datagrams(transport)?;
+    Ok(Source { url, headers, datagrams, label, command })
 }
 
 fn ip(text: &str) -> PyResult<IpAddr> {

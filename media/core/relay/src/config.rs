@@ -71,6 +71,8 @@ pub enum Transport {
     Rtsp,
     /// A transport stream in datagrams to our port.
     UdpTs,
+    /// A program of its own brings it.
+    Child,
     /// A browser publishes by WHIP.
     Whip,
     /// The process itself makes it of another stream.
@@ -92,6 +94,7 @@ impl Transport {
             Self::Hls => "hls",
             Self::Rtsp => "rtsp",
             Self::UdpTs => "udp-ts",
+            Self::Child => "child",
             Self::Whip => "whip",
             Self::Derived => "derived",
             Self::Playback => "playback",

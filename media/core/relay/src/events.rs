@@ -71,6 +71,12 @@ pub enum Kind {
     PushFailed,
     /// A push is over: its last event.
     PushEnded,
+    /// Another input of a pulled stream takes over.
+    Switched,
+    /// An input that stands by is connected.
+    StandbyConnected,
+    /// An input that stands by is not, and will be tried again.
+    StandbyFailed,
     /// Our own fault: the stream was given up.
     Failed,
     /// Events were lost.
@@ -108,6 +114,9 @@ impl Kind {
             Self::PushConnected => "push_connected",
             Self::PushFailed => "push_failed",
             Self::PushEnded => "push_ended",
+            Self::Switched => "switched",
+            Self::StandbyConnected => "standby_connected",
+            Self::StandbyFailed => "standby_failed",
             Self::Failed => "failed",
             Self::Overflow => "overflow",
         }

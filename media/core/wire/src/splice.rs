@@ -20,6 +20,8 @@ pub struct Splice {
     tracks_last: [Option<i64>; 2],
     /// What the present reader's clock lacks; `None` before its first unit.
     offset: Option<i64>,
+    /// The reader's time that is to stand for now; that of its first unit, if it is not told.
+    anchor: Option<i64>,
     tracks: Arc<Tracks>,
     /// The reader's tracks that stand for `tracks`.
     alias: Arc<Tracks>,
@@ -33,7 +35,12 @@ impl Splice {
 
     /// Another reader takes over.
     pub fn handle_seam(&mut self) {
-        self.offset = None;
+        (self.offset, self.anchor) = (None, None);
+    }
+
+    /// Another reader takes over, whose present is `anchor`: units before it follow each other as closely as may be.
+    pub fn handle_seam_at(&mut self, anchor: Ticks) {
+        (self.offset, self.anchor) = (None, Some(anchor.0));
     }
 
     /// The tracks in force.
@@ -57,7 +64,7 @@ impl Splice {
                 }
                 let slot = usize::from(unit.kind == Kind::Audio);
                 let offset = *self.offset.get_or_insert_with(|| match self.last {
-                    Some((then, dts)) => dts + ticks_since(now, then) - unit.dts.0,
+                    Some((then, dts)) => dts + ticks_since(now, then) - self.anchor.unwrap_or(unit.dts.0),
                     None => 0,
                 });
                 let delay = unit.pts - unit.dts;
@@ -125,6 +132,21 @@ mod tests {
             put(&mut splice, at(1080), Output::Unit(testing::video(&other, 7040, 7040, true))),
             (1120, 1120)
         );
+    }
+
+    #[test]
+    fn what_leads_up_to_the_present_is_squeezed_in() {
+        let mut splice = Splice::new();
+        let tracks = Arc::new(testing::tracks(VideoCodec::H264, None));
+        assert!(splice.handle_output(at(0), &mut Output::Tracks(Arc::clone(&tracks))));
+        let unit = |dts| Output::Unit(testing::video(&tracks, dts, dts, true));
+        put(&mut splice, at(0), unit(1000));
+        splice.handle_seam_at(Ticks::from_millis(580));
+        for dts in [500, 540] {
+            assert_eq!(put(&mut splice, at(40), unit(dts)), (1000, 1000), "a tick behind the last one");
+        }
+        assert_eq!(put(&mut splice, at(40), unit(580)), (1040, 1040));
+        assert_eq!(put(&mut splice, at(80), unit(620)), (1080, 1080));
     }
 
     #[test]

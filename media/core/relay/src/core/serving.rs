@@ -18,7 +18,7 @@ use crate::{
     feeds::Feeds,
     hub::Order,
     publishers::Decision,
-    pull::{OpenPull, Pull},
+    pull::{OpenPull, Pull, Source},
     rtmp, rtsp,
     shard::inbox::{Command, Open, Origin},
     table::{Entry, lock},
@@ -190,6 +190,18 @@ impl Core {
         let id = feeder.id();
         runtime.spawn(pull.run(Arc::clone(&self.puller), feeder));
         Ok(Opened { id, port: 0 })
+    }
+
+    /// Lets another input feed a pulled stream from now on; its viewers stay.
+    pub fn switch_pull(&self, receiver: u64, source: &Source) -> Result<(), Error> {
+        self.check_open()?;
+        self.puller.switch(receiver, source)
+    }
+
+    /// Keeps inputs of a pulled stream connected that do not feed it, so that they can take over at once.
+    pub fn standby_pull(&self, receiver: u64, sources: &[Source]) -> Result<(), Error> {
+        self.check_open()?;
+        self.puller.stand_by(receiver, sources)
     }
 
     /// Runs the tasks that feed streams; started with the first of them.

@@ -6,21 +6,17 @@ use std::{
 };
 
 use tokio::sync::SemaphorePermit;
-use wire::{fault::Fault, splice::Splice, unpack::Output};
+use wire::{fault::Fault, unpack::Output};
 
 use super::{
     Puller,
     connect::{Judge, Trust, Wire},
     failure::Failure,
+    input::{Note, Outlet},
     location::Location,
     order::Order,
 };
-use crate::{
-    clock,
-    config::Transport,
-    feed::{Feeder, Portion},
-    rtsp::Receiving,
-};
+use crate::{clock, config::Transport, feed::Portion, rtsp::Receiving};
 
 /// How long what may take.
 #[derive(Debug, Clone, Copy)]
@@ -43,28 +39,20 @@ impl Default for Patience {
 }
 
 /// From connecting to the failure that ends it. Each attempt has readers of its own, whose clocks begin at zero: what is
-/// sent is joined to the stream by its [`Splice`].
+/// sent is joined to the stream behind the [`Outlet`].
 pub(super) struct Attempt<'a> {
     /// What is to be fetched.
     pub(super) order: &'a Order,
     pub(super) patience: Patience,
     puller: &'a Puller,
     may: Judge,
-    splice: &'a mut Splice,
-    feeder: &'a mut Feeder,
+    outlet: &'a Outlet,
     connected: Option<Instant>,
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn new(
-        order: &'a Order,
-        puller: &'a Puller,
-        may: Judge,
-        splice: &'a mut Splice,
-        feeder: &'a mut Feeder,
-    ) -> Self {
-        splice.handle_seam();
-        Self { order, patience: puller.patience, puller, may, splice, feeder, connected: None }
+    pub(super) fn new(order: &'a Order, puller: &'a Puller, may: Judge, outlet: &'a Outlet) -> Self {
+        Self { order, patience: puller.patience, puller, may, outlet, connected: None }
     }
 
     /// When the source answered, if it did.
@@ -107,19 +95,17 @@ impl<'a> Attempt<'a> {
     /// after it is `disconnected`.
     pub(super) fn connected(&mut self, peer: SocketAddr) {
         self.connected = Some(clock::now());
-        self.feeder.connected(peer);
+        self.outlet.tell(Note::Connected(peer));
     }
 
     /// What carries the stream turned out, as snapshots tell it.
     pub(super) fn carried_by(&mut self, transport: Transport, payload: &'static str) {
-        self.feeder.carried_by(transport, payload);
+        self.outlet.tell(Note::CarriedBy(transport, payload));
     }
 
     /// Hands a portion to the stream; waits while too much is on its way, or the stream is above its bandwidth.
-    pub(super) async fn send(&mut self, mut portion: Portion) -> Result<(), Failure> {
-        let now = clock::now();
-        portion.outputs.retain_mut(|output| self.splice.handle_output(now, output));
-        self.feeder.send(portion).await.map_err(|_| Failure::Closed)
+    pub(super) async fn send(&mut self, portion: Portion) -> Result<(), Failure> {
+        if self.outlet.send(portion).await { Ok(()) } else { Err(Failure::Closed) }
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum Failure {
     NotHttp(hyper::Error),
     #[error("{0}")]
     NotFlv(FlvError),
+    #[error("the program ended: {0}")]
+    Child(String),
     #[error("cannot listen: {0}")]
     Listen(io::Error),
     #[error("source and interface must be addresses")]
@@ -110,6 +112,7 @@ impl Failure {
             Self::Encoded(_) => "compressed",
             Self::NotHttp(_) => "not_http",
             Self::NotFlv(_) => "not_flv",
+            Self::Child(_) => "program",
             Self::Listen(_) | Self::BadSource => "cannot_listen",
             Self::NotTs(_) => "not_ts",
             Self::NoRange => "no_range",

@@ -1,7 +1,7 @@
 //! Sources behind http and https. What a body is, it says itself: FLV, a transport stream or a playlist, whatever the
 //! URL ends in.
 
-use std::{convert::Infallible, iter, time::Instant};
+use std::{convert::Infallible, future::Future, iter, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -25,8 +25,24 @@ const PORTION: u64 = 64 << 10;
 /// So many bytes of a body show what it is.
 const LOOK: usize = 10;
 
+/// Where bytes come from, piece by piece.
+pub(super) trait Chunks {
+    /// The next piece; `None` at the end.
+    fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, Failure>> + Send;
+}
+
+impl Chunks for Answer {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        match self.body.frame().await {
+            None => Ok(None),
+            Some(Err(error)) => Err(Failure::Broken(error)),
+            Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+        }
+    }
+}
+
 /// Reads a body.
-trait Reader {
+pub(super) trait Reader {
     fn handle_bytes(&mut self, now: Instant, data: &[u8]) -> Result<(), Failure>;
     /// Nothing follows: what is open is complete if it may be.
     fn handle_end(&mut self, now: Instant);
@@ -136,20 +152,20 @@ async fn look(answer: &mut Answer, attempt: &Attempt<'_>) -> Result<Bytes, Failu
     let mut first = BytesMut::new();
     let due = clock::now() + attempt.patience.silence;
     while first.len() < LOOK {
-        match timeout_at(due.into(), answer.body.frame()).await {
-            Ok(None) if first.is_empty() => return Err(Failure::Ended),
-            Ok(None) => break,
-            Ok(Some(Err(error))) => return Err(Failure::Broken(error)),
-            Ok(Some(Ok(frame))) => first.extend_from_slice(&frame.into_data().unwrap_or_default()),
+        match timeout_at(due.into(), answer.chunk()).await {
+            Ok(Ok(None)) if first.is_empty() => return Err(Failure::Ended),
+            Ok(Ok(None)) => break,
+            Ok(Err(failure)) => return Err(failure),
+            Ok(Ok(Some(data))) => first.extend_from_slice(&data),
             Err(_) => return Err(Failure::Silent(attempt.patience.silence)),
         }
     }
     Ok(first.freeze())
 }
 
-/// Reads an answer to its end; `first` of it was taken already.
-async fn flow(
-    mut answer: Answer,
+/// Reads a source to its end; `first` of it was taken already.
+pub(super) async fn flow(
+    mut source: impl Chunks,
     first: Bytes,
     mut reader: impl Reader,
     attempt: &mut Attempt<'_>,
@@ -172,15 +188,14 @@ async fn flow(
         }
         vigil.check()?;
         let due = reader.next_timeout().map_or(vigil.due(), |due| due.min(vigil.due()));
-        failure = match timeout_at(due.into(), answer.body.frame()).await {
-            Ok(None) => {
+        failure = match timeout_at(due.into(), source.chunk()).await {
+            Ok(Ok(None)) => {
                 reader.handle_end(clock::now());
                 Some(Failure::Ended)
             }
-            Ok(Some(Err(error))) => Some(Failure::Broken(error)),
-            Ok(Some(Ok(frame))) => {
+            Ok(Err(failure)) => Some(failure),
+            Ok(Ok(Some(data))) => {
                 vigil.heard();
-                let data = frame.into_data().unwrap_or_default();
                 portion.bytes += data.len() as u64;
                 reader.handle_bytes(clock::now(), &data).err()
             }

@@ -31,6 +31,8 @@ pub(crate) enum Scheme {
     Rtmp,
     Rtmps,
     Udp,
+    /// Of no concern to us: a program of its own fetches it.
+    Other,
 }
 
 impl Scheme {
@@ -46,6 +48,7 @@ impl Scheme {
             Self::Rtmp => "rtmp",
             Self::Rtmps => "rtmps",
             Self::Udp => "udp",
+            Self::Other => "",
         }
     }
 
@@ -62,7 +65,7 @@ impl Scheme {
             Self::Rtsp => Some(554),
             Self::Rtsps => Some(322),
             Self::Rtmp => Some(1935),
-            Self::Udp => None,
+            Self::Udp | Self::Other => None,
         }
     }
 
@@ -125,6 +128,17 @@ impl Location {
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
         let (authorization, user) = (user.and_then(basic), user.map(credentials));
         Ok(Self { scheme, host, port, target, authorization, user })
+    }
+
+    /// What a program of its own fetches from `url`: good to be shown, without what may be secret.
+    pub(super) fn of_program(url: &str) -> Self {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let (rest, query) = split(rest);
+        let (authority, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let path = path.map(|path| format!("/{path}")).unwrap_or_default();
+        let target = format!("{scheme}://{host}{path}{}", if query.is_some() { "?…" } else { "" });
+        Self { scheme: Scheme::Other, host: String::new(), port: 0, target, authorization: None, user: None }
     }
 
     /// Where a redirect leads (RFC 3986 §5.2): `reference` is what stands in `Location`.
@@ -191,6 +205,9 @@ impl Location {
 /// For people and logs: neither user and password nor the query, where tokens stand.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.scheme == Scheme::Other {
+            return f.write_str(&self.target);
+        }
         let scheme = self.scheme.name();
         let (path, query) = split(&self.target);
         write!(f, "{scheme}://{}{path}{}", self.authority(), if query.is_some() { "?…" } else { "" })
@@ -279,6 +296,13 @@ mod tests {
         assert_eq!((plain.authority().as_str(), plain.address().is_some()), ("[::1]", true));
         assert_eq!(at("http://h/a b/门.flv").target, "/a%20b/%E9%97%A8.flv");
         assert_eq!(at("http://h?x=1").target, "/?x=1");
+    }
+
+    #[test]
+    fn what_a_program_fetches_is_shown_without_its_secrets() {
+        let shown = |url| Location::of_program(url).to_string();
+        assert_eq!(shown("srt://me:secret@h:9000?passphrase=x"), "srt://h:9000?…");
+        assert_eq!(shown("x265+rtsp://u@h/a/b"), "x265+rtsp://h/a/b");
     }
 
     #[test]

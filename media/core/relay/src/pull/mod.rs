@@ -1,18 +1,21 @@
 //! Streams that we fetch from a server that has them.
 //!
-//! A pull is one task that feeds its stream for as long as it is open: it makes one attempt after another, with growing
-//! waits when the source fails. Where it may connect to is judged anew each time, see `address`. Each kind of source is a
-//! function in a module of its own that takes an [`Attempt`] and returns why it failed; `Pull::fetch` chooses it by the
-//! URL's scheme.
+//! A pull is a task that feeds its stream for as long as it is open, by one input at a time (`inputs`). Each input is a
+//! task too (`input`): it makes one attempt after another, with growing waits when the source fails. Where it may connect
+//! to is judged anew each time, see `address`. Each kind of source is a function in a module of its own that takes an
+//! [`Attempt`] and returns why it failed; `fetch` chooses it by the URL's scheme.
 
 mod address;
 mod attempt;
 mod backoff;
+mod child;
 mod connect;
 mod failure;
 mod fetch;
 mod hls;
 mod http;
+mod input;
+mod inputs;
 mod location;
 mod order;
 mod pacing;
@@ -21,28 +24,26 @@ mod rtsp;
 mod udp;
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     future::{Future, poll_fn},
-    hash::{BuildHasher, RandomState},
     net::SocketAddr,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicU64},
     task::Poll,
     time::Duration,
 };
 
 use tokio::{
-    sync::Semaphore,
-    time::{sleep, timeout},
+    sync::{Semaphore, mpsc},
+    time::timeout,
 };
-use wire::splice::Splice;
 
+pub use self::order::Source;
 use self::{
     attempt::{Attempt, Patience},
     connect::{Trust, connect},
+    inputs::{Change, Inputs},
     order::Order,
 };
 pub(crate) use self::{
@@ -52,17 +53,18 @@ pub(crate) use self::{
     location::{BadUrl, Location, Scheme},
 };
 use crate::{
-    clock,
     config::{PlayRights, Transport},
     error::Error,
-    events::Kind,
     feed::{Closed, Feeder},
     rtmp::address::Address,
     rtsp::Receiving,
+    table::lock,
 };
 
 /// Pulls that connect at once; others wait for their turn.
 const CONNECTING_MAX: usize = 128;
+/// Inputs of one stream that stand by.
+const STANDBY_MAX: usize = 8;
 
 /// What a pulled stream is asked to be.
 #[derive(Debug, Clone)]
@@ -71,16 +73,12 @@ pub struct OpenPull {
     pub app: String,
     /// Second part of the stream's name.
     pub name: String,
-    /// Where it is, with user and password if need be.
-    pub url: String,
+    /// Its first input.
+    pub source: Source,
     /// Who may play.
     pub rights: PlayRights,
     /// Whether addresses that are not of the public internet may be connected to.
     pub allow_private: bool,
-    /// Fields of the request, for this server only.
-    pub headers: Vec<(String, String)>,
-    /// RTP in datagrams instead of on the connection (RTSP).
-    pub datagrams: bool,
 }
 
 /// What all pulls of a core share.
@@ -92,6 +90,7 @@ pub(crate) struct Puller {
     turns: Semaphore,
     /// Where datagrams come in.
     receiving: Option<Receiving>,
+    running: Mutex<HashMap<u64, Running>>,
     /// Connections tried.
     pub(crate) tried: AtomicU64,
     /// Of these, those that brought no stream.
@@ -110,6 +109,7 @@ impl Default for Puller {
             trust: Trust::default(),
             turns,
             receiving: None,
+            running: Mutex::default(),
             tried,
             failed,
             lost,
@@ -161,13 +161,8 @@ pub(crate) struct Pull {
 impl Pull {
     /// Checks what can be checked without the network.
     pub(crate) fn new(wanted: &OpenPull) -> Result<Self, Error> {
-        let OpenPull { url, headers, datagrams, allow_private, .. } = wanted;
-        let order = Order::new(url, headers, *datagrams, *allow_private)?;
-        if matches!(order.location.scheme, Scheme::Rtmp | Scheme::Rtmps) {
-            let address = Address::of(&order.location);
-            drop(address.map_err(|error| Error::Invalid(format!("cannot pull: {error}")))?);
-        }
-        Ok(Self { order, allow_private: *allow_private })
+        let order = checked(&wanted.source, wanted.allow_private)?;
+        Ok(Self { order, allow_private: wanted.allow_private })
     }
 
     /// How the media will come, as far as the URL tells.
@@ -177,51 +172,96 @@ impl Pull {
             Scheme::Rtsp | Scheme::Rtsps => Transport::Rtsp,
             Scheme::Rtmp | Scheme::Rtmps => Transport::Rtmp,
             Scheme::Udp => Transport::UdpTs,
+            Scheme::Other => Transport::Child,
         }
     }
 
-    /// Feeds the stream until it is closed.
-    pub(crate) async fn run(self, puller: Arc<Puller>, mut feeder: Feeder) {
-        let mut closed = pin!(feeder.closed());
-        {
-            let mut work = pin!(self.repeat(&puller, &mut feeder));
-            poll_fn(|cx| match closed.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Closed),
-                Poll::Pending => work.as_mut().poll(cx),
-            })
-            .await;
+    /// Feeds the stream until it is closed; it can be changed from now on.
+    pub(crate) fn run(
+        self,
+        puller: Arc<Puller>,
+        mut feeder: Feeder,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (mut changes, entry) = puller.enter(feeder.id(), self.allow_private);
+        async move {
+            let _entry = entry;
+            let mut closed = pin!(feeder.closed());
+            {
+                let may: Judge = if self.allow_private { |_| true } else { puller.judge };
+                let mut inputs = Inputs::new(self.order, Arc::clone(&puller), may);
+                let mut work = pin!(inputs.run(&mut feeder, &mut changes));
+                poll_fn(|cx| match closed.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(Closed),
+                    Poll::Pending => work.as_mut().poll(cx),
+                })
+                .await;
+            }
+            feeder.close("closed");
         }
-        feeder.close("closed");
+    }
+}
+
+/// What can be checked of an input without the network.
+fn checked(source: &Source, allow_private: bool) -> Result<Order, Error> {
+    let order = Order::new(source, allow_private)?;
+    if matches!(order.location.scheme, Scheme::Rtmp | Scheme::Rtmps) {
+        let address = Address::of(&order.location);
+        drop(address.map_err(|error| Error::Invalid(format!("cannot pull: {error}")))?);
+    }
+    Ok(order)
+}
+
+/// A pull that runs, for who wants to change it.
+struct Running {
+    changes: mpsc::UnboundedSender<Change>,
+    allow_private: bool,
+}
+
+/// Its place among those that run; given up when dropped.
+struct Entry {
+    puller: Arc<Puller>,
+    receiver: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        lock(&self.puller.running).remove(&self.receiver);
+    }
+}
+
+impl Puller {
+    fn enter(
+        self: &Arc<Self>,
+        receiver: u64,
+        allow_private: bool,
+    ) -> (mpsc::UnboundedReceiver<Change>, Entry) {
+        let (changes, heard) = mpsc::unbounded_channel();
+        lock(&self.running).insert(receiver, Running { changes, allow_private });
+        (heard, Entry { puller: Arc::clone(self), receiver })
     }
 
-    async fn repeat(&self, puller: &Puller, feeder: &mut Feeder) -> Closed {
-        let mut backoff = Backoff::new(puller.patience.retry);
-        let mut splice = Splice::new();
-        let may: Judge = if self.allow_private { |_| true } else { puller.judge };
-        loop {
-            feeder.tell(Kind::Connecting, vec![("url", self.order.location.to_string())]);
-            puller.tried.fetch_add(1, Ordering::Relaxed);
-            let mut attempt = Attempt::new(&self.order, puller, may, &mut splice, feeder);
-            let Err(failure) = fetch(&mut attempt).await;
-            let flowed = attempt.connected_at().map(|begun| clock::now().saturating_duration_since(begun));
-            if matches!(failure, Failure::Closed) {
-                return Closed;
-            }
-            let wait = backoff.wait(flowed.unwrap_or_default(), RandomState::new().hash_one(0));
-            let detail = vec![
-                ("reason", failure.to_string()),
-                ("cause", failure.cause()),
-                ("retry_ms", wait.as_millis().to_string()),
-            ];
-            if flowed.is_some() {
-                puller.lost.fetch_add(1, Ordering::Relaxed);
-                feeder.disconnected(detail);
-            } else {
-                puller.failed.fetch_add(1, Ordering::Relaxed);
-                feeder.tell(Kind::ConnectFailed, detail);
-            }
-            sleep(wait).await;
+    /// Lets another input feed the stream of a pull that runs.
+    pub(crate) fn switch(&self, receiver: u64, source: &Source) -> Result<(), Error> {
+        self.change(receiver, |allow_private| Ok(Change::Switch(Box::new(checked(source, allow_private)?))))
+    }
+
+    /// Keeps these inputs connected, ready to take over; others that were are given up.
+    pub(crate) fn stand_by(&self, receiver: u64, sources: &[Source]) -> Result<(), Error> {
+        if sources.len() > STANDBY_MAX {
+            return Err(Error::Invalid(format!("more than {STANDBY_MAX} inputs that stand by")));
         }
+        self.change(receiver, |allow_private| {
+            let orders: Result<_, _> = sources.iter().map(|source| checked(source, allow_private)).collect();
+            Ok(Change::StandBy(orders?))
+        })
+    }
+
+    fn change(&self, receiver: u64, make: impl FnOnce(bool) -> Result<Change, Error>) -> Result<(), Error> {
+        let running = lock(&self.running);
+        let pull = running.get(&receiver).ok_or(Error::UnknownReceiver(receiver))?;
+        // A pull that ends at this moment needs no change.
+        let _ = pull.changes.send(make(pull.allow_private)?);
+        Ok(())
     }
 }
 
@@ -232,6 +272,7 @@ async fn fetch(attempt: &mut Attempt<'_>) -> Result<Infallible, Failure> {
         Scheme::Rtsp | Scheme::Rtsps => rtsp::run(attempt).await,
         Scheme::Udp => udp::run(attempt).await,
         Scheme::Rtmp | Scheme::Rtmps => rtmp::run(attempt).await,
+        Scheme::Other => child::run(attempt).await,
     }
 }
 

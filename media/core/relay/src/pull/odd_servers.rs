@@ -16,6 +16,8 @@ use wire::{
 
 use super::*;
 use crate::{
+    clock,
+    events::Kind,
     feed::{Intake, News},
     shard::inbox::{Command, Inbox},
 };
@@ -165,11 +167,9 @@ fn wanted(url: String) -> OpenPull {
     OpenPull {
         app,
         name,
-        url,
+        source: Source { url, ..Source::default() },
         rights: PlayRights::default(),
         allow_private: true,
-        headers: vec![],
-        datagrams: false,
     }
 }
 
@@ -329,7 +329,10 @@ fn redirects_are_followed_five_times_and_tell_no_secrets_to_others() {
     });
     let headers = vec![("X-Key".to_owned(), "7".to_owned())];
     let url = format!("http://me:p@127.0.0.1:{first}/a/live.flv?t=1");
-    let told = pull_with(&OpenPull { headers, ..wanted(url) }, |told| told.units >= 4);
+    let told = pull_with(
+        &OpenPull { source: Source { url: url.clone(), headers, ..Source::default() }, ..wanted(url) },
+        |told| told.units >= 4,
+    );
     assert_eq!(told.events[..2], ["connecting", "connected"]);
     assert_eq!(told.details[0], format!("url=http://127.0.0.1:{first}/a/live.flv?…"));
 }
@@ -372,7 +375,10 @@ fn a_redirect_to_an_address_that_is_not_public_is_not_followed() {
         });
         let url = format!("http://{PUBLIC}:{outer}/");
         let public: Judge = |address| address == PUBLIC;
-        let pull = Pull { order: Order::new(&url, &[], false, true).unwrap(), allow_private: false };
+        let pull = Pull {
+            order: Order::new(&Source { url, ..Source::default() }, true).unwrap(),
+            allow_private: false,
+        };
         let told = run(pull, public, |told| told.events.len() > 1);
         assert_eq!(told.events[1], "failed forbidden_address", "{host}");
     }

@@ -19,23 +19,44 @@ const OURS: [HeaderName; 8] = [
     header::ACCEPT_ENCODING,
 ];
 
+/// An input as it is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// Where it is, with user and password if need be.
+    pub url: String,
+    /// Fields of the request, for this server only.
+    pub headers: Vec<(String, String)>,
+    /// RTP in datagrams instead of on the connection (RTSP).
+    pub datagrams: bool,
+    /// What events call it.
+    pub label: String,
+    /// A program and its arguments that writes the stream as a transport stream to its standard output, instead of
+    /// fetching it ourselves; the URL is only told.
+    pub command: Vec<String>,
+}
+
 /// What to ask for.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) location: Location,
     /// Sent beside ours, to this server only.
     pub(super) headers: HeaderMap,
     /// RTP in datagrams instead of on the connection (RTSP).
     pub(super) datagrams: bool,
+    /// What events call it.
+    pub(super) label: String,
+    /// The program that brings the stream, with its arguments; empty where we fetch it ourselves.
+    pub(super) command: Vec<String>,
 }
 
 impl Order {
-    pub(super) fn new(
-        url: &str,
-        fields: &[(String, String)],
-        datagrams: bool,
-        allow_private: bool,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(wanted: &Source, allow_private: bool) -> Result<Self, Error> {
+        let Source { url, headers: fields, datagrams, label, command } = wanted;
+        let label = label.clone();
+        if !command.is_empty() {
+            let (location, command) = (Location::of_program(url), command.clone());
+            return Ok(Self { location, headers: HeaderMap::new(), datagrams: false, label, command });
+        }
         let invalid = |error: &dyn std::fmt::Display| Error::Invalid(format!("cannot pull: {error}"));
         let location = Location::parse(url).map_err(|error| invalid(&error))?;
         location.check(allow_private).map_err(|error| invalid(&error))?;
@@ -43,7 +64,7 @@ impl Order {
             check_port(&location, allow_private).map_err(|error| invalid(&error))?;
         }
         let headers = headers(fields).map_err(|error| invalid(&error))?;
-        Ok(Self { location, headers, datagrams })
+        Ok(Self { location, headers, datagrams: *datagrams, label, command: Vec::new() })
     }
 }
 
@@ -88,12 +109,14 @@ mod tests {
     fn order(url: &str, headers: &[(&str, &str)]) -> Result<Order, Error> {
         let fields: Vec<_> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Order::new(url, &fields, false, false)
+        Order::new(&Source { url: url.to_owned(), headers: fields, ..Source::default() }, false)
     }
 
     #[test]
     fn ports_of_ours_are_only_for_those_who_may_use_private_networks() {
-        let order = |url, allow_private| Order::new(url, &[], false, allow_private);
+        let order = |url: &str, allow_private| {
+            Order::new(&Source { url: url.to_owned(), ..Source::default() }, allow_private)
+        };
         assert!(order("udp://239.1.1.1:5000", true).is_ok());
         assert!(order("udp://@0.0.0.0:5000?source=192.0.2.7", true).is_ok());
         for url in ["udp://239.1.1.1:5000", "udp://1.1.1.1:5000"] {
