@@ -143,11 +143,12 @@ class Core:
         command: Sequence[str] = (),
         label: str = "",
     ) -> Receiver:
-        """Opens the stream `app`/`name` and fetches it from `url` until `close_receiver`: FLV, a transport stream or HLS
-        over http and https, as the body tells; rtsp, rtsps, rtmp, rtmps; a transport stream in datagrams (udp, only with
-        `allow_private`). `transport` is for RTSP: RTP on the connection or in datagrams. With `command` this program is
-        run (no shell) instead, which writes a transport stream to its standard output; it is killed with its input, and `url` is only
-        told.
+        """Opens the stream `app`/`name` and fetches it from `url` until `close_receiver`.
+
+        Over http and https the body tells whether it is FLV, a transport stream or HLS; rtsp, rtsps, rtmp and rtmps are
+        what they say; udp is a transport stream in datagrams, only with `allow_private`. `transport` is for RTSP: RTP
+        on the connection or in datagrams. With `command` this program is run instead (no shell), which writes a
+        transport stream to its standard output; it is killed with its input, and `url` is only told.
 
         What fails is tried again after 1 s, doubling to 60 s, each wait shortened by up to a quarter at random. User
         and password of the URL are sent as Basic, `headers` (32 at most) beside ours; neither to another server that a
@@ -237,8 +238,8 @@ class Core:
         receiver: int,
         inputs: Sequence[tuple[str, str, Sequence[tuple[str, str]], str, Sequence[str]]],
     ) -> None:
-        """Keeps inputs (label, url, headers, transport, command; at most 8) connected that do not feed the stream, so that
-        `switch_pull` with the same takes over at once; those not named any more are given up. Events
+        """Keeps inputs (label, url, headers, transport, command; at most 8) connected that do not feed the stream, so
+        that `switch_pull` with the same takes over at once; those not named any more are given up. Events
         `standby_connected`, `standby_failed`."""
 
     def connect(self, receiver: int, host: str, port: int) -> None:
@@ -440,8 +441,8 @@ class Event:
     first_bytes; once) · `tracks` (payload, video, width, height, audio, sample_rate, as far as known; again on
     change) · `first_key_frame` · `silent` (ms; nothing for silence_ms) · `resumed` (after `silent`, or the
     `disconnected` of what is fed) · `disconnected` (TCP; peer, reason; a pull also cause, retry_ms) · `no_viewers` ·
-    `switched` (input: its label, url, ready: 1 if it stood by) · `standby_connected` (input, url, peer) · `standby_failed`
-    (input, url, reason, cause, retry_ms) · `rejected` (count, peer, ssrc; packets or connections of
+    `switched` (input: its label, url, ready: 1 if it stood by) · `standby_connected` (input, url, peer) ·
+    `standby_failed` (input, url, reason, cause, retry_ms) · `rejected` (count, peer, ssrc; packets or connections of
     strangers, once a second at most) · `slice` (a recording finished a file: recording, tag, path, start_ms, end_ms,
     duration_ms, frames, key_frames, bytes, video, reason, lost; see docs/media.md) · `record_failed` (recording, tag,
     reason, lost; it goes on if it can) · `record_ended` (recording, tag, reason, lost; its last event) ·

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use relay::{
     Config, EventKind, PlayRights, Transport,
     feed::{Feeder, OpenFeed, Portion},
-    pull::OpenPull,
+    pull::{self, OpenPull},
     push::{OpenPush, PushState},
 };
 use support::{Relay, until};
@@ -215,13 +215,15 @@ fn a_stream_is_pulled_and_fetched_again_when_its_server_lost_it() {
     let pull = OpenPull {
         app: "test".to_owned(),
         name: "copy".to_owned(),
-        url: format!("rtmp://127.0.0.1:{port}/test/cam?audio=1"),
+        source: pull::Source {
+            url: format!("rtmp://127.0.0.1:{port}/test/cam?audio=1"),
+            ..pull::Source::default()
+        },
         rights: PlayRights::default(),
         allow_private: true,
-        headers: vec![],
-        datagrams: false,
     };
-    let refused = OpenPull { url: format!("rtmp://127.0.0.1:{port}/test"), ..pull.clone() };
+    let nameless = pull::Source { url: format!("rtmp://127.0.0.1:{port}/test"), ..pull::Source::default() };
+    let refused = OpenPull { source: nameless, ..pull.clone() };
     assert!(to.core.open_pull(&refused).is_err(), "no stream is named");
     let id = to.core.open_pull(&pull).unwrap().id;
     assert_eq!(to.wait_event(EventKind::Connected).receiver, id);

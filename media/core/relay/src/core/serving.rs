@@ -195,12 +195,14 @@ impl Core {
     /// Lets another input feed a pulled stream from now on; its viewers stay.
     pub fn switch_pull(&self, receiver: u64, source: &Source) -> Result<(), Error> {
         self.check_open()?;
+        self.table.by_id(receiver)?;
         self.puller.switch(receiver, source)
     }
 
     /// Keeps inputs of a pulled stream connected that do not feed it, so that they can take over at once.
     pub fn standby_pull(&self, receiver: u64, sources: &[Source]) -> Result<(), Error> {
         self.check_open()?;
+        self.table.by_id(receiver)?;
         self.puller.stand_by(receiver, sources)
     }
 

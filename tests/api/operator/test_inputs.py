@@ -1,0 +1,47 @@
+"""Inputs of a pulled stream, as operators set them."""
+
+import pytest
+
+from tests.api.conftest import Client
+
+PATH = "/gb/v1/streams/stream1/inputs"
+NEW = {"name": "stream1", "access_type": "HTTP-FLV", "encode_type": "H264", "url": "http://u:p@camera.example/live?t=1"}
+BACKUPS = [
+    {"url": "rtsp://me:secret@camera.example/2?k=v", "backup": "active"},
+    {"url": "https://camera.example/3", "backup": "disabled"},
+]
+
+
+@pytest.fixture
+async def stream(client: Client) -> None:
+    await client.ok("POST", "streams", NEW)
+
+
+@pytest.mark.usefixtures("stream")
+async def test_inputs_are_set_and_listed_without_their_secrets(client: Client) -> None:
+    alone = (await client("GET", PATH)).json()["inputs"]
+    assert [(one["number"], one["url"]) for one in alone] == [(1, "http://camera.example/live?…")]
+    answer = await client("PUT", PATH, {"inputs": BACKUPS})
+    assert answer.status_code == 200, answer.text
+    listed = (await client("GET", PATH)).json()["inputs"]
+    assert listed == answer.json()["inputs"]
+    shown = [(one["number"], one["url"], one["backup"], one["ready"]) for one in listed[1:]]
+    assert shown == [
+        (2, "rtsp://camera.example/2?…", "active", False),
+        (3, "https://camera.example/3", "disabled", False),
+    ]
+    assert (await client("PUT", PATH, {"inputs": []})).json()["inputs"] == alone
+
+
+@pytest.mark.usefixtures("stream")
+async def test_what_cannot_be_an_input_is_refused(client: Client) -> None:
+    for wrong in (
+        {"inputs": [{"url": "srt://camera.example:9000"}]},
+        {"inputs": [{"url": "http://127.0.0.1/live"}]},
+        {"inputs": [{"url": "http://camera.example/", "backup": "sometimes"}]},
+        {"inputs": BACKUPS * 4},
+    ):
+        answer = await client("PUT", PATH, wrong)
+        assert answer.status_code == 400, (wrong, answer.text)
+    assert (await client("POST", f"{PATH}/switch", {"number": 2})).status_code == 400, "it is not active"
+    assert (await client("GET", "/gb/v1/streams/unknown/inputs")).status_code == 404

@@ -1,0 +1,73 @@
+"""Inputs of pulled streams over the relay itself: each switch happens, and is written down."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from gateway.errors import InvalidError
+from gateway.streams.inputs import BackupType, Input
+from gateway.streams.model import AccessType, StreamEvent
+from gateway.streams.programs import Programs
+from gateway.streams.pull_inputs import PullInputs
+from media.relay import Relay
+from tests.gateway.streams.samples import NOW, stream
+
+
+class History:
+    def __init__(self) -> None:
+        self.events: list[StreamEvent] = []
+
+    def put(self, event: StreamEvent) -> None:
+        self.events.append(event)
+
+
+class Made(Programs):
+    """ffmpeg makes pictures instead of fetching them; an address with `broken` in it is none."""
+
+    def command(self, url: str) -> tuple[str, ...]:
+        made = ["ffmpeg", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc=size=160x96:rate=25", "-c:v", "libx264"]
+        made += ["-preset", "ultrafast", "-g", "10", "-f", "mpegts", "-"]
+        return ("false",) if "broken" in url else tuple(made)
+
+
+async def until(good: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not good():  # noqa: ASYNC110  (the other side is a thread of Rust)
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("backup", [BackupType.ACTIVE, BackupType.PASSIVE])
+async def test_a_backup_takes_over_from_a_broken_input_and_one_may_be_chosen(backup: BackupType) -> None:
+    history = History()
+    record = stream(access_type=AccessType.HTTP_FLV, url="made:broken")
+    async with Relay(play_key=b"key", rtp_host="127.0.0.1", rtp_port_min=24600, rtp_port_max=24699, threads=1) as relay:
+        inputs = PullInputs(relay, history, lambda: NOW, programs=Made(), return_after=None)  # type: ignore[arg-type]
+        kinds: list[str] = []
+        relay.listen(lambda event: (kinds.append(event.kind), inputs.handle_media(event)))
+        pulled = relay.open_pull(
+            record.app, record.name, "made:broken", command=Made().command("made:broken"), label="1"
+        )
+        inputs.begin(record, pulled.id, [Input(2, "made:two", backup), Input(3, "made:3", BackupType.DISABLED)])
+        await until(lambda: "first_key_frame" in kinds)
+        assert [(event.after, event.cause) for event in history.events[:1]] == [("INPUT 2", "SWITCH_FAILED")]
+        assert [view.input.number for view in inputs.look(pulled.id) if view.active] == [2]
+        with pytest.raises(InvalidError):
+            inputs.choose(pulled.id, 3)
+        inputs.choose(pulled.id, 1)
+        assert history.events[-1].cause == "SWITCH_MANUAL"
+        await until(lambda: history.events[-1].cause == "SWITCH_FAILED")
+        assert inputs.switches == {"FAILED": 2, "RETURNED": 0, "MANUAL": 1}
+        inputs.forget(pulled.id)
+        assert inputs.look(pulled.id) == []
+
+
+def test_a_program_is_run_only_for_what_is_allowed_and_without_a_shell() -> None:
+    programs = Programs(protocols=frozenset({"srt", "rtsp"}), arguments=("-timeout", "5"))
+    for url in ("http://h/", "rtsp://h/", "file:///etc/passwd", "concat:a|b", "ffmpeg+http://h/"):
+        assert programs.command(url) == (), url
+    command = programs.command("srt://h:9000?x=$(reboot);'")
+    assert "srt://h:9000?x=$(reboot);'" in command
+    assert command[command.index("-protocol_whitelist") + 1] == "pipe,rtp,rtsp,srt,tcp,tls,udp"
+    assert "rtsp://h/a" in programs.command("ffmpeg+rtsp://h/a")
+    assert Programs().command("srt://h") == ()
