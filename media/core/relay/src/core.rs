@@ -245,7 +245,7 @@ impl Core {
 
     /// Sets whether future viewers need a signed address; an unknown stream is ignored.
     pub fn set_private(&self, app: &str, name: &str, private: bool) {
-        if let Some(entry) = self.table.by_name(app, name) {
+        if let Some(entry) = self.table.lately(app, name) {
             entry.rights.private.store(private, Ordering::Relaxed);
         }
     }
@@ -253,14 +253,14 @@ impl Core {
     /// Sets the generation of a stream's signatures: addresses signed under another one are refused from now on. An
     /// unknown stream is ignored.
     pub fn set_generation(&self, app: &str, name: &str, generation: u64) {
-        if let Some(entry) = self.table.by_name(app, name) {
+        if let Some(entry) = self.table.lately(app, name) {
             entry.rights.generation.store(generation, Ordering::Relaxed);
         }
     }
 
     /// Sets how many may watch at once (0: any number); who watches stays. An unknown stream is ignored.
     pub fn set_viewers_max(&self, app: &str, name: &str, viewers_max: u32) {
-        if let Some(entry) = self.table.by_name(app, name) {
+        if let Some(entry) = self.table.lately(app, name) {
             entry.rights.viewers_max.store(viewers_max, Ordering::Relaxed);
         }
     }

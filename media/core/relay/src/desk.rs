@@ -49,13 +49,13 @@ impl Desk {
 
 impl Directory for Desk {
     fn access(&self, app: &str, name: &str) -> Option<Access> {
-        let rights = self.table.by_name(app, name)?.rights.get();
+        let rights = self.table.lately(app, name)?.rights.get();
         Some(if rights.private { Access::Private { generation: rights.generation } } else { Access::Public })
     }
 
     fn ask(&self, question: &Question<'_>) -> Answer {
         let &Question { app, name, peer, protocol, token, again } = question;
-        let Some(entry) = self.table.by_name(app, name) else { return Answer::Unknown };
+        let Some(entry) = self.table.lately(app, name) else { return Answer::Unknown };
         let questions = &self.admission.questions;
         match questions.ask(clock::now(), entry.id, token, peer.ip().to_canonical(), again) {
             Asked::Known(allowed) => Answer::Known(allowed),
@@ -105,7 +105,7 @@ impl Directory for Desk {
         container: Container,
         player: Player<'_>,
     ) -> Result<Feed, Denied> {
-        let entry = self.entry(app, name)?;
+        let entry = self.table.lately(app, name).ok_or(Denied::Gone)?;
         let max = entry.rights.get().viewers_max;
         let (feed, publisher) =
             self.count_full(entry.feeds.ask((clock::now(), clock::wall_ms()), container, player, max))?;

@@ -17,6 +17,7 @@ mod feeds;
 mod hub;
 mod ingest;
 mod key_frame;
+mod lately;
 mod listener;
 mod metrics;
 pub mod playback;

@@ -13,6 +13,7 @@ use crate::{
     config::{PlayRights, Transport},
     error::Error,
     feeds::Feeds,
+    lately::Lately,
     ports::PortPool,
 };
 
@@ -81,6 +82,7 @@ struct Streams {
     ssrcs: HashMap<u32, u64>,
     load: Vec<usize>,
     next_id: u64,
+    lately: Lately,
 }
 
 /// All streams of a core.
@@ -120,6 +122,7 @@ impl Table {
         let entry = Arc::new(make(Place { id: streams.next_id, shard })?);
         streams.next_id += 1;
         streams.load[shard] += 1;
+        streams.lately.forget(clock::now(), &key);
         streams.by_name.insert(key, Arc::clone(&entry));
         streams.by_id.insert(entry.id, Arc::clone(&entry));
         if let Some(ssrc) = shared_ssrc {
@@ -137,7 +140,9 @@ impl Table {
     pub(crate) fn remove(&self, receiver: u64) -> Option<Arc<Entry>> {
         let mut streams = self.write();
         let entry = streams.by_id.remove(&receiver)?;
-        streams.by_name.remove(&key(&entry.app, &entry.name));
+        let key = key(&entry.app, &entry.name);
+        streams.by_name.remove(&key);
+        streams.lately.keep(clock::now(), key, Arc::clone(&entry));
         streams.ssrcs.retain(|_, waiting| *waiting != receiver);
         streams.load[entry.shard] -= 1;
         Some(entry)
@@ -156,6 +161,12 @@ impl Table {
 
     pub(crate) fn by_name(&self, app: &str, name: &str) -> Option<Arc<Entry>> {
         self.read().by_name.get(&key(app, name)).cloned()
+    }
+
+    /// The stream of this name, or the one that ended a moment ago while somebody played it by HLS.
+    pub(crate) fn lately(&self, app: &str, name: &str) -> Option<Arc<Entry>> {
+        let (streams, key) = (self.read(), key(app, name));
+        streams.by_name.get(&key).cloned().or_else(|| streams.lately.get(clock::now(), &key))
     }
 
     pub(crate) fn by_id(&self, receiver: u64) -> Result<Arc<Entry>, Error> {

@@ -75,6 +75,13 @@ impl Segments {
             self.publisher.send_replace(Some(window));
         }
     }
+
+    /// The stream is over: players find its last segment, and that nothing follows.
+    fn end(&mut self) {
+        if let Some(window) = self.segmenter.end() {
+            self.publisher.send_replace(Some(window));
+        }
+    }
 }
 
 /// The units of one stream and those who watch them.
@@ -289,6 +296,7 @@ impl Hub {
             outlet.take_leave();
         }
         self.outlets = [const { None }; Form::COUNT];
+        self.segmenters.iter_mut().flatten().for_each(Segments::end);
         self.recordings.clear();
         self.subscriptions.clear();
         self.senders.close(metrics);

@@ -118,6 +118,7 @@ impl Window {
     pub fn tells_of(&self, sequence: u64, part: Option<u64>) -> bool {
         let next = self.segments.last().map_or(0, |segment| segment.sequence + 1);
         match (&self.begun, part) {
+            _ if self.ended => true,
             _ if sequence < next => {
                 let last = self.segments.last().filter(|last| last.sequence == sequence);
                 let beyond =
@@ -136,7 +137,7 @@ impl Window {
 
     /// Whether this file is the part that comes next.
     pub fn is_next(&self, file: &str) -> bool {
-        address(file).is_some_and(|address| address == self.next_part())
+        !self.ended && address(file).is_some_and(|address| address == self.next_part())
     }
 
     /// How long segments are at most, in seconds.
@@ -210,6 +211,10 @@ pub(super) fn playlist(window: &Window, query: &str) -> String {
     if let Some(Begun { sequence, discontinuity, init, wall_ms, parts }) = &window.begun {
         out.begin(*discontinuity, init.as_ref(), *wall_ms);
         out.parts(*sequence, parts);
+    }
+    if window.ended {
+        out.text.push_str(super::END);
+        return out.text;
     }
     let (sequence, part) = window.next_part();
     let query = std::mem::take(&mut out.query);
