@@ -9,7 +9,7 @@ import pytest
 from tests.media.house import House
 from tests.media.matrix.inputs import INPUTS, Input
 from tests.media.matrix.material import FPS, VIDEOS, Film, film
-from tests.media.matrix.outputs import LATE, NO_G711, PLAYERS, UNFINISHED, Got
+from tests.media.matrix.outputs import LATE, NO_G711, PLAYERS, Got
 
 AT_ONCE = 4
 """Films on their way at once: each has all players."""
@@ -33,9 +33,8 @@ async def test_what_goes_in_comes_out(house: House, films: Path, name: str) -> N
         for one, found in zip(made, await asyncio.gather(*(through(house, source, one) for one in made)), strict=True):
             for output, got in found.items():
                 without_sound = output in NO_G711 and one.audio.startswith("pcm")
-                unfinished = max(source.unfinished, UNFINISHED.get(output, 0))
                 late = LATE.get(output, JOINED_LATE)
-                if faults := compare(one, got, without_sound=without_sound, late=late, unfinished=unfinished):
+                if faults := compare(one, got, without_sound=without_sound, late=late, unfinished=source.unfinished):
                     wrong[f"{one.video} {one.audio} → {output}"] = faults
     assert not wrong, "\n".join(f"{cell}: {faults}" for cell, faults in wrong.items())
 

@@ -134,10 +134,9 @@ PLAYERS: Final[dict[str, Player]] = {
     "RTP of NAL units": _sent_on("es", "udp"),
     "hls, ts": lambda house, name: _hls(house, name, "hls.m3u8", "mpegts"),
     "hls, fmp4": lambda house, name: _hls(house, name, "hls.fmp4.m3u8", "mp4"),
+    "hls, low latency": lambda house, name: _hls(house, name, "hls.ll.m3u8", "mp4"),
 }
 LATE: Final = {"PS, UDP": 50, "RTP of NAL units": 50}
 """Pictures that may be missing at the beginning, if more than a GOP: datagrams begin with the next key frame."""
-UNFINISHED: Final = {"hls, ts": 25, "hls, fmp4": 25}
-"""Pictures of the last segment, which the end of the stream leaves unfinished."""
 NO_G711: Final = frozenset({"hls, ts", "http-ts", "ws-ts"})
 """Outputs whose players expect no G.711, and get none (docs/media.md)."""
