@@ -99,7 +99,7 @@ async def test_another_input_takes_over_and_viewers_stay(tmp_path: Path, ready: 
     played = await asyncio.to_thread(play, str(out))
     times = played.times["video"]
     assert len(times) > 100
-    assert all(later > earlier for earlier, later in pairwise(times))
+    assert all(later >= earlier for earlier, later in pairwise(times)), "FLV counts milliseconds"
     longest = max(later - earlier for earlier, later in pairwise(times))
     assert longest < (700 if ready else 3000), "the clock goes on"
     assert len(played.pictures) == len(times), "every picture can be decoded"
