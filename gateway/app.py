@@ -302,6 +302,7 @@ def _relay(settings: Settings, secrets: SecretBox) -> Relay:
         no_viewer_ms=round(media.no_viewers * 1000),
         gop_bytes_max=media.gop_bytes_max,
         hls_segment_ms=round(media.hls_segment * 1000),
+        merge_write_ms=round(media.merge_write * 1000),
         hold_ms=round(rtp.hold * 1000),
         viewers_max=media.viewers_max,
     )

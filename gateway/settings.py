@@ -292,6 +292,8 @@ class Media(_Section):
     """Seconds of one HLS segment, if key frames allow; shorter ones bring players nearer to the camera."""
     address_life: Seconds = 86_400.0
     """How long a signed play address is good."""
+    merge_write: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """What comes within so long goes to a viewer with one write: less processor time, so much delay; 0: at once."""
     viewers_max: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Who may watch one stream at once, in whatever form; 0: any number."""
 

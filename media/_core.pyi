@@ -38,6 +38,7 @@ class Core:
         gop_bytes_max: int = 16_777_216,
         bandwidth_max_bps: int = 40_000_000,
         hls_segment_ms: int = 2000,
+        merge_write_ms: int = 0,
     ) -> Core:
         """Starts the threads; `threads` 0 means one a core. `rtp_shared_port` 0 means none.
 
@@ -45,6 +46,7 @@ class Core:
         `silent`. `no_viewer_ms`: a stream nobody watched for so long raises `no_viewers`; 0 means never.
         `bandwidth_max_bps`: what one receiver may bring in; what is beyond is dropped (TCP: not read for a while).
         `hls_segment_ms`: length of HLS segments, if key frames allow.
+        `merge_write_ms`: what comes within so long goes to a viewer with one write (not datagrams); 0: at once.
         CoreError if the shared port cannot be opened.
         """
 

@@ -39,6 +39,7 @@ class Relay:
         gop_bytes_max: int = 16_777_216,
         bandwidth_max_bps: int = 40_000_000,
         hls_segment_ms: int = 2000,
+        merge_write_ms: int = 0,
         hold_ms: int = 200,
         viewers_max: int = 0,
     ) -> None:
@@ -57,6 +58,7 @@ class Relay:
             gop_bytes_max=gop_bytes_max,
             bandwidth_max_bps=bandwidth_max_bps,
             hls_segment_ms=hls_segment_ms,
+            merge_write_ms=merge_write_ms,
         )
         self._core: Core | None = None
         self._callback: Callable[[Event], None] | None = None

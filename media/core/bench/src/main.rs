@@ -2,12 +2,20 @@
 //!
 //! ```text
 //! count STREAMS        the floor of ingest: recvmmsg, count, nothing else
+//! count-offload STREAMS   the same where runs of packets come in one piece
+//! count-tcp STREAMS    the floor of ingest by TCP: read, count
 //! record STREAMS SLICE_MS DIRECTORY   the relay, which records each of its streams
 //! relay STREAMS        the relay with so many receivers and its front door
+//! relay-tcp STREAMS    the same by TCP
+//! relay-merged STREAMS MS   the same; viewers are written to so often
 //! forward PORT…        the relay with one receiver, whose stream it sends on to each port
 //! send SECONDS PORT…   one paced 4 Mbit/s program stream over RTP to each port
+//! send-offload SECONDS PORT…   the same, a frame's packets in one piece
+//! send-tcp SECONDS PORT…   the same by TCP (RFC 4571)
 //! write VIEWERS        the floor of fan-out: the same bytes, one write a frame and viewer
+//! write-merged VIEWERS FRAMES   one write for so many frames
 //! view SECONDS PORT VIEWERS   viewers of HTTP-FLV that read and forget
+//! view-each SECONDS PORT STREAMS   one viewer of each stream
 //! play SECONDS PORT VIEWERS   the same by RTMP
 //! ```
 //!
@@ -28,12 +36,28 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let numbers: Vec<u32> = arguments.iter().skip(1).filter_map(|text| text.parse().ok()).collect();
     let done = match (arguments.first().map(String::as_str), &numbers[..]) {
-        (Some("count"), [streams]) => floor::count(*streams),
-        (Some("record"), [streams, slice_ms, ..]) => relayed::run(*streams, Some(order(*slice_ms))),
-        (Some("relay"), [streams]) => relayed::run(*streams, None),
         (Some("forward"), targets) => relayed::forward(targets),
-        (Some("send"), [seconds, ports @ ..]) => send::run(*seconds, ports),
-        (Some("write"), [viewers]) => floor::write(*viewers),
+        (Some("count"), [streams]) => floor::count(*streams, false),
+        (Some("count-offload"), [streams]) => floor::count(*streams, true),
+        (Some("count-tcp"), [streams]) => floor::count_tcp(*streams),
+        (Some("record"), [streams, slice_ms, ..]) => {
+            relayed::run(&relayed::Wanted { order: Some(order(*slice_ms)), ..relayed::Wanted::new(*streams) })
+        }
+        (Some("relay"), [streams]) => relayed::run(&relayed::Wanted::new(*streams)),
+        (Some("relay-tcp"), [streams]) => {
+            relayed::run(&relayed::Wanted { tcp: true, ..relayed::Wanted::new(*streams) })
+        }
+        (Some("relay-merged"), [streams, merge_ms]) => {
+            relayed::run(&relayed::Wanted { merge_ms: *merge_ms, ..relayed::Wanted::new(*streams) })
+        }
+        (Some("send"), [seconds, ports @ ..]) => send::run(*seconds, ports, send::datagrams),
+        (Some("send-offload"), [seconds, ports @ ..]) => send::run(*seconds, ports, send::runs),
+        (Some("send-tcp"), [seconds, ports @ ..]) => send::run(*seconds, ports, send::connection),
+        (Some("write"), [viewers]) => floor::write(*viewers, 1),
+        (Some("write-merged"), [viewers, frames]) => floor::write(*viewers, (*frames).max(1)),
+        (Some("view-each"), [seconds, port, streams]) => {
+            view::run(*seconds, *port as u16, *streams, view::connect_each)
+        }
         (Some("view"), [seconds, port, viewers]) => {
             view::run(*seconds, *port as u16, *viewers, view::connect)
         }

@@ -9,15 +9,31 @@ use relay::{
 
 use crate::wait_for_end;
 
-/// Opens `streams` receivers, the front door and the RTMP port, and records each stream in a folder of its own if there is an `order`.
-#[expect(clippy::needless_pass_by_value, reason = "who orders keeps nothing")]
-pub fn run(streams: u32, order: Option<RecordOrder>) -> io::Result<()> {
-    let core = start()?;
+/// What the relay is to be.
+pub struct Wanted {
+    pub streams: u32,
+    /// Streams come by TCP.
+    pub tcp: bool,
+    /// Viewers are written to so often; 0: at once.
+    pub merge_ms: u32,
+    /// Each stream is recorded in a folder of its own.
+    pub order: Option<RecordOrder>,
+}
+
+impl Wanted {
+    pub fn new(streams: u32) -> Self {
+        Self { streams, tcp: false, merge_ms: 0, order: None }
+    }
+}
+
+/// Opens the receivers, the front door and the RTMP port.
+pub fn run(wanted: &Wanted) -> io::Result<()> {
+    let core = start(wanted.merge_ms)?;
     let mut ports = Vec::new();
-    for number in 1..=streams {
-        let opened = open(&core, number)?;
+    for number in 1..=wanted.streams {
+        let opened = open(&core, number, if wanted.tcp { Transport::TcpPassive } else { Transport::Udp })?;
         ports.push(opened.port.to_string());
-        if let Some(order) = &order {
+        if let Some(order) = &wanted.order {
             let directory = order.directory.join(number.to_string());
             std::fs::create_dir_all(&directory)?;
             core.record(opened.id, RecordOrder { directory, ..order.clone() }).map_err(io::Error::other)?;
@@ -49,8 +65,8 @@ pub fn run(streams: u32, order: Option<RecordOrder>) -> io::Result<()> {
 
 /// Opens one receiver and sends its stream to each of `targets` on loopback.
 pub fn forward(targets: &[u32]) -> io::Result<()> {
-    let core = start()?;
-    let opened = open(&core, 1)?;
+    let core = start(0)?;
+    let opened = open(&core, 1, Transport::Udp)?;
     for (ssrc, target) in (100..).zip(targets) {
         let wanted = OpenSender {
             transport: SendTransport::Udp,
@@ -74,23 +90,24 @@ pub fn forward(targets: &[u32]) -> io::Result<()> {
     Ok(())
 }
 
-fn start() -> io::Result<Core> {
+fn start(merge_ms: u32) -> io::Result<Core> {
     let config = Config {
         rtp_host: Ipv4Addr::LOCALHOST.into(),
         rtp_port_min: 22_000,
         rtp_port_max: 30_000,
         threads: 1,
+        merge_write: Duration::from_millis(merge_ms.into()),
         ..Config::default()
     };
     Core::start(config).map_err(io::Error::other)
 }
 
 /// The receiver of the stream with this number, which is its name and its SSRC.
-fn open(core: &Core, number: u32) -> io::Result<Opened> {
+fn open(core: &Core, number: u32, transport: Transport) -> io::Result<Opened> {
     let opened = core.open_receiver(&OpenReceiver {
         app: "bench".to_owned(),
         name: number.to_string(),
-        transport: Transport::Udp,
+        transport,
         shared: false,
         ssrc: Some(number),
         peer: Some(Ipv4Addr::LOCALHOST.into()),

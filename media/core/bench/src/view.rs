@@ -17,9 +17,9 @@ pub fn run(
     seconds: u32,
     port: u16,
     viewers: u32,
-    connect: impl Fn(u16) -> io::Result<TcpStream>,
+    connect: impl Fn(u16, u32) -> io::Result<TcpStream>,
 ) -> io::Result<()> {
-    let sockets = (0..viewers).map(|_| connect(port)).collect::<io::Result<Vec<_>>>()?;
+    let sockets = (0..viewers).map(|number| connect(port, number)).collect::<io::Result<Vec<_>>>()?;
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     for (index, socket) in sockets.iter().enumerate() {
         epoll::add(&poll, socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
@@ -47,10 +47,20 @@ pub fn run(
     Ok(())
 }
 
+/// A viewer of the first stream.
+pub fn connect(port: u16, _: u32) -> io::Result<TcpStream> {
+    connect_to(port, 1)
+}
+
+/// A viewer of a stream of its own.
+pub fn connect_each(port: u16, number: u32) -> io::Result<TcpStream> {
+    connect_to(port, number + 1)
+}
+
 /// A viewer of HTTP-FLV whose answer's head was read.
-pub fn connect(port: u16) -> io::Result<TcpStream> {
+fn connect_to(port: u16, stream: u32) -> io::Result<TcpStream> {
     let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    socket.write_all(b"GET /bench/1.live.flv HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+    socket.write_all(format!("GET /bench/{stream}.live.flv HTTP/1.1\r\nHost: bench\r\n\r\n").as_bytes())?;
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && socket.read(&mut byte)? > 0 {
@@ -63,7 +73,7 @@ pub fn connect(port: u16) -> io::Result<TcpStream> {
 }
 
 /// A player of RTMP whose handshake is over.
-pub fn connect_rtmp(port: u16) -> io::Result<TcpStream> {
+pub fn connect_rtmp(port: u16, _: u32) -> io::Result<TcpStream> {
     let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     socket.write_all(&[&[3][..], &[0; 2 * 1536]].concat())?;
     socket.read_exact(&mut [0; 1 + 2 * 1536])?;

@@ -1,5 +1,6 @@
-//! Receives datagrams in batches (`recvmmsg`): one system call, buffers made once, no allocation a packet. Sends them in
-//! batches too, see [`Outbound`].
+//! Receives datagrams in batches (`recvmmsg`): one system call, buffers made once, no allocation a packet. Where the system
+//! joins runs of equal datagrams (`UDP_GRO`) they come as one message and are taken apart in place. Sends them in batches
+//! too, see [`Outbound`].
 //!
 //! This is the one crate of the relay that needs `unsafe`; everything it points the kernel at is owned by
 //! [`Batch`] and lives as long as it, or lives until the call returns.
@@ -15,12 +16,19 @@ use std::{
 
 pub use send::{Outbound, Parts};
 
-/// Datagrams taken by one call.
+/// Messages taken by one call; each is a datagram, or a run of them where the socket is offloaded.
 pub const BATCH: usize = 64;
 
 /// Bytes kept of a datagram; longer ones arrive cut and are marked. RTP of cameras stays below 1,500; 10 KiB
-/// is what other receivers allow. The odd 64 keeps the slots from sharing cache sets.
-pub const DATAGRAM_MAX: usize = 10 * 1024 + 64;
+/// is what other receivers allow.
+pub const DATAGRAM_MAX: usize = 10 * 1024;
+
+/// Room for a message: a run has up to 64 KiB. Pages that nothing was written to take no memory. The odd 64 keeps the slots
+/// from sharing cache sets.
+const SLOT: usize = 64 * 1024 + 64;
+
+/// One control message with the size of a run's datagrams, in units that align it.
+const CONTROL: usize = 4;
 
 const NAME_SIZE: libc::socklen_t = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
 
@@ -35,11 +43,28 @@ pub struct Datagram<'a> {
     pub truncated: bool,
 }
 
+/// Asks the system to hand over runs of equal datagrams of one sender in one piece; false if it cannot, and nothing changes.
+pub fn offload(socket: BorrowedFd<'_>) -> bool {
+    let on: libc::c_int = 1;
+    // SAFETY: the option is read from `on`, whose size is told, before the call returns.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_GRO,
+            ptr::from_ref(&on).cast(),
+            mem::size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    done == 0
+}
+
 /// The buffers of a batch.
 pub struct Batch {
     buffers: Box<[u8]>,
     names: Box<[libc::sockaddr_storage; BATCH]>,
     _vectors: Box<[libc::iovec; BATCH]>,
+    controls: Box<[[u64; CONTROL]; BATCH]>,
     headers: Box<[libc::mmsghdr; BATCH]>,
     filled: usize,
 }
@@ -55,9 +80,9 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Allocates the buffers, `BATCH` × `DATAGRAM_MAX` bytes.
+    /// Allocates the buffers, 4 MiB of which the system gives what is used.
     pub fn new() -> Self {
-        let mut buffers = vec![0_u8; BATCH * DATAGRAM_MAX].into_boxed_slice();
+        let mut buffers = vec![0_u8; BATCH * SLOT].into_boxed_slice();
         // SAFETY: all-zero bytes are valid values of these plain C structures.
         let (mut names, mut vectors, mut headers) = unsafe {
             (
@@ -66,27 +91,32 @@ impl Batch {
                 Box::new(mem::zeroed::<[libc::mmsghdr; BATCH]>()),
             )
         };
-        for (slot, buffer) in buffers.chunks_exact_mut(DATAGRAM_MAX).enumerate() {
-            vectors[slot] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: DATAGRAM_MAX };
+        let mut controls = Box::new([[0_u64; CONTROL]; BATCH]);
+        for (slot, buffer) in buffers.chunks_exact_mut(SLOT).enumerate() {
+            vectors[slot] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: SLOT };
             let header = &mut headers[slot].msg_hdr;
             header.msg_namelen = NAME_SIZE;
             header.msg_name = ptr::from_mut(&mut names[slot]).cast();
             header.msg_iov = ptr::from_mut(&mut vectors[slot]);
             header.msg_iovlen = 1;
+            header.msg_control = controls[slot].as_mut_ptr().cast();
+            header.msg_controllen = mem::size_of_val(&controls[slot]) as _;
         }
-        Self { buffers, names, _vectors: vectors, headers, filled: 0 }
+        Self { buffers, names, _vectors: vectors, controls, headers, filled: 0 }
     }
 
-    /// Takes what waits on `socket`, at most `BATCH` datagrams, without blocking; the number taken.
+    /// Takes what waits on `socket`, at most `BATCH` messages, without blocking; the number taken.
     ///
     /// `WouldBlock` if none waits; other errors are the socket's (an ICMP error of an earlier send, say).
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         for header in &mut self.headers[..self.filled] {
             header.msg_hdr.msg_namelen = NAME_SIZE;
             header.msg_hdr.msg_flags = 0;
+            header.msg_hdr.msg_controllen = mem::size_of::<[u64; CONTROL]>() as _;
         }
         self.filled = 0;
-        // SAFETY: every header points to a name, a vector and a buffer that `self` owns and nobody reads meanwhile.
+        // SAFETY: every header points to a name, a vector, a control buffer and a buffer that `self` owns and nobody reads
+        // meanwhile.
         let taken = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -100,17 +130,45 @@ impl Batch {
         Ok(self.filled)
     }
 
-    /// A datagram of the last batch, oldest first; `None` past its end or if it has no internet address.
-    pub fn get(&self, index: usize) -> Option<Datagram<'_>> {
-        let header = self.headers[..self.filled].get(index)?;
-        let length = (header.msg_len as usize).min(DATAGRAM_MAX);
-        let start = index * DATAGRAM_MAX;
-        Some(Datagram {
-            data: &self.buffers[start..start + length],
-            source: address(&self.names[index])?,
-            truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
-        })
+    /// The datagrams of the last batch, oldest first; those without an internet address are left out.
+    pub fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
+        (0..self.filled).filter_map(|index| self.message(index)).flatten()
     }
+
+    /// The datagrams of one message.
+    fn message(&self, index: usize) -> Option<impl Iterator<Item = Datagram<'_>>> {
+        let header = &self.headers[index];
+        let start = index * SLOT;
+        let data = &self.buffers[start..start + (header.msg_len as usize).min(SLOT)];
+        let source = address(&self.names[index])?;
+        let cut = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+        // A run has at least two; an empty datagram is one, too.
+        let size = segment_size(&self.controls[index], &header.msg_hdr).unwrap_or(data.len()).max(1);
+        let empty = data.is_empty().then_some(data);
+        let datagrams = data.chunks(size).chain(empty).map(move |data| Datagram {
+            data: &data[..data.len().min(DATAGRAM_MAX)],
+            source,
+            truncated: cut || data.len() > DATAGRAM_MAX,
+        });
+        Some(datagrams)
+    }
+}
+
+/// How large the datagrams of a run are; `None` if the message is one datagram. Nothing else was asked for, so the first
+/// control message, if there is one, tells it.
+fn segment_size(control: &[u64; CONTROL], header: &libc::msghdr) -> Option<usize> {
+    const NEEDED: usize = mem::size_of::<libc::cmsghdr>() + mem::size_of::<libc::c_int>();
+    if header.msg_controllen < NEEDED as _ {
+        return None;
+    }
+    // SAFETY: the buffer is aligned for a control message's header and larger than one with a number behind it; the system
+    // has written at least that much.
+    let (head, size) = unsafe {
+        let head = control.as_ptr().cast::<libc::cmsghdr>();
+        (&*head, libc::CMSG_DATA(head).cast::<libc::c_int>().read_unaligned())
+    };
+    let told = head.cmsg_level == libc::SOL_UDP && head.cmsg_type == libc::UDP_GRO;
+    usize::try_from(size).ok().filter(|&size| told && size > 0)
 }
 
 fn address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
@@ -137,6 +195,11 @@ mod tests {
 
     use super::*;
 
+    fn received(batch: &mut Batch, socket: &UdpSocket) -> Vec<Vec<u8>> {
+        batch.receive(socket.as_fd()).unwrap();
+        batch.datagrams().map(|datagram| datagram.data.to_vec()).collect()
+    }
+
     #[test]
     fn takes_what_waits_in_order_with_its_source() {
         let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -149,12 +212,11 @@ mod tests {
                 sender.send(&[round, number]).unwrap();
             }
             assert_eq!(batch.receive(receiver.as_fd()).unwrap(), BATCH);
-            assert_eq!(batch.get(0).unwrap().data, [round, 0]);
-            assert_eq!(batch.get(63).unwrap().data, [round, 63]);
-            assert_eq!(batch.get(63).unwrap().source, sender.local_addr().unwrap());
-            assert_eq!(batch.receive(receiver.as_fd()).unwrap(), 6);
-            assert_eq!(batch.get(5).unwrap().data, [round, 69]);
-            assert!(batch.get(6).is_none());
+            let all: Vec<_> = batch.datagrams().collect();
+            assert_eq!((all.len(), all[0].data, all[63].data), (BATCH, &[round, 0][..], &[round, 63][..]));
+            assert_eq!(all[63].source, sender.local_addr().unwrap());
+            let rest = received(&mut batch, &receiver);
+            assert_eq!((rest.len(), &rest[5][..]), (6, &[round, 69][..]));
         }
     }
 
@@ -167,10 +229,31 @@ mod tests {
         sender.send_to(b"", ("127.0.0.1", port)).unwrap();
         let mut batch = Batch::new();
         assert_eq!(batch.receive(receiver.as_fd()).unwrap(), 2);
-        let first = batch.get(0).unwrap();
-        assert_eq!((first.source, first.truncated), (sender.local_addr().unwrap(), true));
-        assert_eq!(first.data.len(), DATAGRAM_MAX);
-        let second = batch.get(1).unwrap();
-        assert!(second.data.is_empty() && !second.truncated);
+        let all: Vec<_> = batch.datagrams().collect();
+        assert_eq!((all[0].source, all[0].truncated), (sender.local_addr().unwrap(), true));
+        assert_eq!(all[0].data.len(), DATAGRAM_MAX);
+        assert!(all[1].data.is_empty() && !all[1].truncated);
+        assert_eq!(all.len(), 2);
+    }
+
+    #[test]
+    fn a_run_that_came_in_one_piece_is_taken_apart() {
+        for host in ["127.0.0.1:0", "[::1]:0"] {
+            let receiver = UdpSocket::bind(host).unwrap();
+            let sender = UdpSocket::bind(host).unwrap();
+            sender.connect(receiver.local_addr().unwrap()).unwrap();
+            assert!(offload(receiver.as_fd()), "Linux 5.0 and later can");
+            let packets: Vec<Vec<u8>> =
+                (0..50_u8).map(|number| vec![number; if number == 49 { 7 } else { 1200 }]).collect();
+            let parts: Vec<Parts<'_>> = packets.iter().map(|packet| [&packet[..2], &packet[2..]]).collect();
+            let mut batch = Batch::new();
+            assert_eq!(Outbound::default().send(sender.as_fd(), None, &parts).unwrap(), packets.len());
+            assert_eq!(received(&mut batch, &receiver), packets);
+            assert!(batch.filled < packets.len(), "in fewer messages than datagrams");
+            // What comes alone is told alone, also in a slot that had a run.
+            sender.send(&[1; 3000]).unwrap();
+            sender.send(b"").unwrap();
+            assert_eq!(received(&mut batch, &receiver), [vec![1; 3000], vec![]]);
+        }
     }
 }

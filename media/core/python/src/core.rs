@@ -54,6 +54,7 @@ impl Core {
         gop_bytes_max = 16_777_216,
         bandwidth_max_bps = 40_000_000,
         hls_segment_ms = 2000,
+        merge_write_ms = 0,
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
@@ -69,6 +70,7 @@ impl Core {
         gop_bytes_max: usize,
         bandwidth_max_bps: u64,
         hls_segment_ms: u64,
+        merge_write_ms: u64,
     ) -> PyResult<Self> {
         let config = Config {
             rtp_host: ip(rtp_host)?,
@@ -82,6 +84,7 @@ impl Core {
             gop_bytes_max,
             bandwidth_max_bps,
             hls_segment: Duration::from_millis(hls_segment_ms.clamp(200, 60_000)),
+            merge_write: Duration::from_millis(merge_write_ms),
         };
         py.detach(|| relay::Core::start(config)).map(Self).map_err(error)
     }

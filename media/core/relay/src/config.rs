@@ -30,6 +30,8 @@ pub struct Config {
     pub hls_segment: Duration,
     /// What one receiver may bring in, in bits per second; what is beyond it is dropped.
     pub bandwidth_max_bps: u64,
+    /// What comes within so long goes to a viewer with one write; zero: everything at once.
+    pub merge_write: Duration,
 }
 
 impl Default for Config {
@@ -46,6 +48,7 @@ impl Default for Config {
             gop_bytes_max: 16 * 1024 * 1024,
             hls_segment: Duration::from_secs(2),
             bandwidth_max_bps: 40_000_000,
+            merge_write: Duration::ZERO,
         }
     }
 }

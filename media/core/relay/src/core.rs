@@ -378,7 +378,7 @@ impl Core {
             return Ok(None);
         }
         let what = |kind: &str| Error::io(format!("cannot open the shared RTP port {port} ({kind})"));
-        let socket = sockets::udp(self.config.rtp_host, port).map_err(what("UDP"))?;
+        let socket = sockets::packets(self.config.rtp_host, port).map_err(what("UDP"))?;
         let listener = sockets::tcp(self.config.rtp_host, port, 1024).map_err(what("TCP"))?;
         Ok(Some(Shared::new(socket, listener)))
     }

@@ -1,6 +1,9 @@
 //! The sockets of receivers.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    os::fd::AsFd,
+};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -15,7 +18,15 @@ pub(crate) fn dedicated(host: IpAddr, port: u16, transport: Transport) -> std::i
         Transport::TcpPassive => Some(tcp(host, port, 4)?),
         _ => None,
     };
-    Ok(Sockets { rtp: Some(udp(host, port)?), rtcp: Some(udp(host, port + 1)?), listener })
+    Ok(Sockets { rtp: Some(packets(host, port)?), rtcp: Some(udp(host, port + 1)?), listener })
+}
+
+/// A UDP socket whose packets may come in runs: it is read by a [`datagram::Batch`] and nothing else.
+pub(crate) fn packets(host: IpAddr, port: u16) -> std::io::Result<UdpSocket> {
+    let socket = udp(host, port)?;
+    // Where the system cannot, they come one by one.
+    let _ = datagram::offload(socket.as_fd());
+    Ok(socket)
 }
 
 /// A UDP socket with room for bursts.

@@ -212,8 +212,10 @@ impl Hub {
         let form = wanted.form;
         let number = form.number();
         let settled = self.settled(turn.now);
-        let outlet = self.outlets[number]
-            .get_or_insert_with(|| Box::new(Outlet::new(form, self.bytes_max, &self.cache, turn.wall_ms)));
+        let outlet = self.outlets[number].get_or_insert_with(|| {
+            let outlet = Outlet::new(form, self.bytes_max, &self.cache, turn.wall_ms);
+            Box::new(outlet.merging(turn.config.merge_write))
+        });
         let viewer = Viewer::new(turn.now, wanted);
         let (key, step) = outlet.add(turn.now, viewer, settled);
         turn.metrics.viewers.add(1);
@@ -281,7 +283,7 @@ impl Hub {
             }
         }
         for number in 0..self.outlets.len() {
-            if let Some(outlet) = &self.outlets[number] {
+            if let Some(outlet) = &mut self.outlets[number] {
                 let step = outlet.check(turn.now);
                 self.finish(turn, number, step);
             }

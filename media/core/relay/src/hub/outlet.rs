@@ -1,7 +1,10 @@
 //! One output format of a stream: its muxer, the chunks it made, and the viewers that want them. It exists while somebody
 //! watches.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use slab::Slab;
@@ -102,6 +105,9 @@ pub(crate) struct Outlet {
     form: Form,
     muxer: Muxer,
     ring: Ring,
+    /// Viewers are written to no more often; what comes meanwhile goes with the next write.
+    merge: Duration,
+    merged: Option<Instant>,
     pub(crate) viewers: Slab<Viewer>,
 }
 
@@ -109,20 +115,49 @@ impl Outlet {
     /// Makes the muxer and feeds it what the cache holds, so that the first viewer begins at once.
     pub(crate) fn new(form: Form, bytes_max: usize, cache: &GopCache, wall_ms: u64) -> Self {
         let muxer = Muxer::new(form, cache, wall_ms);
-        let mut outlet = Self { form, muxer, ring: Ring::new(bytes_max), viewers: Slab::new() };
+        let mut outlet = Self {
+            form,
+            muxer,
+            ring: Ring::new(bytes_max),
+            merge: Duration::ZERO,
+            merged: None,
+            viewers: Slab::new(),
+        };
         cache.units().for_each(|unit| outlet.mux(unit));
         outlet
+    }
+
+    /// Gathers what comes within `merge` into one write for each viewer: fewer system calls, so much delay.
+    pub(crate) fn merging(self, merge: Duration) -> Self {
+        Self { merge, ..self }
+    }
+
+    /// Whether those who watch are written to now.
+    fn is_due(&mut self, now: Instant) -> bool {
+        if self.merge.is_zero() {
+            return true;
+        }
+        let due = self.merged.is_none_or(|merged| now.saturating_duration_since(merged) >= self.merge);
+        if due {
+            self.merged = Some(now);
+        }
+        due
     }
 
     /// Muxes a unit and writes it to everybody who can take it.
     pub(crate) fn handle_unit(&mut self, now: Instant, unit: &AccessUnit, settled: bool) -> Step {
         self.mux(unit);
+        let due = self.is_due(now);
         let mut step = Step::default();
         for (key, viewer) in &mut self.viewers {
-            if viewer.is_waiting() {
+            let waited = viewer.is_waiting();
+            if waited {
                 Self::begin(&self.muxer, &self.ring, viewer, now, settled);
             }
-            step.note(key, viewer.pump(now, &self.ring));
+            // Datagrams that were gathered would be lost in a burst.
+            if due || waited || viewer.takes_datagrams() {
+                step.note(key, viewer.pump(now, &self.ring));
+            }
         }
         step
     }
@@ -169,10 +204,15 @@ impl Outlet {
         Some(Step { written: Written::default(), gone: vec![(key, Gone::Left)] })
     }
 
-    /// Finds viewers whose time is over.
-    pub(crate) fn check(&self, now: Instant) -> Step {
-        let gone = self.viewers.iter().filter_map(|(key, viewer)| Some((key, viewer.check(now).err()?)));
-        Step { written: Written::default(), gone: gone.collect() }
+    /// Finds viewers whose time is over. What was gathered goes out, should no unit come any more.
+    pub(crate) fn check(&mut self, now: Instant) -> Step {
+        let due = !self.merge.is_zero() && self.is_due(now);
+        let mut step = Step::default();
+        for (key, viewer) in &mut self.viewers {
+            let written = if due { viewer.pump(now, &self.ring) } else { Ok(Written::default()) };
+            step.note(key, written.and_then(|written| viewer.check(now).map(|()| written)));
+        }
+        step
     }
 
     /// Whether its viewers want no pictures, though there may be some.
@@ -324,6 +364,32 @@ mod tests {
         assert_eq!(jumps.len(), 1, "{pictures:?}");
         assert_eq!(jumps[0][1], (240, true));
         assert_eq!(pictures.last(), Some(&(249, false)));
+    }
+
+    #[test]
+    fn what_is_merged_goes_out_together_and_a_newcomer_begins_at_once() {
+        let ((server, client), (other, newcomer)) = (pair(), pair());
+        let (mut outlet, tracks, start) =
+            (outlet().merging(Duration::from_millis(300)), tracks(), clock::now());
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let waits = |mut socket: &TcpStream| {
+            socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            socket.read(&mut [0; 1 << 14]).unwrap_or(0)
+        };
+        outlet.handle_unit(at(0), &picture(&tracks, 0, 100), true);
+        outlet.add(at(10), viewer(start, server, Framing::Plain), true);
+        assert!(waits(&client) > 100, "who comes gets the cached pictures at once");
+        for number in 1..=7 {
+            outlet.handle_unit(at(u64::from(number) * 40), &picture(&tracks, number, 100), true);
+        }
+        assert_eq!(waits(&client), 0, "less than 300 ms have gone by");
+        outlet.add(at(290), viewer(start, other, Framing::Plain), true);
+        assert!(waits(&newcomer) > 8 * 100);
+        outlet.handle_unit(at(320), &picture(&tracks, 8, 100), true);
+        assert!(waits(&client) > 8 * 100, "all of them with one write");
+        outlet.handle_unit(at(360), &picture(&tracks, 11, 100), true);
+        assert_eq!(waits(&client), 0);
+        assert!(outlet.check(at(700)).written.bytes > 200, "the source fell silent");
     }
 
     #[test]

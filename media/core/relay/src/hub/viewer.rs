@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LAG_MAX: Ticks = Ticks::from_millis(2000);
 
 /// Slices for one system call, and the chunks that make them.
-const CHUNKS_A_CALL: usize = 16;
+const CHUNKS_A_CALL: usize = 32;
 const SLICES: usize = CHUNKS_A_CALL * 4;
 
 /// Bytes of answers to a player that it does not take.

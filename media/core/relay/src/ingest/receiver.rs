@@ -158,7 +158,7 @@ impl Receiver {
         for _ in 0..READS {
             let Some(socket) = &self.sockets.rtp else { return };
             let Ok(count) = batch.receive(socket.as_fd()) else { return };
-            self.handle_batch(stream, turn, batch, count);
+            self.handle_batch(stream, turn, batch);
             if count < datagram::BATCH {
                 return;
             }
@@ -166,9 +166,10 @@ impl Receiver {
     }
 
     /// Takes the datagrams of one call.
-    fn handle_batch(&mut self, stream: &mut Stream, turn: Turn<'_>, batch: &Batch, count: usize) {
-        let mut bytes = 0;
-        for packet in (0..count).filter_map(|index| batch.get(index)) {
+    fn handle_batch(&mut self, stream: &mut Stream, turn: Turn<'_>, batch: &Batch) {
+        let (mut count, mut bytes) = (0, 0);
+        for packet in batch.datagrams() {
+            count += 1;
             bytes += packet.data.len() as u64;
             if packet.truncated {
                 turn.metrics.malformed.add(1);
@@ -177,16 +178,18 @@ impl Receiver {
             }
             self.handle_packet(stream, turn, Via::Udp, packet.source, packet.data);
         }
-        turn.metrics.packets.add(count as u64);
+        turn.metrics.packets.add(count);
         turn.metrics.bytes_in.add(bytes);
-        self.drain_units(stream, turn, batch.get(0).map_or(&[], |packet| packet.data));
+        self.drain_units(stream, turn, batch.datagrams().next().map_or(&[], |packet| packet.data));
     }
 
     /// The RTCP port has packets.
     pub(crate) fn handle_rtcp_ready(&mut self, turn: Turn<'_>, batch: &mut Batch) {
         let Some(socket) = &self.sockets.rtcp else { return };
-        let Ok(count) = batch.receive(socket.as_fd()) else { return };
-        for packet in (0..count).filter_map(|index| batch.get(index)) {
+        if batch.receive(socket.as_fd()).is_err() {
+            return;
+        }
+        for packet in batch.datagrams() {
             if rtp::is_rtcp(packet.data) {
                 self.handle_rtcp(turn, Via::Udp, packet.source, packet.data, true);
             }

@@ -203,8 +203,10 @@ impl Udp {
         let mut heard = false;
         for socket in [&self.rtp, &self.rtcp] {
             for _ in 0..READS {
-                let Ok(count) = batch.receive(socket.as_fd()) else { break };
-                heard |= (0..count).filter_map(|index| batch.get(index)).any(|said| {
+                if batch.receive(socket.as_fd()).is_err() {
+                    break;
+                }
+                heard |= batch.datagrams().any(|said| {
                     canonical(said.source).ip() == self.target && rtcp::messages(said.data).next().is_some()
                 });
             }

@@ -393,9 +393,9 @@ impl Work {
         let Some(shared) = &self.shared else { return };
         // The buffers leave their place meanwhile, for the streams' steps borrow the rest.
         let mut batch = self.shared_batch.take().unwrap_or_default();
-        let received = batch.receive(shared.socket.as_fd());
-        for index in 0..received.unwrap_or(0) {
-            let Some(packet) = batch.get(index) else { continue };
+        // Without packets there is nothing in the batch.
+        let _ = batch.receive(shared.socket.as_fd());
+        for packet in batch.datagrams() {
             self.metrics.packets.add(1);
             self.metrics.bytes_in.add(packet.data.len() as u64);
             let stream = ssrc_of(packet.data).and_then(|ssrc| self.shared.as_ref()?.streams.get(&ssrc));
