@@ -1,7 +1,11 @@
-"""What the relay costs beside the least it could: ingest against a bare `recvmmsg`, fan-out against a bare `write`; and
-RTMP players beside as many HTTP-FLV viewers, which are the floor there.
+"""What the relay costs beside the least it could: ingest against a bare `recvmmsg` (packets one by one, and in runs
+that the system joined) or `read`, fan-out against a bare `write` (one a frame, and one for 300 ms), every stream
+watched once against both floors together; RTMP players beside as many HTTP-FLV viewers, which are the floor there;
+memory; joining.
 
     python tests/bench/relay.py [--streams 100 400] [--viewers 500 1000] [--players 200] [--seconds 10] [--json FILE]
+
+A row is left out by giving it no number (`--viewers --players`).
 
 Both sides of a comparison run one after the other on the same core; sender and viewers run on another one. The CPU
 is that of the measured process alone, user and system, as the scheduler counted it, for what it got done: where other
@@ -27,6 +31,9 @@ BENCH = ROOT / "media/core/target/release/media-bench"
 SUBJECT_CORE, OTHER_CORE = 0, 1
 STREAM_BPS = 4_000_000
 KEY_FRAME_BYTES = 100_000
+GOP_BYTES = STREAM_BPS // 8 * 2
+MERGED_FRAMES = 8
+"""What 25 pictures a second bring in 300 ms, in whole pictures."""
 LATE_MS = 500
 """A sender later than this had no core to itself; the row says so."""
 
@@ -72,6 +79,11 @@ class Program:
         tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
+    def memory(self, name: str) -> int:
+        """A figure of its status, in bytes."""
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1]) * 1024
+
 
 @contextmanager
 def program(core: int, *arguments: object) -> Iterator[Program]:
@@ -92,32 +104,77 @@ class Run:
     late_ms: int
 
 
-def ingest(kind: str, streams: int, seconds: int) -> Run:
-    """`count` or `relay` with so many streams."""
+def ingest(kind: str, streams: int, seconds: int, how: str = "send") -> Run:
+    """`count…` or `relay…` with so many streams that come by `how`."""
     with program(SUBJECT_CORE, kind, streams) as subject:
         ports = subject.say()["ports"]
         before = subject.cpu_s()
-        with program(OTHER_CORE, "send", seconds, *ports) as sender:
+        with program(OTHER_CORE, how, seconds, *ports) as sender:
             sent = sender.say()
         time.sleep(0.5)
         used = subject.cpu_s() - before
         said = subject.end()
-    cpu = used / said["packets"] * sent["sent"] / seconds
-    note(f"{kind} {streams}: {used / said['packets'] * 1e6:.2f} µs a packet, {sent} {said}")
-    return Run(cpu, sent["sent"] - said["packets"], sent["latest_ms"])
+    packets = said.get("packets", sent["sent"])  # who reads a connection counts none, and loses none
+    cpu = used / packets * sent["sent"] / seconds
+    note(f"{kind} {streams}: {used / packets * 1e6:.2f} µs a packet, {sent} {said}")
+    return Run(cpu, sent["sent"] - packets, sent["latest_ms"])
+
+
+def ingest_offload(kind: str, streams: int, seconds: int) -> Run:
+    return ingest(kind, streams, seconds, "send-offload")
+
+
+def ingest_tcp(kind: str, streams: int, seconds: int) -> Run:
+    return ingest(kind, streams, seconds, "send-tcp")
+
+
+def watched(kind: str, streams: int, seconds: int) -> Run:
+    """Every stream with one viewer: `relay`, or `floors`, which are those of ingest and fan-out together."""
+    if kind == "floors":
+        one, other = ingest("count", streams, seconds), fan_out("write", streams, seconds)
+        return Run(one.cpu + other.cpu, one.lost + other.lost, max(one.late_ms, other.late_ms))
+    with program(SUBJECT_CORE, "relay", streams) as subject:
+        said = subject.say()
+        with program(OTHER_CORE, "send", seconds + 4, *said["ports"]) as sender:
+            time.sleep(1)
+            with program(OTHER_CORE, "view-each", seconds, said["http"], streams) as readers:
+                readers.say()
+                before = subject.cpu_s()
+                read = readers.say()
+                used = subject.cpu_s() - before
+            sent = sender.say()
+        said = subject.end()
+    note(f"watched {streams}: {read} {sent} {said}")
+    return Run(used / read["bytes"] * streams * STREAM_BPS / 8, said["lost"], sent["latest_ms"])
+
+
+def memory(streams: int) -> tuple[float, float]:
+    """Megabytes a stream: the most that the process took above what it took before the first stream sent, and of it
+    what is above its GOP."""
+    with program(SUBJECT_CORE, "relay", streams) as subject:
+        ports = subject.say()["ports"]
+        before = subject.memory("VmRSS")
+        with program(OTHER_CORE, "send", 9, *ports) as sender:
+            sender.say()
+        each = (subject.memory("VmHWM") - before) / streams
+        subject.end()
+    return each / 1e6, (each - GOP_BYTES) / 1e6
 
 
 def fan_out(kind: str, viewers: int, seconds: int) -> Run:
-    """`write` or `relay` with so many viewers, or `rtmp`: `relay` with players."""
-    program_name, port_name, reader = {
-        "write": ("write", "port", "view"),
-        "relay": ("relay", "http", "view"),
-        "rtmp": ("relay", "rtmp", "play"),
+    """`write…` or `relay…` with so many viewers, or `rtmp`: `relay` with players."""
+    arguments, port_name, reader = {
+        "write": (("write", viewers), "port", "view"),
+        "relay": (("relay", 1), "http", "view"),
+        "write-merged": (("write-merged", viewers, MERGED_FRAMES), "port", "view"),
+        "relay-merged": (("relay-merged", 1, 300), "http", "view"),
+        "rtmp": (("relay", 1), "rtmp", "play"),
     }[kind]
-    with program(SUBJECT_CORE, program_name, viewers if kind == "write" else 1) as subject, ExitStack() as stack:
+    is_floor = kind.startswith("write")
+    with program(SUBJECT_CORE, *arguments) as subject, ExitStack() as stack:
         said = subject.say()
         sender = None
-        if kind != "write":
+        if not is_floor:
             sender = stack.enter_context(program(OTHER_CORE, "send", seconds + 3, *said["ports"]))
             time.sleep(1)  # a key frame is there when the viewers come
         with program(OTHER_CORE, reader, seconds, said[port_name], viewers) as readers:
@@ -132,9 +189,10 @@ def fan_out(kind: str, viewers: int, seconds: int) -> Run:
     return Run(cpu, said.get("lost", 0), late)
 
 
-def joining(joins: int) -> list[float]:
-    """Milliseconds from connecting to holding the first key frame whole, of viewers that come one after the other."""
-    with program(SUBJECT_CORE, "relay", 1) as subject:
+def joining(joins: int, streams: int) -> list[float]:
+    """Milliseconds from connecting to holding the first key frame whole, of viewers that come one after the other while
+    so many streams come in."""
+    with program(SUBJECT_CORE, "relay", streams) as subject:
         said = subject.say()
         with program(OTHER_CORE, "send", 3 + joins // 20, *said["ports"]):
             time.sleep(1)
@@ -154,8 +212,12 @@ def join(port: int) -> float:
 def compare(what: str, number: int, seconds: int, rounds: int) -> Row:
     """The best of some rounds of each side, in turns: other work on the machine only ever adds."""
     run, kinds, goal = {
-        "ingest": (ingest, ("count", "relay"), 1.8),
-        "fan-out": (fan_out, ("write", "relay"), 2.0),
+        "ingest": (ingest, ("count", "relay"), 1.4),
+        "ingest, in runs": (ingest_offload, ("count-offload", "relay"), 1.4),
+        "ingest, TCP": (ingest_tcp, ("count-tcp", "relay-tcp"), 2.0),
+        "each watched once": (watched, ("floors", "relay"), 1.5),
+        "fan-out": (fan_out, ("write", "relay"), 1.2),
+        "fan-out, 300 ms together": (fan_out, ("write-merged", "relay-merged"), 1.2),
         "RTMP": (fan_out, ("relay", "rtmp"), 1.2),
     }[what]
     results = [[run(kind, number, seconds) for kind in kinds] for _ in range(rounds)]
@@ -186,7 +248,10 @@ def main() -> None:
     parser.add_argument("--streams", type=int, nargs="*", default=[100, 400])
     parser.add_argument("--viewers", type=int, nargs="*", default=[500, 1000])
     parser.add_argument("--players", type=int, nargs="*", default=[200])
+    parser.add_argument("--watched", type=int, nargs="*", default=[100])
     parser.add_argument("--joins", type=int, default=200)
+    parser.add_argument("--join-streams", type=int, default=100)
+    parser.add_argument("--memory-streams", type=int, default=100)
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", type=Path, default=ROOT / "tests/.artifacts/media-bench.json")
@@ -195,15 +260,32 @@ def main() -> None:
         raise SystemExit("two cores are needed: one for the measured process, one for its peers")
     build = ["cargo", "build", "--release", "--quiet", "-p", "media-core-bench"]
     subprocess.run(build, cwd=ROOT / "media/core", check=True)
-    rows = [compare("ingest", number, options.seconds, options.rounds) for number in options.streams]
-    rows += [compare("fan-out", number, options.seconds, options.rounds) for number in options.viewers]
-    rows += [compare("RTMP", number, options.seconds, options.rounds) for number in options.players]
+    wanted = {
+        "ingest": options.streams,
+        "ingest, in runs": options.streams,
+        "ingest, TCP": options.streams,
+        "each watched once": options.watched,
+        "fan-out": options.viewers,
+        "fan-out, 300 ms together": options.viewers,
+        "RTMP": options.players,
+    }
+    rows = [
+        compare(what, number, options.seconds, options.rounds) for what, numbers in wanted.items() for number in numbers
+    ]
     print(table(rows))
-    joins = joining(options.joins)
-    middle, most = joins[len(joins) // 2], joins[len(joins) * 99 // 100]
-    print(f"\njoining a running stream: median {middle:.1f} ms, 99 % within {most:.1f} ms (goal: median ≤ 20 ms)")
+    result: dict[str, Any] = {"comparisons": [asdict(row) for row in rows]}
+    if options.memory_streams:
+        each, above = memory(options.memory_streams)
+        print(f"\nmemory: {each:.2f} MB a stream, {above:.2f} MB above its GOP (goal: ≤ 0.3 MB above)")
+        result |= {"memory_mb": each, "memory_above_gop_mb": above}
+    if options.joins:
+        joins = joining(options.joins, options.join_streams)
+        middle, most = joins[len(joins) // 2], joins[len(joins) * 95 // 100]
+        print(
+            f"joining, {options.join_streams} streams: median {middle:.1f} ms, 95 % within {most:.1f} ms (goal: 1, 5)"
+        )
+        result |= {"join_median_ms": middle, "join_p95_ms": most}
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    result = {"comparisons": [asdict(row) for row in rows], "join_median_ms": middle, "join_p99_ms": most}
     options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
