@@ -32,10 +32,13 @@ from api.operator.groups import GroupController
 from api.operator.inputs import InputController
 from api.operator.keys import AccessKeyController
 from api.operator.me import MeController
+from api.operator.playbacks import PlaybackController
 from api.operator.projects import ProjectController
 from api.operator.pushes import PushController
+from api.operator.recording_files import RecordingFileController
 from api.operator.recordings import RecordingController
 from api.operator.senders import SenderController
+from api.operator.snapshots import SnapshotController
 from api.operator.streams import StreamController as OperatorStreamController
 from api.operator.users import UserController
 from api.services import Gateway
@@ -89,6 +92,9 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
                 GroupController,
                 ProjectController,
                 RecordingController,
+                RecordingFileController,
+                PlaybackController,
+                SnapshotController,
                 AuditController,
                 OperatorStreamController,
                 AacController,

@@ -22,6 +22,8 @@ from gateway.diagnosis.service import Diagnoses
 from gateway.diagnosis.taps import Taps
 from gateway.gb28181.call_view import CallView
 from gateway.gb28181.trace import SipTraces
+from gateway.playback.recordings import Recordings
+from gateway.playback.service import Playbacks
 from gateway.pushes.service import Pushes
 from gateway.retention.service import Retentions
 from gateway.senders.service import Senders
@@ -29,6 +31,7 @@ from gateway.statistics.service import Statistics
 from gateway.streams.service import Streams
 from gateway.streams.siblings import Siblings
 from gateway.streams.webrtc import WebRtcStreams
+from media.snapshots import Snapshots
 
 
 class Invitations(Protocol):
@@ -120,6 +123,9 @@ class Gateway:
     webrtc: WebRtcStreams
     siblings: Siblings
     retentions: Retentions
+    recordings: Recordings
+    playbacks: Playbacks
+    snapshots: Snapshots
     strategies: AccessStrategies
     invitations: Invitations
     catalogue: Catalogue

@@ -1,7 +1,7 @@
 """The composition root: builds every part, wires them, and takes them down in reverse.
 
-Nothing but this and `app_streams` constructs services. `App.open` yields a gateway that listens for devices; the HTTP
-side is put on top of it by `gateway.commands.serve`, the one place above the API.
+Nothing but this, `app_streams` and `app_recordings` constructs services. `App.open` yields a gateway that listens for
+devices; the HTTP side is put on top of it by `gateway.commands.serve`, the one place above the API.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from gateway.accounts.projects import Projects
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts, FirstStart
 from gateway.accounts.users import Users
+from gateway.app_recordings import build_playbacks, build_retention_works
 from gateway.app_streams import build_streams, build_traffic, open_webrtc
 from gateway.audit.service import Audit
 from gateway.background import Background
@@ -53,11 +54,9 @@ from gateway.gb28181.ssrc import SsrcAllocator
 from gateway.gb28181.trace import SipTraces
 from gateway.media_ports import open_media_ports
 from gateway.metrics import Gathered, Named
+from gateway.playback.service import Playbacks
 from gateway.pushes.service import Pushes
-from gateway.retention.buckets import ObjectStorage
-from gateway.retention.depot import Depot
 from gateway.retention.service import Retentions
-from gateway.retention.spool import SpoolLimits
 from gateway.retention.works import RetentionWorks
 from gateway.senders.service import Senders
 from gateway.settings import Settings
@@ -71,8 +70,8 @@ from gateway.streams.service import Streams
 from gateway.streams.siblings import Siblings
 from gateway.streams.traffic import StreamTraffic
 from gateway.streams.webrtc import WebRtcStreams
-from media._core import salvage
 from media.relay import Event, Relay
+from media.snapshots import Snapshots
 from sip.endpoint import Endpoint
 from sip.flow import Address, Flow
 from sip.transport import Listen
@@ -113,6 +112,8 @@ class App:
     webrtc: WebRtcStreams
     siblings: Siblings
     retentions: Retentions
+    playbacks: Playbacks
+    snapshots: Snapshots
     strategies: AccessStrategies
     retention_works: RetentionWorks
     runner: AccessRunner
@@ -143,11 +144,13 @@ class App:
             accounts = _accounts(settings, store, quotas, passwords)
             traffic = await stack.enter_async_context(build_traffic(settings, store, relay, accounts))
             webrtc = await stack.enter_async_context(open_webrtc(settings, store, relay, traffic))
-            works = _retention_works(settings, store, relay)
+            works = build_retention_works(settings, store, relay)
+            snapshots = await stack.enter_async_context(Snapshots(relay.key_frame))
+            playbacks = build_playbacks(settings, store, relay, works)
             certificates = Certificates(settings.tls, utc_now)
             senders = Senders(store, relay, allow_private=settings.send.allow_private)
             pushes = Pushes(store, relay, utc_now, allow_private=settings.send.allow_private)
-            hearers = (invitations, codings, works.recorder, traffic, certificates, senders, pushes)
+            hearers = (invitations, codings, works.recorder, traffic, certificates, senders, pushes, playbacks)
             _listen(settings, relay, *(hearer.handle_media for hearer in hearers))
             background = await stack.enter_async_context(Background())
             siblings = await stack.enter_async_context(Siblings(relay, store.streams, background.spawn))
@@ -169,6 +172,7 @@ class App:
                 (audit.run(), "prune the audit log"),
                 (pushes.run(), "streams that are sent on"),
                 (certificates.run(), "TLS certificate"),
+                (playbacks.run(), "playbacks that nobody uses"),
             ):
                 background.spawn(work, name)
             keys = AccessKeys(store, started_at=utc_now())
@@ -213,6 +217,8 @@ class App:
                 webrtc=webrtc,
                 siblings=siblings,
                 retentions=Retentions(store, works.depot.place, works.recorder, buckets=settings.retention.obs.buckets),
+                playbacks=playbacks,
+                snapshots=snapshots,
                 retention_works=works,
                 runner=runner,
                 strategies=AccessStrategies(store, quotas, applied=runner.apply, look=runner.look),
@@ -308,20 +314,6 @@ def _relay(settings: Settings, secrets: SecretBox) -> Relay:
     )
 
 
-def _retention_works(settings: Settings, store: Store, relay: Relay) -> RetentionWorks:
-    retention = settings.retention
-    return RetentionWorks(
-        store,
-        relay,
-        Depot(_object_storage(settings), settings.recordings_dir.absolute()),
-        spool_root=settings.spool_dir.absolute(),
-        limits=SpoolLimits(retention.spool_bytes_max, retention.disk_free_min),
-        uploads=retention.uploads,
-        salvage=salvage,
-        clock=utc_now,
-    )
-
-
 def _listen(settings: Settings, relay: Relay, *hearers: Callable[[Event], None]) -> None:
     """Opens the relay's ports; its events go to all that hear them. GatewayError if one cannot be opened."""
 
@@ -340,20 +332,6 @@ def _accounts(settings: Settings, store: Store, quotas: Quotas, passwords: Passw
         token_life=timedelta(seconds=settings.accounts.token_life),
         subscription_required=settings.accounts.subscription_required,
         passwords=passwords,
-    )
-
-
-def _object_storage(settings: Settings) -> ObjectStorage | None:
-    obs = settings.retention.obs
-    if not obs.endpoint or obs.secret_access_key is None:
-        return None
-    return ObjectStorage(
-        endpoint=obs.endpoint,
-        region=obs.region,
-        access_key_id=obs.access_key_id,
-        secret_access_key=obs.secret_access_key.get_secret_value(),
-        virtual_host=obs.virtual_host,
-        timeout_seconds=obs.timeout,
     )
 
 

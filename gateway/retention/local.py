@@ -35,6 +35,14 @@ class LocalDirectory:
         """Links the file to its name, or copies it if it is on another file system."""
         return await asyncio.to_thread(self._put, found, file)
 
+    def file(self, key: str) -> Path:
+        """Below the root."""
+        return self._root / key
+
+    async def fetch(self, key: str, target: Path) -> None:
+        """Copies the file."""
+        await asyncio.to_thread(shutil.copyfile, self._root / key, target)
+
     async def delete(self, keys: Sequence[str]) -> None:
         """Deletes files and the directories that held nothing else."""
         await asyncio.to_thread(self._delete, keys)

@@ -28,5 +28,11 @@ class Place(Protocol):
         """Stores the file under the slice's key; never in place of anything else. FileNotFoundError if there is no
         such file."""
 
+    def file(self, key: str) -> Path | None:
+        """Where what has this key lies on this machine; None if it must be fetched."""
+
+    async def fetch(self, key: str, target: Path) -> None:
+        """Writes what has this key into a file. FileNotFoundError if nothing has it."""
+
     async def delete(self, keys: Sequence[str]) -> None:
         """Deletes what has these keys, and directories that are empty then; what is not there is no error."""

@@ -40,9 +40,9 @@ class RetentionWorks:
         def ready(found: Slice) -> None:
             self.uploader.add(found)
 
-        self._spool = Spool(spool_root, store, salvage, ready)
-        self.uploader = Uploader(store, self._spool, depot.at, at_once=uploads)
-        self.recorder = Recorder(store, relay, self._spool, limits, clock, look_seconds=look_seconds)
+        self.spool = Spool(spool_root, store, salvage, ready)
+        self.uploader = Uploader(store, self.spool, depot.at, at_once=uploads)
+        self.recorder = Recorder(store, relay, self.spool, limits, clock, look_seconds=look_seconds)
         self.cleaner = Cleaner(store, depot.at, clock)
 
     def start(self, spawn: Spawn) -> None:
@@ -72,6 +72,6 @@ class RetentionWorks:
             "recorder": asdict(self.recorder.counters),
             "upload": asdict(self.uploader.counters),
             "expiry": asdict(self.cleaner.counters),
-            "spool": {"salvaged": self._spool.salvaged},
+            "spool": {"salvaged": self.spool.salvaged},
         }
         return {f"{part}_{name}": float(value) for part, counted in parts.items() for name, value in counted.items()}

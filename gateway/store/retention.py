@@ -211,6 +211,12 @@ class RetentionStore:
         )
         return [_to_slice(row._mapping) for row in await self._database.all(query)]
 
+    async def slice(self, stream_id: str, slice_id: str) -> Slice | None:
+        """One slice of a stream."""
+        query = sa.select(slices).where(slices.c.stream_id == stream_id, slices.c.slice_id == slice_id)
+        rows = await self._database.all(query)
+        return _to_slice(rows[0]._mapping) if rows else None
+
     async def hour_directories(self, stream_ids: Sequence[str], before: datetime) -> Sequence[HourDirectory]:
         """Directories of these streams in which a slice begins `before`, with all that is in them, by stream."""
         kept = slices.c.state.in_([SliceState.PENDING.value, SliceState.UPLOADED.value])

@@ -49,6 +49,9 @@ from gateway.gb28181.call_view import CallView
 from gateway.gb28181.directory import Directory
 from gateway.gb28181.refusals import Refusals
 from gateway.gb28181.trace import SipTraces
+from gateway.playback.library import Library
+from gateway.playback.recordings import Recordings
+from gateway.playback.service import Playbacks
 from gateway.pushes.service import Pushes
 from gateway.retention.buckets import ObjectStorage
 from gateway.retention.depot import Depot
@@ -66,6 +69,7 @@ from gateway.streams.siblings import Siblings
 from gateway.streams.traffic import StreamTraffic
 from gateway.streams.webrtc import WebRtcStreams
 from media._core import CoreError
+from media.snapshots import Snapshots
 from sip.endpoint import Endpoint
 from tests.gateway.streams.notes import NotingRelay
 
@@ -97,6 +101,10 @@ class Live:
     rate_video_bps: int = 100_000
     rate_audio_bps: int = 2_883
     viewers: Mapping[str, int] = field(default_factory=lambda: {"http-flv": 1, "hls": 1})
+
+    @property
+    def id(self) -> int:
+        return self.receiver
 
 
 SENT = ("transport", "payload", "video", "audio", "ssrc")
@@ -144,6 +152,7 @@ class Relay(NotingRelay):
     def __init__(self) -> None:
         super().__init__()
         self.live: dict[tuple[str, str], Live] = {}
+        self.steered: list[tuple[int, str, float]] = []
         self.sent: list[Sent] = []
         self.watching: dict[tuple[str, str], list[Viewer]] = {}
 
@@ -179,6 +188,19 @@ class Relay(NotingRelay):
 
     def close_sender(self, sender: int) -> None:
         self.sent = [one for one in self.sent if one.id != sender]
+
+    def open_playback(self, app: str, name: str, files: Sequence[tuple[str, int]], **wanted: Any) -> Live:
+        self.live[app, name] = Live(transport="playback", receiver=len(self.live) + 100)
+        return self.live[app, name]
+
+    def playback_seek(self, receiver: int, position_ms: int) -> None:
+        self.steered.append((receiver, "seek", position_ms))
+
+    def playback_speed(self, receiver: int, speed: float) -> None:
+        self.steered.append((receiver, "speed", speed))
+
+    def playback_pause(self, receiver: int, paused: bool) -> None:
+        self.steered.append((receiver, "pause", paused))
 
     def sign(self, app: str, name: str, expires: int, generation: int = 0) -> str:
         return f"expires={expires}&sign=s{generation or ''}"
@@ -299,6 +321,9 @@ class World:
             clock=lambda: self.now,
             allow_private=False,
         )
+        depot = Depot(object_storage, local_root)
+        library = Library(depot.at, lambda found: local_root / "spool" / found.file, local_root / "fetched")
+        recordings = Recordings(store, self.relay, library, lambda: self.now)
         self.voided: list[str] = []
         self.forgotten: list[tuple[DeviceId, ChannelId]] = []
         """Channels that were deleted."""
@@ -320,7 +345,10 @@ class World:
             webrtc=WebRtcStreams(
                 store=store, relay=self.relay, traffic=self.traffic, webrtc=None, clock=lambda: self.now
             ),
-            retentions=Retentions(store, Depot(object_storage, local_root).place, self.recorder, buckets=buckets),
+            retentions=Retentions(store, depot.place, self.recorder, buckets=buckets),
+            recordings=recordings,
+            snapshots=Snapshots(lambda _: None),
+            playbacks=Playbacks(store, self.relay, recordings, lambda: self.now),
             strategies=AccessStrategies(store, limits, applied=self.calls.strategy_applied),
             invitations=self.calls,
             catalogue=Catalogue(store),

@@ -1,0 +1,1 @@
+"""What was recorded, given out again: files, playlists, playbacks."""

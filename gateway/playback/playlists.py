@@ -1,0 +1,83 @@
+"""HLS over recordings (RFC 8216): a playlist of the slices of an interval, for players that seek by themselves. Pure.
+
+A slice that is fragmented MP4 is listed as byte ranges of itself; one that is FLV as segments that the relay makes when
+they are asked for. Each slice has times of its own, so a discontinuity stands before it.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+TARGET_MS: Final = 4000
+"""Segments end at the first key frame after so long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A slice as far as a playlist asks."""
+
+    slice_id: str
+    form: str
+    """flv or mp4."""
+    start_ms: int
+    """Milliseconds of the UNIX epoch."""
+    duration_ms: int
+    head_bytes: int
+    size_bytes: int
+    entries: Sequence[tuple[int, int]]
+    """Key frames: milliseconds and bytes since the file's beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A segment of a slice, in milliseconds and bytes since its beginning."""
+
+    from_ms: int
+    to_ms: int
+    from_byte: int
+    to_byte: int
+
+
+def parts(one: Listed) -> list[Part]:
+    """Every key frame of the index is in one part, which begins at a key frame."""
+    starts: list[tuple[int, int]] = []
+    for at, offset in one.entries:
+        if not starts or at - starts[-1][0] >= TARGET_MS:
+            starts.append((at, offset))
+    end = max(one.duration_ms, starts[-1][0] + 1 if starts else 1)
+    ends = [*starts[1:], (end, one.size_bytes)]
+    return [
+        Part(from_ms, to_ms, from_byte, to_byte)
+        for (from_ms, from_byte), (to_ms, to_byte) in zip(starts, ends, strict=True)
+    ]
+
+
+def playlist(slices: Iterable[Listed], begin_ms: int, end_ms: int, query: str) -> str:
+    """What is between two moments, to the key frames before and behind; `query` is repeated in each address."""
+    lines: list[str] = []
+    target = 1.0
+    for one in slices:
+        wanted = [
+            part for part in parts(one) if one.start_ms + part.from_ms < end_ms and one.start_ms + part.to_ms > begin_ms
+        ]
+        if not wanted:
+            continue
+        if lines:
+            lines.append("#EXT-X-DISCONTINUITY")
+        if one.form == "mp4":
+            lines.append(f'#EXT-X-MAP:URI="{one.slice_id}.mp4?{query}",BYTERANGE="{one.head_bytes}@0"')
+        else:
+            lines.append(f'#EXT-X-MAP:URI="{one.slice_id}/init.mp4?{query}"')
+        for part in wanted:
+            seconds = (part.to_ms - part.from_ms) / 1000
+            target = max(target, seconds)
+            lines.append(f"#EXTINF:{seconds:.3f},")
+            if one.form == "mp4":
+                lines.append(f"#EXT-X-BYTERANGE:{part.to_byte - part.from_byte}@{part.from_byte}")
+                lines.append(f"{one.slice_id}.mp4?{query}")
+            else:
+                # The last one takes what comes behind the last picture's time, too.
+                lines.append(f"{one.slice_id}/{part.from_ms}-{part.to_ms}.m4s?{query}")
+    head = ["#EXTM3U", "#EXT-X-VERSION:7", f"#EXT-X-TARGETDURATION:{math.ceil(target)}", "#EXT-X-PLAYLIST-TYPE:VOD"]
+    return "\n".join([*head, "#EXT-X-MEDIA-SEQUENCE:0", "#EXT-X-INDEPENDENT-SEGMENTS", *lines, "#EXT-X-ENDLIST", ""])
