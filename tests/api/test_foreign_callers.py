@@ -35,12 +35,17 @@ class Route:
     method: str
     path: str
     options: dict[str, Any]
+    numbers: frozenset[str] = frozenset()
+    """Parts of the path that are numbers."""
 
     def at(self, ids: dict[str, str]) -> str:
         if "/streams/{name}" in self.path:
             ids = {**ids, "name": ids["own_stream"]}
+        if "/inputs" in self.path:
+            ids = {**ids, "stream_name": ids["pulled_stream"]}
+        unknown = dict.fromkeys(self.numbers, "7")
         parts = self.path.split("/")
-        return "/".join(ids.get(part[1:-1], "x") if part.startswith("{") else part for part in parts)
+        return "/".join((unknown | ids).get(part[1:-1], "x") if part.startswith("{") else part for part in parts)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -60,9 +65,13 @@ ASIDE = ("/schema", "/whep/", "/whip/")
 """Streams by WebRTC are played and published by the rights of addresses: tests/e2e/test_webrtc.py."""
 
 
+def numbers(route: HTTPRoute) -> frozenset[str]:
+    return frozenset(name for name, parameter in route.path_parameters.items() if parameter.type is int)
+
+
 def routes(world: World) -> list[Route]:
     found = [
-        Route(method, route.path_format, dict(handler.opt))
+        Route(method, route.path_format, dict(handler.opt), numbers(route))
         for route in world.application.routes
         if isinstance(route, HTTPRoute)
         for handler in route.route_handlers
@@ -80,7 +89,11 @@ def body(route: Route, world: World, ids: dict[str, str]) -> Any:
     operation = operations["paths"].get(route.path, {}).get(route.method.lower(), {})
     content = operation.get("requestBody", {}).get("content", {})
     schema = next(iter(content.values()), {}).get("schema")
-    return None if schema is None else _value(operations, schema, "", ids)
+    if schema is None:
+        return None
+    given = _value(operations, schema, "", ids)
+    urls = next((urls for end, urls in URLS.items() if route.path.endswith(end)), {})
+    return {**given, **urls} if urls else given
 
 
 WORDS = {
@@ -91,6 +104,10 @@ WORDS = {
 }  # fmt: skip
 NUMBERS = {"total_length": 20, "slice_in_minute": 5, "retention_in_hour": 5, "quantity": 1}
 LEFT_OUT = {"device_id_list", "url", "quotas", "groups", "tag", "enabled", "account_admin", "retention_for_ever"}
+
+
+URLS = {"/pushes": {"url": "rtmp://live.example/app/key"}, "/inputs": {"inputs": [{"url": "http://camera.example/y"}]}}
+"""Bodies whose URLs mean something, by the end of the path."""
 
 
 def _value(document: dict[str, Any], schema: dict[str, Any], name: str, ids: dict[str, str]) -> Any:
@@ -138,6 +155,8 @@ async def ours(client: Client, world: World, credential: str) -> Ours:
         await world.register(device_id, client.project_id)
     pushed = {"name": "ourstream", "access_type": "RTMP", "encode_type": "H264"}
     await client.ok("POST", "streams", pushed)
+    pulled = {"name": "ourpulled", "access_type": "HTTP-FLV", "encode_type": "H264", "url": "http://camera.example/x"}
+    await client.ok("POST", "streams", pulled)
     kept = {"retention_in_hour": 1, "store_type": "local", "timezone": "GMT+8:00"}
     await client.ok("PUT", f"streams/channel_{seen}_{CHANNEL}/retention", kept)
     key = await client.ok("POST", "credentials/aksks", {"name": "ourkey"})
@@ -158,6 +177,7 @@ async def ours(client: Client, world: World, credential: str) -> Ours:
         "project": client.project_id,
         "project_id": client.project_id,
         "own_stream": "ourstream",
+        "pulled_stream": "ourpulled",
         "signing": signing,
     }
     hidden_ids = {**ids, "device_id": hidden, "stream_name": f"channel_{hidden}_{CHANNEL}"}
@@ -221,7 +241,12 @@ async def test_a_restricted_user_sees_and_changes_nothing_beyond_the_groups(
 ) -> None:
     """Routes that do not say that they keep to the scope are shut; the others are asked for what is hidden."""
     li, hidden = await enter(client, world, "ouruser"), ours.hidden
-    markers = {"device": hidden["device_id"], "stream": hidden["stream_name"], "own": "ourstream"}
+    markers = {
+        "device": hidden["device_id"],
+        "stream": hidden["stream_name"],
+        "own": "ourstream",
+        "pulled": "ourpulled",
+    }
     before = {row for row in await rows(world) if any(marker in row for marker in markers.values())}
     assert len(before) > 5
     for route in routes(world):

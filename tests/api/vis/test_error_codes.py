@@ -111,7 +111,7 @@ ASKED: Final[Mapping[str, Ask]] = {
     "VIS.0201": Ask("POST", "streams", RTMP),
     "VIS.0202": Ask("GET", "streams/unknown"),
     "VIS.0204": Ask("GET", "streams/pushed/endpoint"),
-    "VIS.0207": Ask("POST", "streams", {**PULL, "url": "rtmp://camera.example/live"}),
+    "VIS.0207": Ask("POST", "streams", {**PULL, "url": "ftp://camera.example/live"}),
     "VIS.0209": Ask("PUT", f"{AUTOMATIC}/retention", {**KEPT, "path": "../other"}),
     "VIS.0213": Ask("POST", "streams", {**PULL, "encode_type": "H265"}),
     "VIS.0214": Ask("GET", f"{AUTOMATIC}/retention/slices", query=span("01", "02")),

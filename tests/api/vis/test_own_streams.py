@@ -113,7 +113,7 @@ async def test_tags_at_their_longest(client: Client) -> None:
     [
         None,
         "",
-        "rtmp://camera.example/live",
+        "ftp://camera.example/live",
         "camera.example/live",
         "http://",
         "http:///live",
