@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 from cryptography import x509
 
-from gateway.settings import Tls
+from gateway.media_settings import Tls
 from media.relay import Event
 
 log = structlog.get_logger(__name__)

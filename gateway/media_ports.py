@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from gateway.errors import GatewayError
-from gateway.settings import Settings, Tls
+from gateway.media_settings import Tls
+from gateway.settings import Settings
 from media._core import CoreError
 from media.relay import Relay
 

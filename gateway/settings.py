@@ -9,16 +9,12 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -35,8 +31,9 @@ from pydantic_settings import (
     SettingsError as PydanticSettingsError,
 )
 
-from gateway.devices.model import MediaTransport
 from gateway.errors import GatewayError
+from gateway.media_settings import Ffmpeg, Media, Pull, Rtmp, Rtp, Rtsp, Send, Tls, WebRtc
+from gateway.setting_types import Port, Rules, Seconds, Section
 
 FILE_VARIABLE: Final = "GATEWAY_CONFIG"
 """Names the TOML file, unless the command line does."""
@@ -57,16 +54,6 @@ class SettingsError(GatewayError):
     """The settings cannot be used; the text names each wrong one."""
 
 
-def _networks(rules: dict[str, str]) -> dict[str, str]:
-    for network in rules:
-        ip_network(network, strict=False)
-    return rules
-
-
-def _address(text: str) -> str:
-    return str(ip_address(text))
-
-
 def _is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     return host == "localhost" or (host.replace(".", "").isdigit() and host.startswith("127.")) or host == "::1"
@@ -82,18 +69,7 @@ def _complete(quotas: Any) -> Any:
     return quotas
 
 
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=3_153_600_000)]
-"""Up to a hundred years: what is added to the time of day must stay a date."""
-Rules = Annotated[dict[str, str], AfterValidator(_networks)]
-"""Network → `host` or `host:port` at which its devices reach us; other devices get the address they came to."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SipTimers(_Section):
+class SipTimers(Section):
     """Waits of GB/T 28181, of which the standard gives few."""
 
     keepalive_interval: Seconds = 60.0
@@ -119,7 +95,7 @@ class SipTimers(_Section):
     bye: Seconds = 5.0
 
 
-class Sip(_Section):
+class Sip(Section):
     """The SIP server that devices register to."""
 
     host: str = "0.0.0.0"
@@ -128,7 +104,7 @@ class Sip(_Section):
     """Of the SIP server, 20 digits, as cameras are told."""
     domain: Annotated[str, Field(pattern=r"^[0-9A-Za-z.-]{0,64}$")] = ""
     """The realm of the digest; the first 10 digits of the id unless given."""
-    advertise: Rules = {}
+    advertise: Rules = Field(default_factory=dict)
     """Network → `host` or `host:port` at which its devices reach us; others get the address they came to."""
     user_agent: str = "gb28181-gateway"
     subscribe_catalogue: bool = False
@@ -144,7 +120,7 @@ class Sip(_Section):
         return values
 
 
-class Http(_Section):
+class Http(Section):
     """The front door: page, APIs and video on one port."""
 
     host: str = "0.0.0.0"
@@ -153,152 +129,7 @@ class Http(_Section):
     """Beginning of play addresses, such as https://video.example.org; empty: as the client addressed us."""
 
 
-class Rtp(_Section):
-    """Where devices send their video."""
-
-    host: str = "0.0.0.0"
-    port_min: Port = 30_000
-    port_max: Port = 39_999
-    """A stream takes two ports, for RTP and RTCP."""
-    shared_port: Port = 0
-    """One port for all streams, told apart by SSRC; 0: a port for each."""
-    advertise: Rules = {}
-    """Network → host to which its devices send video; others send to where their SIP came to."""
-    prefer: MediaTransport = MediaTransport.UDP
-    """What channels are offered that do not prefer TCP; TCP_PASSIVE: the device connects, TCP_ACTIVE: we do."""
-    tcp_order: tuple[MediaTransport, ...] = (MediaTransport.TCP_PASSIVE,)
-    """What channels are offered that prefer TCP, before UDP."""
-    hold: Seconds = 0.2
-    """Longest wait for a packet that is missing."""
-    silence: Seconds = 5.0
-    """Without a packet for so long, a stream is lost."""
-
-    @model_validator(mode="after")
-    def _range(self) -> Self:
-        if self.port_max < self.port_min:
-            raise ValueError("port_max is below port_min")
-        return self
-
-
-class Rtsp(_Section):
-    """Streams that are played by RTSP."""
-
-    host: str = "0.0.0.0"
-    port: Port = 8554
-    """0: no RTSP."""
-    public_url: Annotated[str, Field(pattern=r"^(rtsps?://[^/\s]+)?$")] = ""
-    """Beginning of RTSP addresses, such as rtsp://video.example.org; empty: the host as the client addressed us."""
-
-
-class Rtmp(_Section):
-    """Streams that are pushed by RTMP, and played."""
-
-    host: str = "0.0.0.0"
-    port: Port = 1935
-    """0: no RTMP."""
-    public_url: Annotated[str, Field(pattern=r"^(rtmps?://[^/\s]+)?$")] = ""
-    """Beginning of RTMP addresses, such as rtmp://video.example.org; empty: the host as the client addressed us."""
-    token_rule: str = "hmac-sha256"
-    """How the token of a push is made (docs/vis-api.md); or `module:name` of a rule of one's own."""
-    token_skew: Annotated[float, Field(ge=0, le=3600)] = 60.0
-    """How long after its Expires a token is still taken, for clocks that differ."""
-    token_life_max: Seconds = 604_800.0
-    """How far ahead Expires may be."""
-
-
-class Tls(_Section):
-    """The same services behind TLS, on ports of their own."""
-
-    certificate: Path | None = None
-    """PEM file of the certificate and those that prove it, own one first; read again when it changes."""
-    key: Path | None = None
-    """PEM file of its private key."""
-    https_port: Port = 0
-    """HTTPS on http.host: page, APIs and video; 0: off."""
-    rtsps_port: Port = 0
-    """RTSPS on rtsp.host; 0: off."""
-    rtmps_port: Port = 0
-    """RTMPS on rtmp.host; 0: off."""
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if (self.https_port or self.rtsps_port or self.rtmps_port) and (self.certificate is None or self.key is None):
-            raise ValueError("a port needs certificate and key")
-        return self
-
-
-class WebRtc(_Section):
-    """Streams that browsers play (WHEP) and publish (WHIP)."""
-
-    enabled: bool = True
-    addresses: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
-    """Offered to browsers; empty: all of this machine but loopback. One that is not of this machine is told in place of
-    ours: a router's, which forwards the ports."""
-    port_min: Port = 41_000
-    """UDP; a session takes one for each address."""
-    port_max: Port = 41_999
-    """port_min 0: any ports."""
-    sessions_max: Annotated[int, Field(ge=1, le=10_000)] = 100
-    """Players and publishers together."""
-    keep_opus: bool = False
-    """Whether what browsers publish keeps its Opus, which FLV, RTMP and MPEG-TS do not carry; else it becomes AAC."""
-    key_frame_interval: Annotated[float, Field(ge=0.2, le=60)] = 2.0
-    """How often a publishing browser is asked for a key frame."""
-
-    @model_validator(mode="after")
-    def _range(self) -> Self:
-        if self.port_max < self.port_min:
-            raise ValueError("port_max is below port_min")
-        return self
-
-
-class Pull(_Section):
-    """Streams that are pulled."""
-
-    allow_private: bool = False
-    """Whether streams may be pulled from loopback, link-local and private addresses."""
-    return_after: Annotated[float, Field(ge=0, le=86_400)] = 30.0
-    """Seconds that a stream's first input must have been back before it feeds the stream again; 0: never."""
-
-
-class Ffmpeg(_Section):
-    """What is fetched by ffmpeg, as a process of its own for each stream."""
-
-    protocols: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,15}$")], ...] = ()
-    """Schemes of URLs that are left to it, such as srt; empty: none."""
-    path: str = "ffmpeg"
-    """The program."""
-    arguments: tuple[str, ...] = ()
-    """Before the input, for every stream."""
-
-
-class Send(_Section):
-    """Streams that are sent as RTP."""
-
-    allow_private: bool = False
-    """Whether operators may have streams sent, or pushed, to loopback, link-local and private addresses."""
-
-
-class Media(_Section):
-    """The relay."""
-
-    threads: Annotated[int, Field(ge=0, le=256)] = 0
-    """0: one a core."""
-    no_viewers: Annotated[float, Field(ge=0)] = 0.0
-    """A stream that nobody watched for so long is ended; 0: never."""
-    gop_bytes_max: Annotated[int, Field(ge=65_536)] = 16_777_216
-    """Of one stream, kept so that players begin at once."""
-    hls_segment: Annotated[float, Field(ge=0.5, le=30.0)] = 2.0
-    """Seconds of one HLS segment, if key frames allow; shorter ones bring players nearer to the camera."""
-    address_life: Seconds = 86_400.0
-    """How long a signed play address is good."""
-    merge_write: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """What comes within so long goes to a viewer with one write: less processor time, so much delay; 0: at once."""
-    viewers_max: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
-    """Who may watch one stream at once, in whatever form; 0: any number."""
-
-
-class Access(_Section):
+class Access(Section):
     """Channels that are invited by their access strategies."""
 
     starts_per_second: Annotated[float, Field(gt=0, le=10_000)] = 200.0
@@ -307,14 +138,14 @@ class Access(_Section):
     """Days whose slices can be looked up."""
 
 
-class Database(_Section):
+class Database(Section):
     """Empty URL: SQLite in the data directory."""
 
     url: str = ""
     """postgresql://user:password@host/name; empty: SQLite in the data directory."""
 
 
-class Obs(_Section):
+class Obs(Section):
     """The S3-compatible object storage that streams are retained in."""
 
     endpoint: Annotated[str, Field(pattern=r"^(https?://[^/\s]+)?$")] = ""
@@ -328,7 +159,7 @@ class Obs(_Section):
     """Whether http:// may be used to other hosts than this machine: video and its place are readable then."""
     timeout: Seconds = 60.0
     """For one request, which carries up to 8 MiB."""
-    buckets: dict[str, tuple[str, ...]] = {}
+    buckets: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Project's name → the only buckets it uses, and nobody else does; projects without a list use all others."""
 
     @model_validator(mode="after")
@@ -340,7 +171,7 @@ class Obs(_Section):
         return self
 
 
-class Retention(_Section):
+class Retention(Section):
     """Streams that are recorded and kept."""
 
     spool_dir: Path | None = None
@@ -356,7 +187,7 @@ class Retention(_Section):
     obs: Obs = Obs()
 
 
-class Admin(_Section):
+class Admin(Section):
     """The administrator that the first start makes."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = "admin"
@@ -364,7 +195,7 @@ class Admin(_Section):
     """Random, and printed once, unless given."""
 
 
-class Accounts(_Section):
+class Accounts(Section):
     """Projects, users and tokens."""
 
     token_life: Seconds = 86_400.0
@@ -377,7 +208,7 @@ class Accounts(_Section):
     """What a project may have unless it was given more."""
 
 
-class Statistics(_Section):
+class Statistics(Section):
     """What is counted, and how long history is kept."""
 
     interval: Seconds = 60.0
@@ -386,7 +217,7 @@ class Statistics(_Section):
     """How long state changes and packet sums are kept; 0: for ever. The lists need none older than today."""
 
 
-class Log(_Section):
+class Log(Section):
     """What is logged, and how."""
 
     level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"

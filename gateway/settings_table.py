@@ -1,4 +1,4 @@
-"""All settings as a table for people: names, defaults, and the words that stand below each in `gateway.settings`."""
+"""All settings as a table for people: names, defaults, and the words that stand below each where it is declared."""
 
 import ast
 import inspect
@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from gateway import settings
+from gateway import media_settings, settings
 from gateway.settings import Settings
 
 
@@ -48,7 +48,8 @@ def _shown(default: Any) -> str:
 def _words() -> dict[tuple[str, str], str]:
     """The string below each field, by class and field."""
     found: dict[tuple[str, str], str] = {}
-    for node in ast.parse(inspect.getsource(settings)).body:
+    nodes = (node for module in (settings, media_settings) for node in ast.parse(inspect.getsource(module)).body)
+    for node in nodes:
         if not isinstance(node, ast.ClassDef):
             continue
         for field, after in zip(node.body, node.body[1:], strict=False):

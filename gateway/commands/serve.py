@@ -22,8 +22,9 @@ from gateway.clock import utc_now
 from gateway.commands.options import ConfigFile, Overrides, load, told
 from gateway.errors import GatewayError
 from gateway.media_ports import open_https
+from gateway.media_settings import Rtmp, Rtsp
 from gateway.memory import settle_collector
-from gateway.settings import Rtmp, Rtsp, Settings
+from gateway.settings import Settings
 from gateway.sole import sole_owner
 
 log = structlog.get_logger(__name__)

@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from gateway.certificates import Certificates
-from gateway.settings import Tls
+from gateway.media_settings import Tls
 from tests.media.pem import write_pair
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
