@@ -3,9 +3,9 @@ that the system joined) or `read`, fan-out against a bare `write` (one a frame, 
 watched once against both floors together; RTMP players beside as many HTTP-FLV viewers, which are the floor there;
 memory; joining.
 
-    python tests/bench/relay.py [--streams 100 400] [--viewers 500 1000] [--players 200] [--seconds 10] [--json FILE]
+    python tests/bench/relay.py [--rows ingest tcp …] [--streams 200 800] [--viewers 500 1000] [--seconds 10]
 
-A row is left out by giving it no number (`--viewers --players`).
+`--rows` names the rows that are wanted; a row is left out by giving it no number, too (`--viewers --players`).
 
 Both sides of a comparison run one after the other on the same core; sender and viewers run on another one. The CPU
 is that of the measured process alone, user and system, as the scheduler counted it, for what it got done: where other
@@ -20,7 +20,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +34,8 @@ KEY_FRAME_BYTES = 100_000
 GOP_BYTES = STREAM_BPS // 8 * 2
 MERGED_FRAMES = 8
 """What 25 pictures a second bring in 300 ms, in whole pictures."""
+WARM_S = 4
+"""Two GOPs: from then on each new one takes the memory of one that went."""
 LATE_MS = 500
 """A sender later than this had no core to itself; the row says so."""
 
@@ -108,15 +110,18 @@ def ingest(kind: str, streams: int, seconds: int, how: str = "send") -> Run:
     """`count…` or `relay…` with so many streams that come by `how`."""
     with program(SUBJECT_CORE, kind, streams) as subject:
         ports = subject.say()["ports"]
-        before = subject.cpu_s()
-        with program(OTHER_CORE, how, seconds, *ports) as sender:
+        began = time.perf_counter()
+        with program(OTHER_CORE, how, WARM_S + seconds, *ports) as sender:
+            time.sleep(WARM_S)
+            before, warm = subject.cpu_s(), time.perf_counter()
             sent = sender.say()
+        used, ended = subject.cpu_s() - before, time.perf_counter()
         time.sleep(0.5)
-        used = subject.cpu_s() - before
         said = subject.end()
     packets = said.get("packets", sent["sent"])  # who reads a connection counts none, and loses none
-    cpu = used / packets * sent["sent"] / seconds
-    note(f"{kind} {streams}: {used / packets * 1e6:.2f} µs a packet, {sent} {said}")
+    each = used / (packets * (ended - warm) / (ended - began))
+    cpu = each * sent["sent"] / (WARM_S + seconds)
+    note(f"{kind} {streams}: {each * 1e6:.2f} µs a packet, {sent} {said}")
     return Run(cpu, sent["sent"] - packets, sent["latest_ms"])
 
 
@@ -135,8 +140,8 @@ def watched(kind: str, streams: int, seconds: int) -> Run:
         return Run(one.cpu + other.cpu, one.lost + other.lost, max(one.late_ms, other.late_ms))
     with program(SUBJECT_CORE, "relay", streams) as subject:
         said = subject.say()
-        with program(OTHER_CORE, "send", seconds + 4, *said["ports"]) as sender:
-            time.sleep(1)
+        with program(OTHER_CORE, "send", WARM_S + seconds + 3, *said["ports"]) as sender:
+            time.sleep(WARM_S)
             with program(OTHER_CORE, "view-each", seconds, said["http"], streams) as readers:
                 readers.say()
                 before = subject.cpu_s()
@@ -175,7 +180,7 @@ def fan_out(kind: str, viewers: int, seconds: int) -> Run:
         said = subject.say()
         sender = None
         if not is_floor:
-            sender = stack.enter_context(program(OTHER_CORE, "send", seconds + 3, *said["ports"]))
+            sender = stack.enter_context(program(OTHER_CORE, "send", seconds + 5, *said["ports"]))
             time.sleep(1)  # a key frame is there when the viewers come
         with program(OTHER_CORE, reader, seconds, said[port_name], viewers) as readers:
             readers.say()
@@ -209,21 +214,37 @@ def join(port: int) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def compare(what: str, number: int, seconds: int, rounds: int) -> Row:
+@dataclass(frozen=True)
+class Comparison:
+    """What runs for a row: `run` with the floor's kind, and with the relay's."""
+
+    what: str
+    number: str
+    """The option that says with how many."""
+    run: Callable[[str, int, int], Run]
+    kinds: tuple[str, str]
+    goal: float
+
+
+COMPARISONS = {
+    "ingest": Comparison("ingest", "streams", ingest, ("count", "relay"), 1.4),
+    "runs": Comparison("ingest, in runs", "streams", ingest_offload, ("count-offload", "relay"), 1.4),
+    "tcp": Comparison("ingest, TCP", "streams", ingest_tcp, ("count-tcp", "relay-tcp"), 2.0),
+    "watched": Comparison("each watched once", "watched", watched, ("floors", "relay"), 1.5),
+    "fan-out": Comparison("fan-out", "viewers", fan_out, ("write", "relay"), 1.2),
+    "merged": Comparison("fan-out, 300 ms together", "viewers", fan_out, ("write-merged", "relay-merged"), 1.2),
+    "rtmp": Comparison("RTMP", "players", fan_out, ("relay", "rtmp"), 1.2),
+}
+ROWS = [*COMPARISONS, "memory", "joining"]
+
+
+def compare(name: str, number: int, seconds: int, rounds: int) -> Row:
     """The best of some rounds of each side, in turns: other work on the machine only ever adds."""
-    run, kinds, goal = {
-        "ingest": (ingest, ("count", "relay"), 1.4),
-        "ingest, in runs": (ingest_offload, ("count-offload", "relay"), 1.4),
-        "ingest, TCP": (ingest_tcp, ("count-tcp", "relay-tcp"), 2.0),
-        "each watched once": (watched, ("floors", "relay"), 1.5),
-        "fan-out": (fan_out, ("write", "relay"), 1.2),
-        "fan-out, 300 ms together": (fan_out, ("write-merged", "relay-merged"), 1.2),
-        "RTMP": (fan_out, ("relay", "rtmp"), 1.2),
-    }[what]
-    results = [[run(kind, number, seconds) for kind in kinds] for _ in range(rounds)]
+    row = COMPARISONS[name]
+    results = [[row.run(kind, number, seconds) for kind in row.kinds] for _ in range(rounds)]
     floor, relay = (min((pair[side] for pair in results), key=lambda each: each.cpu) for side in (0, 1))
     late = max(floor.late_ms, relay.late_ms)
-    return Row(what, number, floor.cpu, relay.cpu, relay.cpu / floor.cpu, goal, floor.lost, relay.lost, late)
+    return Row(row.what, number, floor.cpu, relay.cpu, relay.cpu / floor.cpu, row.goal, floor.lost, relay.lost, late)
 
 
 def note(text: str) -> None:
@@ -245,7 +266,8 @@ def table(rows: Sequence[Row]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--streams", type=int, nargs="*", default=[100, 400])
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("--streams", type=int, nargs="*", default=[200, 800])
     parser.add_argument("--viewers", type=int, nargs="*", default=[500, 1000])
     parser.add_argument("--players", type=int, nargs="*", default=[200])
     parser.add_argument("--watched", type=int, nargs="*", default=[100])
@@ -260,25 +282,26 @@ def main() -> None:
         raise SystemExit("two cores are needed: one for the measured process, one for its peers")
     build = ["cargo", "build", "--release", "--quiet", "-p", "media-core-bench"]
     subprocess.run(build, cwd=ROOT / "media/core", check=True)
-    wanted = {
-        "ingest": options.streams,
-        "ingest, in runs": options.streams,
-        "ingest, TCP": options.streams,
-        "each watched once": options.watched,
-        "fan-out": options.viewers,
-        "fan-out, 300 ms together": options.viewers,
-        "RTMP": options.players,
+    numbers = {
+        "streams": options.streams,
+        "watched": options.watched,
+        "viewers": options.viewers,
+        "players": options.players,
     }
     rows = [
-        compare(what, number, options.seconds, options.rounds) for what, numbers in wanted.items() for number in numbers
+        compare(name, number, options.seconds, options.rounds)
+        for name in options.rows
+        if name in COMPARISONS
+        for number in numbers[COMPARISONS[name].number]
     ]
-    print(table(rows))
+    if rows:
+        print(table(rows))
     result: dict[str, Any] = {"comparisons": [asdict(row) for row in rows]}
-    if options.memory_streams:
+    if "memory" in options.rows and options.memory_streams:
         each, above = memory(options.memory_streams)
         print(f"\nmemory: {each:.2f} MB a stream, {above:.2f} MB above its GOP (goal: ≤ 0.3 MB above)")
         result |= {"memory_mb": each, "memory_above_gop_mb": above}
-    if options.joins:
+    if "joining" in options.rows and options.joins:
         joins = joining(options.joins, options.join_streams)
         middle, most = joins[len(joins) // 2], joins[len(joins) * 95 // 100]
         print(
