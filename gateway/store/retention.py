@@ -293,9 +293,14 @@ class RetentionStore:
             await self._database.writer.run(write)
 
     async def alive(self) -> datetime | None:
-        """When recording was last known to run."""
+        """When recording was last known to run: it said so, or noted something since."""
         text = await self._database.scalar(sa.select(marks.c.value).where(marks.c.name == ALIVE_MARK))
-        return None if text is None else datetime.fromisoformat(text)
+        if text is None:
+            return None
+        newest = sa.select(recording_marks.c.at).order_by(recording_marks.c.mark_id.desc()).limit(1)
+        noted = await self._database.scalar(newest)
+        said = datetime.fromisoformat(text)
+        return said if noted is None else max(said, noted)
 
     async def set_alive(self, at: datetime) -> None:
         """Recording runs."""

@@ -204,3 +204,6 @@ async def test_when_recording_was_last_known_to_run(store: Store) -> None:
     for at in (NOW, NOW + timedelta(seconds=10)):
         await store.retention.set_alive(at)
         assert await store.retention.alive() == at
+    noted = at + timedelta(seconds=3)
+    await store.retention.mark([Mark(at=noted, kind=MarkKind.FLOWING, stream_id="stream-1")])
+    assert await store.retention.alive() == noted, "what it noted since is as good a sign"
