@@ -41,7 +41,8 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Turns of the loop follow each other at this distance at least. A frame's packets come one by one within a fraction of
-/// it: taken together they cost one wake-up instead of many. It is the latency this adds at most.
+/// it: taken together they cost one wake-up instead of many. It is the latency this adds at most; who comes to watch does
+/// not wait for it.
 const TURN: Duration = Duration::from_millis(1);
 
 /// What a viewer says is read into so many bytes and forgotten.
@@ -160,7 +161,7 @@ impl Work {
         while !self.stopping {
             let rest = (last_turn + TURN).saturating_duration_since(clock::now());
             if !rest.is_zero() {
-                std::thread::sleep(rest);
+                self.inbox.pause(rest);
             }
             let timeout = self.until_next_timer(clock::now());
             if self.poll.wait(timeout, &mut ready).is_err() {
