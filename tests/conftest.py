@@ -1,13 +1,24 @@
-"""A real S3 server for the tests of retention."""
+"""A real S3 server for the tests of retention; a second try for tests of real programs in real time."""
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 
 from tests import s3
 
 _numbers = count(1)
+
+REAL_TIME = tuple(Path(__file__).parent / name for name in ("e2e", "media"))
+"""Here foreign programs, browsers and datagrams play in real time, and a machine that is busy for a second can break a
+test that is right: each has a second try. That it was needed is told in the summary."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(folder in item.path.parents for folder in REAL_TIME):
+            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=3))
 
 
 @pytest.fixture(scope="session")
