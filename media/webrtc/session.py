@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
@@ -17,7 +18,7 @@ CLOSE_SECONDS: Final = 5.0
 log = structlog.get_logger(__name__)
 
 
-class Session:
+class Session(ABC):
     """One peer. All of it runs in the engine's loop; `ended` is called once, there, when it is over."""
 
     kind = ""
@@ -86,9 +87,9 @@ class Session:
             self.released()
             self._ended(self)
 
-    def released(self) -> None:
+    def released(self) -> None:  # noqa: B027  (a hook: some hold nothing)
         """Gives back what it held, once the connection is closed."""
 
+    @abstractmethod
     async def work(self) -> None:
         """What it is there for; its end is the session's."""
-        raise NotImplementedError
