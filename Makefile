@@ -71,8 +71,11 @@ lint: build $(STAMPS)/dev
 test-rust:
 	cd $(CORE) && cargo test --workspace --exclude media-core-python --locked --quiet
 
+# Most tests wait for real time to pass: more of them at once than there are cores.
+PYTEST_WORKERS ?= 4
+
 test-python: build $(STAMPS)/dev $(STAMPS)/packages
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist worksteal
 
 fmt: $(STAMPS)/dev
 	$(BIN)/ruff format .

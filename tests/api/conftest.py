@@ -14,6 +14,7 @@ from api.application import create
 from api.errors import STATUS
 from gateway.store import SecretBox, Store
 from tests.api.world import World
+from tests.databases import sqlite
 
 
 class Client:
@@ -87,9 +88,8 @@ async def opened(tmp_path: Path) -> AsyncIterator[Opener]:
     async with AsyncExitStack() as stack:
 
         async def open_world(**settings: Any) -> tuple[World, Client]:
-            url = f"sqlite:///{tmp_path / 'gateway.db'}"
             secrets = SecretBox.load(tmp_path / "secret.key")
-            store = await stack.enter_async_context(Store.open(url, secrets=secrets))
+            store = await stack.enter_async_context(Store.open(sqlite(tmp_path), secrets=secrets))
             world = World(store, **{"local_root": tmp_path / "kept", **settings})
             first = await world.first_start()
             http = await stack.enter_async_context(serve(world, tmp_path / "api.sock"))

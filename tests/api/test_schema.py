@@ -29,6 +29,7 @@ from api.application import create
 from gateway.store import SecretBox, Store
 from tests.api.conftest import Server
 from tests.api.world import NOW, World
+from tests.databases import sqlite
 
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "10"))
 CHECKS = (
@@ -63,8 +64,7 @@ class Running:
         self._socket.close()
 
     async def _serve(self) -> None:
-        url = f"sqlite:///{self._folder / 'gateway.db'}"
-        async with Store.open(url, secrets=SecretBox.load(self._folder / "secret.key")) as store:
+        async with Store.open(sqlite(self._folder), secrets=SecretBox.load(self._folder / "secret.key")) as store:
             world = World(store, local_root=self._folder)
             first = await world.first_start()
             self.project = first.project.project_id

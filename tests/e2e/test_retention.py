@@ -117,7 +117,7 @@ async def check(found: Kept, objects: dict[str, bytes], folder: Path, kills: Seq
     return [len(life) for life in lives]
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(270)
 async def test_every_picture_is_stored_once(
     tmp_path: Path, s3_server: s3.Server, bucket: str, record_property: Callable[[str, object], None]
 ) -> None:

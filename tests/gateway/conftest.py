@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from gateway.store import SecretBox, Store
+from tests.databases import sqlite
 
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Store]:
     """An empty store."""
-    url = f"sqlite:///{tmp_path / 'gateway.db'}"
-    async with Store.open(url, secrets=SecretBox.load(tmp_path / "secret.key")) as store:
+    async with Store.open(sqlite(tmp_path), secrets=SecretBox.load(tmp_path / "secret.key")) as store:
         yield store

@@ -17,6 +17,7 @@ from gateway.scope import Scope
 from gateway.store import NewDevices, SecretBox, Store, StreamFilter
 from gateway.streams.model import StreamState
 from tests import s3
+from tests.databases import sqlite
 from tests.gateway.retention.samples import NOW, PROJECT, a_slice, recording
 
 HOUR = timedelta(hours=1)
@@ -53,7 +54,7 @@ class World:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with Store.open(f"sqlite:///{tmp_path / 'g.db'}", secrets=SecretBox.load(tmp_path / "secret.key")) as store:
+    async with Store.open(sqlite(tmp_path), secrets=SecretBox.load(tmp_path / "secret.key")) as store:
         yield store
 
 

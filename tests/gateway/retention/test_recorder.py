@@ -29,6 +29,7 @@ from gateway.streams.model import StreamState
 from media._core import Event, Stream, salvage
 from media.relay import Relay
 from tests import s3
+from tests.databases import sqlite
 from tests.e2e.playing import picture_sums, sent_sums
 from tests.gateway.retention.samples import NOW, PROJECT
 
@@ -152,7 +153,7 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    url, secrets = f"sqlite:///{tmp_path / 'g.db'}", SecretBox.load(tmp_path / "secret.key")
+    url, secrets = sqlite(tmp_path), SecretBox.load(tmp_path / "secret.key")
     async with (
         Store.open(url, secrets=secrets) as store,
         Relay(play_key=b"key", rtp_host=HOST, rtp_port_min=22000, rtp_port_max=22999, threads=1) as relay,

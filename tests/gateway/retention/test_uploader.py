@@ -17,6 +17,7 @@ from gateway.retention.uploader import Uploader
 from gateway.store import SecretBox, Store
 from media._core import salvage
 from tests import s3
+from tests.databases import sqlite
 from tests.gateway.retention.samples import NOW, recording
 
 
@@ -65,7 +66,7 @@ class World:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with Store.open(f"sqlite:///{tmp_path / 'g.db'}", secrets=SecretBox.load(tmp_path / "secret.key")) as store:
+    async with Store.open(sqlite(tmp_path), secrets=SecretBox.load(tmp_path / "secret.key")) as store:
         yield store
 
 

@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from gateway.accounts.model import Project, User
 from gateway.store import SecretBox, Store
+from tests.databases import sqlite
 from tests.gateway.store.postgresql import Server, start
 from tests.gateway.store.samples import NOW, PROJECT, credential
 
@@ -20,17 +19,24 @@ def postgresql_server() -> Iterator[Server]:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database."""
+def server(request: pytest.FixtureRequest) -> Server | None:
+    """The server of PostgreSQL, none for SQLite."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'gateway.db'}"
-    server: Server = request.getfixturevalue("postgresql_server")
-    name = server.next_name()
-    engine = create_async_engine(server.url("postgres"), isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(text(f"CREATE DATABASE {name}"))
-    await engine.dispose()
-    return server.url(name)
+        return None
+    found: Server = request.getfixturevalue("postgresql_server")
+    return found
+
+
+@pytest.fixture
+async def url(server: Server | None, tmp_path: Path) -> str:
+    """The address of a database without rows."""
+    return sqlite(tmp_path) if server is None else await server.database()
+
+
+@pytest.fixture
+async def empty_url(server: Server | None, tmp_path: Path) -> str:
+    """The address of a database without tables."""
+    return f"sqlite:///{tmp_path / 'empty.db'}" if server is None else await server.empty_database()
 
 
 @pytest.fixture

@@ -13,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from gateway.store.migrate import upgrade
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
 UNPRIVILEGED = ("postgres", "nobody")
@@ -24,13 +28,33 @@ class Server:
     def __init__(self, port: int) -> None:
         self.port = port
         self._names = itertools.count(1)
+        self._migrated: str | None = None
 
     def url(self, database: str) -> str:
         return f"postgresql+asyncpg://gateway@127.0.0.1:{self.port}/{database}"
 
-    def next_name(self) -> str:
-        """A database name that was not used yet."""
-        return f"gateway_{next(self._names)}"
+    async def empty_database(self) -> str:
+        """The address of a new database without tables."""
+        return await self._create("template1")
+
+    async def database(self) -> str:
+        """The address of a new database with today's tables: a copy of one that was migrated once."""
+        if self._migrated is None:
+            url = await self.empty_database()
+            engine = create_async_engine(url)
+            async with engine.begin() as connection:
+                await connection.run_sync(upgrade)
+            await engine.dispose()
+            self._migrated = url.rpartition("/")[2]
+        return await self._create(self._migrated)
+
+    async def _create(self, template: str) -> str:
+        name = f"gateway_{next(self._names)}"
+        engine = create_async_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        async with engine.connect() as connection:
+            await connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        await engine.dispose()
+        return self.url(name)
 
 
 @contextmanager

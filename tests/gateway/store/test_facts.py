@@ -120,7 +120,7 @@ async def test_old_history_is_pruned_and_given_ids_are_remembered(store: Store) 
     assert kept == [29]  # the 1st of March
 
 
-async def test_the_migration_reads_the_facts_from_the_history(url: str, secrets: SecretBox) -> None:
+async def test_the_migration_reads_the_facts_from_the_history(empty_url: str, secrets: SecretBox) -> None:
     def before(connection: Connection) -> None:
         command.upgrade(configuration(connection), "0001")
         connection.execute(text("INSERT INTO project VALUES ('p', 'p', '2026-01-01', NULL, '{}')"))
@@ -153,13 +153,13 @@ async def test_the_migration_reads_the_facts_from_the_history(url: str, secrets:
                 {"d": device_id, "c": channel_id, "b": was, "a": then, "why": cause},
             )
 
-    writing, reading = open_engines(url)
+    writing, reading = open_engines(empty_url)
     async with writing.begin() as connection:
         await connection.run_sync(before)
         await connection.run_sync(upgrade)
     await writing.dispose()
     await reading.dispose()
-    async with Store.open(url, secrets=secrets) as store:
+    async with Store.open(empty_url, secrets=secrets) as store:
         found = {one.device_id: (one.last_offline_at, one.first_media_at) async for one in store.devices.load_facts()}
     days = {device_id: tuple(None if at is None else at.day for at in times) for device_id, times in found.items()}
     assert days == {"a": (None, 2), "b": (3, None), "c": (5, None), "d": (None, None)}

@@ -19,25 +19,25 @@ from tests.gateway.store.postgresql import Server
 from tests.gateway.store.samples import NOW
 
 
-async def test_the_migrations_make_the_tables_of_the_code(url: str) -> None:
+async def test_the_migrations_make_the_tables_of_the_code(empty_url: str) -> None:
     def compare(connection: Connection) -> list[object]:
         upgrade(connection)
         return list(compare_metadata(MigrationContext.configure(connection, {"compare_type": True}), metadata))
 
-    writing, reading = open_engines(url)
+    writing, reading = open_engines(empty_url)
     async with writing.begin() as connection:
         assert await connection.run_sync(compare) == []
     await writing.dispose()
     await reading.dispose()
 
 
-async def test_the_migrations_can_be_taken_back(url: str) -> None:
+async def test_the_migrations_can_be_taken_back(empty_url: str) -> None:
     def back(connection: Connection) -> list[str]:
         upgrade(connection)
         command.downgrade(configuration(connection), "base")
         return inspect(connection).get_table_names()
 
-    writing, reading = open_engines(url)
+    writing, reading = open_engines(empty_url)
     async with writing.begin() as connection:
         assert await connection.run_sync(back) == ["alembic_version"]
     await writing.dispose()
@@ -142,7 +142,7 @@ async def test_errors_tell_no_values(url: str) -> None:
     await reading.dispose()
 
 
-async def test_users_of_before_keep_their_roles(url: str) -> None:
+async def test_users_of_before_keep_their_roles(empty_url: str) -> None:
     """The first administrator goes on to look after everything."""
 
     def grow(connection: Connection) -> list[tuple[object, ...]]:
@@ -158,7 +158,7 @@ async def test_users_of_before_keep_their_roles(url: str) -> None:
         )
         return [tuple(row) for row in connection.execute(text(query))]
 
-    writing, reading = open_engines(url)
+    writing, reading = open_engines(empty_url)
     async with writing.begin() as connection:
         assert await connection.run_sync(grow) == [
             ("user0", "viewer", False, True, False),
