@@ -41,7 +41,12 @@ def address_bases(request: Request[Any, Any, Any], gateway: Gateway) -> Bases:
     http = base_url(request, gateway)
     host = urlsplit(http).hostname or gateway.sip.host
     secure = http.startswith("https")
-    return Bases(http, _base("rtmp", gateway.rtmp, host, secure), _base("rtsp", gateway.rtsp, host, secure))
+    return Bases(
+        http=http,
+        rtmp=_base("rtmp", gateway.rtmp, host, secure),
+        rtsp=_base("rtsp", gateway.rtsp, host, secure),
+        webrtc=http if gateway.webrtc.enabled else None,
+    )
 
 
 def _base(scheme: str, server: MediaServer | None, host: str, secure: bool) -> str | None:

@@ -41,6 +41,8 @@ class Play(msgspec.Struct, kw_only=True):
     """None where RTMP is off."""
     rtsp: str | None
     """None where RTSP is off."""
+    whep: str | None
+    """To POST an offer to (WebRTC); None where WebRTC is off."""
 
 
 class ChannelView(msgspec.Struct, kw_only=True):
@@ -185,6 +187,7 @@ def play(addresses: PlayAddresses) -> Play:
         hls_ll=addresses.hls_ll,
         rtmp=addresses.rtmp,
         rtsp=addresses.rtsp,
+        whep=addresses.whep,
     )
 
 

@@ -66,6 +66,8 @@ class PushAddressBody(msgspec.Struct, kw_only=True):
     address: str
     server: str
     stream_key: str
+    whip: str | None
+    """To POST an offer to (WebRTC), with the same right; None where WebRTC is off."""
     expires_at: datetime | None
     """None: for ever, as the stream has no access key."""
 
@@ -97,13 +99,15 @@ class StreamController(Controller):
         expires_in: Annotated[int, QueryParameter(ge=1, le=LIFE_MAX)] = 86_400,
     ) -> PushAddressBody:
         """Of a stream with an access key the address carries a token that is good for `expires_in` seconds."""
+        bases = address_bases(request, gateway)
         address, expires = await gateway.streams.push_address(
-            request.auth.scope, stream_name, address_bases(request, gateway), expires_in, gateway.clock()
+            request.auth.scope, stream_name, bases, expires_in, gateway.clock()
         )
         return PushAddressBody(
             address=address.whole,
             server=address.server,
             stream_key=address.stream_key,
+            whip=None if bases.webrtc is None else address.whip(bases.webrtc),
             expires_at=expires.astimezone(UTC) if expires else None,
         )
 

@@ -124,6 +124,8 @@ class Addresses(msgspec.Struct, kw_only=True):
     """None where RTMP is off."""
     rtsp: str | None
     """None where RTSP is off."""
+    whep: str | None
+    """To POST an offer to (WebRTC); None where WebRTC is off."""
 
 
 class Endpoint(msgspec.Struct, kw_only=True):
@@ -237,6 +239,7 @@ class StreamController(Controller):
                 hls_ll=addresses.hls_ll,
                 rtmp=addresses.rtmp,
                 rtsp=addresses.rtsp,
+                whep=addresses.whep,
             ),
         )
         if stream.encode_type != "H265":

@@ -131,11 +131,13 @@ class Bases:
     """rtmp://host:port; None if nothing listens there."""
     rtsp: str | None
     """rtsp://host:port; None if nothing listens there."""
+    webrtc: str | None
+    """As `http`; None if WebRTC is switched off."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlayAddresses:
-    """One stream in every format that is served; `rtmp` and `rtsp` are None where those are switched off."""
+    """One stream in every format that is served; `rtmp`, `rtsp` and `whep` are None where those are switched off."""
 
     http_flv: str
     ws_flv: str
@@ -148,6 +150,7 @@ class PlayAddresses:
     hls_ll: str
     rtmp: str | None
     rtsp: str | None
+    whep: str | None
 
 
 def play_addresses(app: str, name: str, bases: Bases, *, query: str) -> PlayAddresses:
@@ -167,4 +170,5 @@ def play_addresses(app: str, name: str, bases: Bases, *, query: str) -> PlayAddr
         hls_ll=f"{base}{path}/hls.ll.m3u8{query}",
         rtmp=None if bases.rtmp is None else f"{bases.rtmp}{path}{query}",
         rtsp=None if bases.rtsp is None else f"{bases.rtsp}{path}{query}",
+        whep=None if bases.webrtc is None else f"{bases.webrtc}/whep{path}{query}",
     )

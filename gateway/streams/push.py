@@ -169,6 +169,10 @@ class PushAddress:
     def whole(self) -> str:
         return f"{self.server}/{self.stream_key}"
 
+    def whip(self, base: str) -> str:
+        """The same push by WebRTC, where HTTP begins with `base`."""
+        return f"{base}/whip/{self.server.rpartition('/')[2]}/{self.stream_key}"
+
 
 def push_address(server: str, stream: StreamRecord, query: str = "") -> PushAddress:
     """`server` is rtmp://host:port, `query` what `signed` gave."""

@@ -80,6 +80,11 @@ class WebRtcStreams:
         self._webrtc = webrtc
         self._clock = clock
 
+    @property
+    def enabled(self) -> bool:
+        """Whether sessions may be had at all."""
+        return self._webrtc is not None
+
     def collectors(self) -> tuple[Gathered, ...]:
         """What is told at /metrics."""
         webrtc = self._webrtc

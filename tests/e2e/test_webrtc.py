@@ -95,12 +95,6 @@ async def page(gateway: RunningGateway, browser: Browser) -> Page:
     return page
 
 
-def whep(gateway: RunningGateway, address: str) -> str:
-    """The WHEP address of a stream, from its HTTP-FLV address."""
-    path, _, query = address.removeprefix(gateway.url).partition("?")
-    return f"{gateway.url}/whep{path.removesuffix('.live.flv')}?{query}"
-
-
 @pytest.mark.parametrize("audio", [AudioCodec.G711A, AudioCodec.AAC])
 async def test_chromium_plays_a_camera_by_whep(
     gateway: RunningGateway, page: Page, audio: AudioCodec, tmp_path: Path
@@ -110,7 +104,7 @@ async def test_chromium_plays_a_camera_by_whep(
         assert (await gateway.set_state(channel, "ACTIVE")).status_code == 200
         channel = await gateway.wait_for(device_id, "INVITE_SUCCESS")
         assert channel.play is not None
-        address = whep(gateway, channel.play["http_flv"])
+        address = channel.play["whep"]
         answered = await page.evaluate(PLAY, address)
         assert answered["status"] == 201, answered
         await check_picture(page)
@@ -149,7 +143,7 @@ async def test_who_may_not_and_what_cannot_be_is_said(gateway: RunningGateway, p
         assert (await gateway.set_state(channel, "ACTIVE")).status_code == 200
         channel = await gateway.wait_for(device_id, "INVITE_SUCCESS")
         assert channel.play is not None
-        address = whep(gateway, channel.play["http_flv"])
+        address = channel.play["whep"]
         refused = await page.evaluate(PLAY, address)
         assert refused["status"] == 406 and "H.265" in refused["text"], refused
         for wrong, status in ((address.partition("?")[0], 403), (address[:-3] + "xyz", 403)):
@@ -165,7 +159,8 @@ async def test_chromium_publishes_and_others_play(gateway: RunningGateway, page:
     stream = {"name": "browser", "access_type": "RTMP", "encode_type": "H264", "share_type": "PUBLIC"}
     await gateway.call("POST", "streams", stream)
     await gateway.call("PUT", "streams/browser", {"state": "ACTIVE"})
-    address = f"{gateway.url}/whip/vis/browser"
+    told = await gateway.client.post(f"{gateway.url}/gb/v1/streams/browser/push-address")
+    address = told.json()["whip"]
     answered = await page.evaluate(PUBLISH, [address, ""])
     assert answered["status"] == 201, answered
     app = await app_of(gateway)

@@ -126,6 +126,7 @@ async def test_the_endpoint_follows_the_coding(
         "hls_ll": f"http://gateway.example/default/{NAME}/hls.ll.m3u8{query}",
         "rtmp": f"rtmp://gateway.example:1935/default/{NAME}{query}",
         "rtsp": f"rtsp://gateway.example:8554/default/{NAME}{query}",
+        "whep": None,
     }
     assert endpoint.get("pull_flow_address", addresses["http_flv"]) == addresses["http_flv"]
     assert endpoint.get("hls_pull_flow_address", addresses["hls"]) == addresses["hls"]

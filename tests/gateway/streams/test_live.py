@@ -4,7 +4,7 @@ import pytest
 
 from gateway.streams.live import Bases, play_addresses
 
-BASES = Bases("http://192.0.2.1:8080", "rtmp://192.0.2.1:1935", "rtsp://192.0.2.1:8554")
+BASES = Bases("http://192.0.2.1:8080", "rtmp://192.0.2.1:1935", "rtsp://192.0.2.1:8554", "http://192.0.2.1:8080")
 
 
 def test_private_addresses_are_signed() -> None:
@@ -21,13 +21,15 @@ def test_private_addresses_are_signed() -> None:
     assert addresses.hls_ll == f"http://192.0.2.1:8080/default/channel_1_2/hls.ll.m3u8{query}"
     assert addresses.rtmp == f"rtmp://192.0.2.1:1935/default/channel_1_2{query}"
     assert addresses.rtsp == f"rtsp://192.0.2.1:8554/default/channel_1_2{query}"
+    assert addresses.whep == f"http://192.0.2.1:8080/whep/default/channel_1_2{query}"
 
 
 def test_public_addresses_are_bare() -> None:
-    addresses = play_addresses("default", "channel_1_2", Bases("https://video.example.org", None, None), query="")
+    addresses = play_addresses("default", "channel_1_2", Bases("https://video.example.org", None, None, None), query="")
     assert addresses.ws_flv == "wss://video.example.org/default/channel_1_2.live.flv"
     assert addresses.rtmp is None
     assert addresses.rtsp is None
+    assert addresses.whep is None
 
 
 @pytest.mark.parametrize(("name", "quoted"), [("a b", "a%20b"), ("a/b?", "a%2Fb%3F"), ("门", "%E9%97%A8")])

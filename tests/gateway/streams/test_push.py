@@ -141,7 +141,9 @@ def test_an_address_we_make_is_one_we_take(name: str, ahead: int) -> None:
 
 
 def test_an_address_without_a_key_is_plain() -> None:
-    assert push_address("rtmp://h:1935", stream()).whole == "rtmp://h:1935/default/stream1"
+    address = push_address("rtmp://h:1935", stream())
+    assert address.whole == "rtmp://h:1935/default/stream1"
+    assert address.whip("https://h:8443") == "https://h:8443/whip/default/stream1"
 
 
 OTHER_RULE = """
