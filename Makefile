@@ -8,6 +8,9 @@ CORE := media/core
 CONSOLE := api/console
 STAMPS := .stamps
 
+# The tests start many processes, which should not compile the same Python again and again.
+unexport PYTHONDONTWRITEBYTECODE
+
 RUST_SOURCES := $(shell find $(CORE) -path '*/target' -prune -o -path '*/fuzz' -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 CONSOLE_SOURCES := $(shell find $(CONSOLE) -path '*/node_modules' -prune -o -path '*/dist' -prune -o -type f -print)
 
