@@ -40,6 +40,7 @@ from api.operator.recordings import RecordingController
 from api.operator.senders import SenderController
 from api.operator.snapshots import SnapshotController
 from api.operator.streams import StreamController as OperatorStreamController
+from api.operator.streams import StreamListController
 from api.operator.users import UserController
 from api.services import Gateway
 from api.vis.common import page
@@ -96,6 +97,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
                 PlaybackController,
                 SnapshotController,
                 AuditController,
+                StreamListController,
                 OperatorStreamController,
                 AacController,
                 PushController,

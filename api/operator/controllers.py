@@ -168,7 +168,7 @@ def _channel(
         invitation_status=channel.status.value,
         stream_name=channel.stream_name,
         wanted=channel.wanted,
-        stream=_figures(live) if live is not None and live.first_packet_ms is not None else None,
+        stream=figures(live) if live is not None and live.first_packet_ms is not None else None,
         play=play(gateway.streams.channel_addresses(channel, bases, gateway.clock())) if channel.wanted else None,
         failure=gateway.invitations.failure(channel.device_id, channel.channel_id),
     )
@@ -191,7 +191,7 @@ def play(addresses: PlayAddresses) -> Play:
     )
 
 
-def _figures(live: LiveStream) -> StreamFigures:
+def figures(live: LiveStream) -> StreamFigures:
     return StreamFigures(
         video_codec=live.video_codec,
         width=live.width,

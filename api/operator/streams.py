@@ -5,13 +5,17 @@ from typing import Annotated, Final
 
 import msgspec
 from litestar import Controller, delete, get, post
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api.context import SCOPED, Authorised, Services, address_bases
-from api.operator.controllers import NUMBER_MAX, EventList, EventView, Play, play
+from api.operator.controllers import NUMBER_MAX, EventList, EventView, Play, StreamFigures, figures, play
+from api.services import Gateway
 from gateway.devices.model import ChannelId, DeviceId
-from gateway.streams.live import LiveViewer
+from gateway.paging import Page
+from gateway.store.streams import StreamFilter
+from gateway.streams.live import Bases, LiveViewer
 from gateway.streams.model import StreamState
+from gateway.streams.service import StreamNow
 from gateway.streams.source import SourceView
 
 LIFE_MAX: Final = 10_000_000_000
@@ -38,8 +42,17 @@ class StreamView(msgspec.Struct, kw_only=True):
     state: str
     source: SourceBody | None
     """None while nobody pushes, nothing is pulled, or the stream is a channel's."""
+    stream: StreamFigures | None
+    """None while nothing flows."""
     play: Play | None
     """None while the stream is stopped."""
+
+
+class StreamList(msgspec.Struct, kw_only=True):
+    """By name."""
+
+    total: int
+    streams: list[StreamView]
 
 
 class ViewerView(msgspec.Struct, kw_only=True):
@@ -72,6 +85,27 @@ class PushAddressBody(msgspec.Struct, kw_only=True):
     """None: for ever, as the stream has no access key."""
 
 
+class StreamListController(Controller):
+    path = "/streams"
+    tags = ("operator",)
+
+    @get(summary="Streams of the project, with what flows and where they play", opt=SCOPED)
+    async def list(
+        self,
+        request: Authorised,
+        gateway: Services,
+        offset: Annotated[int, QueryParameter(ge=0, le=10_000_000)] = 0,
+        limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+        name: FromQuery[str | None] = None,
+        own: FromQuery[bool] = False,
+    ) -> StreamList:
+        """`name` is a part of it; with `own` only those that were made by hand, not the channels'."""
+        bases, wanted = address_bases(request, gateway), StreamFilter(name=name or None, own=own)
+        page = Page(offset=offset, limit=limit, order_by="name")
+        listing = await gateway.streams.list(request.auth.scope, wanted, page)
+        return StreamList(total=listing.total, streams=[_stream(gateway, bases, one) for one in listing.entries])
+
+
 class StreamController(Controller):
     path = "/streams/{stream_name:str}"
     tags = ("operator",)
@@ -79,16 +113,7 @@ class StreamController(Controller):
     @get(summary="A stream, where its source stands, and where it plays", opt=SCOPED)
     async def show(self, request: Authorised, gateway: Services, stream_name: FromPath[str]) -> StreamView:
         stream = await gateway.streams.get(request.auth.scope, stream_name)
-        record, active = stream.record, stream.record.state is StreamState.ACTIVE
-        addresses = gateway.streams.addresses(record, address_bases(request, gateway), gateway.clock())
-        return StreamView(
-            name=record.name,
-            access_type=record.access_type.value,
-            share_type=record.share_type.value,
-            state=record.state.value,
-            source=_source(stream.source) if stream.source else None,
-            play=play(addresses) if active else None,
-        )
+        return _stream(gateway, address_bases(request, gateway), stream)
 
     @post("/push-address", status_code=200, summary="An address to push a stream to")
     async def push_address(
@@ -151,6 +176,20 @@ class StreamController(Controller):
         for view in views:
             view.channel_id = stream.channel_id
         return EventList(events=views, next=views[-1].number if len(views) == limit else None)
+
+
+def _stream(gateway: Gateway, bases: Bases, stream: StreamNow) -> StreamView:
+    record, active = stream.record, stream.record.state is StreamState.ACTIVE
+    addresses = gateway.streams.addresses(record, bases, gateway.clock())
+    return StreamView(
+        name=record.name,
+        access_type=record.access_type.value,
+        share_type=record.share_type.value,
+        state=record.state.value,
+        source=_source(stream.source) if stream.source else None,
+        stream=figures(stream.live) if stream.live is not None and stream.flows else None,
+        play=play(addresses) if active else None,
+    )
 
 
 def _event(number: int, at: datetime, before: str, after: str, cause: str, detail: str) -> EventView:

@@ -46,6 +46,8 @@ class StreamFilter:
     """A part of the name."""
     state: StreamState | None = None
     retention_state: StreamState | None = None
+    own: bool = False
+    """Only those made by hand, not the channels'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class StreamStore:
             conditions.append(contains(streams.c.name, wanted.name))
         if wanted.state is not None:
             conditions.append(streams.c.state == wanted.state.value)
+        if wanted.own:
+            conditions.append(streams.c.access_type != AccessType.GB28181.value)
         if wanted.retention_state is not None:
             conditions.append(retained if wanted.retention_state is StreamState.ACTIVE else ~retained)
         return await self._database.list(

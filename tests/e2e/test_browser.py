@@ -108,4 +108,4 @@ async def test_the_page_says_what_the_browser_cannot_play(gateway: RunningGatewa
             note = page.locator(".player .note")
             await note.wait_for()
             assert "H265" in await note.inner_text()
-            assert await page.locator(".player .address").count() == 11, "where other players find it"
+            assert await page.locator(".player .address").count() == 12, "where other players find it"

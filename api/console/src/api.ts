@@ -24,6 +24,7 @@ export interface PlayAddresses {
   hls_ll: string;
   rtmp: string | null;
   rtsp: string | null;
+  whep: string | null;
 }
 
 export interface Channel {
@@ -75,17 +76,35 @@ interface ErrorBody {
   detail?: string;
 }
 
-async function call(path: string, init: RequestInit): Promise<Response> {
-  const response = await fetch(path, init);
-  if (response.ok) return response;
-  let message = `${String(response.status)} ${response.statusText}`;
+/** What a refusal says. */
+export async function complaint(response: Response): Promise<string> {
   try {
     const body = (await response.json()) as ErrorBody;
-    message = body.error_msg ?? body.detail ?? message;
+    const said = body.error_msg ?? body.detail;
+    if (said !== undefined) return said;
   } catch {
     // not JSON: the status line says it all
   }
-  throw new ApiError(response.status, message);
+  return `${String(response.status)} ${response.statusText}`;
+}
+
+async function call(path: string, init: RequestInit): Promise<Response> {
+  const response = await fetch(path, init);
+  if (response.ok) return response;
+  throw new ApiError(response.status, await complaint(response));
+}
+
+/** A call by who is logged in; what it answers, if it answers anything. */
+export async function ask<T>(session: Session, method: string, path: string, body?: unknown): Promise<T> {
+  const headers: Record<string, string> = { "X-Auth-Token": session.token };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const response = await call(path, {
+    method,
+    headers,
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  return (text === "" ? undefined : JSON.parse(text)) as T;
 }
 
 export async function logIn(name: string, password: string): Promise<Session> {
@@ -109,25 +128,14 @@ export interface ChannelPage {
 
 export async function listChannels(session: Session, offset: number, limit: number): Promise<ChannelPage> {
   const query = new URLSearchParams({ offset: String(offset), limit: String(limit) });
-  const response = await call(`/gb/v1/channels?${query.toString()}`, {
-    headers: { "X-Auth-Token": session.token },
-  });
-  return (await response.json()) as ChannelPage;
+  return ask(session, "GET", `/gb/v1/channels?${query.toString()}`);
 }
 
 export async function diagnose(session: Session, channel: Channel): Promise<Diagnosis> {
-  const { device_id, channel_id } = channel;
-  const response = await call(`/gb/v1/channels/${device_id}/${channel_id}/diagnosis`, {
-    headers: { "X-Auth-Token": session.token },
-  });
-  return (await response.json()) as Diagnosis;
+  return ask(session, "GET", `/gb/v1/channels/${channel.device_id}/${channel.channel_id}/diagnosis`);
 }
 
 export async function setInvited(session: Session, channel: Channel, invited: boolean): Promise<void> {
-  const { device_id, channel_id } = channel;
-  await call(`/v1/${session.project}/devices/${device_id}/channels/${channel_id}`, {
-    method: "PUT",
-    headers: { "X-Auth-Token": session.token, "Content-Type": "application/json" },
-    body: JSON.stringify({ state: invited ? "ACTIVE" : "STOPPED" }),
-  });
+  const path = `/v1/${session.project}/devices/${channel.device_id}/channels/${channel.channel_id}`;
+  await ask(session, "PUT", path, { state: invited ? "ACTIVE" : "STOPPED" });
 }

@@ -23,3 +23,15 @@ export function describe(stream: StreamFigures): string {
 export function viewerCount(stream: StreamFigures): number {
   return Object.values(stream.viewers).reduce((sum, count) => sum + count, 0);
 }
+
+export function size(bytes: number): string {
+  if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`;
+  if (bytes >= 1e6) return `${(bytes / 1e6).toFixed(1)} MB`;
+  return `${(bytes / 1e3).toFixed(0)} kB`;
+}
+
+/** When it began, as this clock shows it; with the day if that is not today. */
+export function since(moment: string, now = new Date()): string {
+  const at = new Date(moment);
+  return at.toDateString() === now.toDateString() ? at.toLocaleTimeString() : at.toLocaleString();
+}

@@ -1,100 +1,78 @@
-// One picture: HTTP-FLV through Media Source Extensions. Sound that browsers cannot decode is left out and said so.
+// One picture, by the way that is chosen: HTTP-FLV, HLS, fMP4 or WebRTC. What the browser cannot play is said.
 
-import mpegts from "mpegts.js";
-import type { Channel, PlayAddresses } from "./api";
-import { button, element } from "./dom";
-import { describe } from "./format";
+import type { PlayAddresses } from "./api";
+import { element } from "./dom";
+import { flv } from "./play/flv";
+import { fmp4 } from "./play/fmp4";
+import type { Form, Running, Tracks } from "./play/form";
+import { hls } from "./play/hls";
+import { whep } from "./play/whep";
 import { text } from "./text";
 
-const H265 = 'video/mp4; codecs="hvc1.1.6.L93.B0"';
+const FORMS: readonly Form[] = [flv, whep, fmp4, hls];
+const CHOSEN = "form";
 
-function playable(codec: string | null): boolean {
-  return codec !== "H265" || MediaSource.isTypeSupported(H265);
-}
-
-function addressList(play: PlayAddresses): HTMLElement {
-  const rows = (
-    [
-      ["HTTP-FLV", play.http_flv],
-      ["WS-FLV", play.ws_flv],
-      ["HTTP-TS", play.http_ts],
-      ["WS-TS", play.ws_ts],
-      ["HTTP-fMP4", play.http_fmp4],
-      ["WS-fMP4", play.ws_fmp4],
-      ["HLS (TS)", play.hls],
-      ["HLS (fMP4)", play.hls_fmp4],
-      ["LL-HLS", play.hls_ll],
-      ["RTMP", play.rtmp],
-      ["RTSP", play.rtsp],
-    ] as const
-  ).flatMap(([label, address]) =>
-    address === null
-      ? []
-      : [element("div", { class: "address" }, element("span", {}, label), element("code", {}, address))],
-  );
-  return element("div", { class: "addresses" }, ...rows);
+/** The form that was chosen last, or another one if the browser cannot show the stream by it; null if by none. */
+function usable(forms: readonly Form[], tracks: Tracks): Form | null {
+  const chosen = forms.find((form) => form.id === localStorage.getItem(CHOSEN));
+  const order = chosen === undefined ? forms : [chosen, ...forms];
+  return order.find((form) => !form.lacks(tracks).video) ?? null;
 }
 
 export class Player {
-  readonly view = element("section", { class: "player" });
+  readonly view = element("div", { class: "picture" });
+  private readonly forms: readonly Form[];
+  private readonly choice = element("div", { class: "choice", role: "group", "aria-label": text("playBy") });
+  private readonly frame = element("div", { class: "frame" });
   private readonly note = element("p", { class: "note", role: "status" });
-  private readonly figures = element("p", { class: "figures" });
-  private player: mpegts.Player | null = null;
+  private running: Running | null = null;
 
   constructor(
-    private readonly channel: Channel,
-    onClose: () => void,
+    private readonly play: PlayAddresses,
+    private readonly tracks: Tracks,
   ) {
-    const head = element(
-      "header",
-      {},
-      element("h2", {}, channel.name),
-      button(text("close"), () => {
-        this.stop();
-        onClose();
-      }),
-    );
-    this.view.append(head);
-    const { stream, play } = channel;
-    if (stream === null || play === null) return;
-    this.figures.textContent = describe(stream);
-    if (playable(stream.video_codec)) this.start(play, stream.audio_codec);
-    else this.note.textContent = text("noVideo", { codec: stream.video_codec ?? "" });
-    this.view.append(this.note, this.figures, addressList(play));
-  }
-
-  get key(): string {
-    return `${this.channel.device_id}/${this.channel.channel_id}`;
-  }
-
-  update(channel: Channel): void {
-    if (channel.stream !== null) this.figures.textContent = describe(channel.stream);
+    this.forms = FORMS.filter((form) => form.address(play) !== null);
+    this.view.append(this.choice, this.frame, this.note);
+    const form = usable(this.forms, tracks);
+    if (form === null) this.note.textContent = text("noVideo", { codec: tracks.video_codec ?? "" });
+    else this.start(form);
   }
 
   stop(): void {
-    this.player?.destroy();
-    this.player = null;
-    this.view.remove();
+    this.running?.stop();
+    this.running = null;
   }
 
-  private start(play: PlayAddresses, audioCodec: string | null): void {
-    const video = element("video", { controls: "", autoplay: "", playsinline: "" });
+  private start(form: Form): void {
+    this.stop();
+    const video = element("video", { controls: "", autoplay: "", playsinline: "", "data-form": form.id });
     video.muted = true; // browsers start a muted video without a click
-    this.view.append(video);
-    const sound = audioCodec === "AAC";
-    const codec = audioCodec ?? "";
-    const still = audioCodec === null || sound ? "" : text("noSound", { codec });
+    this.frame.replaceChildren(video);
+    this.draw(form);
     this.note.textContent = text("waiting");
+    const codec = this.tracks.audio_codec ?? "";
+    const still = form.lacks(this.tracks).audio ? text("noSound", { codec }) : "";
     video.addEventListener("playing", () => (this.note.textContent = still));
-    this.player = mpegts.createPlayer(
-      { type: "flv", isLive: true, url: play.http_flv, hasAudio: sound },
-      { liveBufferLatencyChasing: true, liveBufferLatencyMaxLatency: 2, lazyLoad: false },
-    );
-    this.player.on(mpegts.Events.ERROR, (kind: string, detail: string) => {
-      this.note.textContent = text("lost", { reason: `${kind}: ${detail}` });
+    this.running = form.start(video, form.address(this.play) ?? "", this.tracks, (reason) => {
+      this.note.textContent = text("lost", { reason });
     });
-    this.player.attachMediaElement(video);
-    this.player.load();
-    void this.player.play();
+  }
+
+  private draw(current: Form): void {
+    this.choice.replaceChildren(
+      ...this.forms.map((form) => {
+        const can = !form.lacks(this.tracks).video;
+        const made = element(
+          "button",
+          { type: "button", "aria-pressed": String(form === current), ...(can ? {} : { disabled: "" }) },
+          form.label,
+        );
+        made.addEventListener("click", () => {
+          localStorage.setItem(CHOSEN, form.id);
+          this.start(form);
+        });
+        return made;
+      }),
+    );
   }
 }

@@ -86,6 +86,27 @@ async def test_revoked_addresses_of_a_channel(client: Client, world: World) -> N
     assert {event["channel_id"] for event in events} == {"34020000001310000001"}
 
 
+@pytest.mark.usefixtures("credential")
+async def test_streams_are_listed_and_those_made_by_hand_apart(client: Client, world: World) -> None:
+    await client.ok("POST", "devices", {"type": "NVR", "username": "0100"})
+    await world.register(NVR, client.project_id)
+    await add(client)
+    await client.ok("POST", "streams", {"name": "another", "access_type": "RTMP", "encode_type": "H264"})
+
+    async def names(**query: str) -> tuple[int, list[str]]:
+        answer = await client.ok("GET", "/gb/v1/streams", **query)
+        return answer["total"], [one["name"] for one in answer["streams"]]
+
+    assert await names() == (3, ["another", AUTOMATIC, "stream1"])
+    assert await names(own="true") == (2, ["another", "stream1"])
+    assert await names(own="true", limit="1", offset="1") == (2, ["stream1"])
+    assert await names(name="nothe") == (1, ["another"])
+    assert (await client("GET", "/gb/v1/streams", limit="0")).status_code == 400
+    one, other = (await client.ok("GET", "/gb/v1/streams", own="true"))["streams"]
+    assert (one["play"], one["state"], one["stream"]) == (None, "STOPPED", None)
+    assert other == await client.ok("GET", "/gb/v1/streams/stream1")
+
+
 async def test_where_a_source_stands_and_what_became_of_it(client: Client, world: World) -> None:
     await add(client, access_type="HTTP-FLV", url="http://camera.example/live")
     (receiver,) = world.relay.open
