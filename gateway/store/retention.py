@@ -34,7 +34,7 @@ KEYS_AT_ONCE: Final = 16
 """Names tried at once for a slice whose own is taken."""
 _SLICE: Final = slices.c.keys()
 _RECORDING: Final = recordings.c.keys()
-_retained: Final = (
+retained_query: Final = (
     sa.select(
         retentions,
         streams.c.project_id,
@@ -55,8 +55,10 @@ class RetentionStore:
 
     async def get(self, project_id: str, name: str) -> Retained | None:
         """The retention of a stream; None if it never had one."""
-        row = await self._database.first(_retained.where(streams.c.project_id == project_id, streams.c.name == name))
-        return None if row is None else _to_retained(row)
+        row = await self._database.first(
+            retained_query.where(streams.c.project_id == project_id, streams.c.name == name)
+        )
+        return None if row is None else to_retained(row)
 
     async def of_streams(self, stream_ids: Collection[str]) -> dict[str, Retention]:
         """Those of them that have a retention, by stream."""
@@ -68,9 +70,9 @@ class RetentionStore:
 
     async def active(self) -> AsyncIterator[Retained]:
         """Every stream whose retention is ACTIVE."""
-        query = _retained.where(retentions.c.state == StreamState.ACTIVE.value)
+        query = retained_query.where(retentions.c.state == StreamState.ACTIVE.value)
         async for row in self._database.stream(query, retentions.c.stream_id):
-            yield _to_retained(row)
+            yield to_retained(row)
 
     async def set(self, project_id: str, name: str, wish: Wish, at: datetime) -> Retained:
         """Makes or changes the retention by the rules of `settle`; NotFoundError, and what `settle` raises."""
@@ -384,7 +386,7 @@ def _to_retention(row: sa.Row[Any]) -> Retention:
     )
 
 
-def _to_retained(row: sa.Row[Any]) -> Retained:
+def to_retained(row: sa.Row[Any]) -> Retained:
     return Retained(
         stream_id=row.stream_id,
         project_id=row.project_id,

@@ -26,6 +26,7 @@ from gateway.store.packets import PacketStore
 from gateway.store.provisions import Provisions
 from gateway.store.push_keys import PushKeyStore
 from gateway.store.pushes import PushStore
+from gateway.store.record_plans import RecordPlanStore
 from gateway.store.retention import RetentionStore
 from gateway.store.secrets import SecretBox, SecretError
 from gateway.store.slices import SliceStore
@@ -58,6 +59,7 @@ class Store:
         self.events = EventStore(database)
         self.calls = CallStore(database)
         self.retention = RetentionStore(database)
+        self.record_plans = RecordPlanStore(database)
         self.strategies = StrategyStore(database)
         self.slices = SliceStore(database)
         self.packets = PacketStore(database)

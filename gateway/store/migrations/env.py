@@ -8,8 +8,10 @@ from alembic.autogenerate.api import AutogenContext
 from gateway.store import (  # noqa: F401 - their tables are in the metadata
     access_tables,
     audit_tables,
+    input_tables,
     packet_tables,
     push_tables,
+    record_plan_tables,
     retention_tables,
     strategy_tables,
     stream_tables,
