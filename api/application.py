@@ -35,6 +35,7 @@ from api.operator.me import MeController
 from api.operator.playbacks import PlaybackController
 from api.operator.projects import ProjectController
 from api.operator.pushes import PushController
+from api.operator.record_plans import RecordPlanController
 from api.operator.recording_files import RecordingFileController
 from api.operator.recordings import RecordingController
 from api.operator.senders import SenderController
@@ -92,6 +93,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
                 UserController,
                 GroupController,
                 ProjectController,
+                RecordPlanController,
                 RecordingController,
                 RecordingFileController,
                 PlaybackController,

@@ -25,6 +25,7 @@ from gateway.gb28181.trace import SipTraces
 from gateway.playback.recordings import Recordings
 from gateway.playback.service import Playbacks
 from gateway.pushes.service import Pushes
+from gateway.record_plans.service import RecordPlans
 from gateway.retention.service import Retentions
 from gateway.senders.service import Senders
 from gateway.statistics.service import Statistics
@@ -123,6 +124,7 @@ class Gateway:
     webrtc: WebRtcStreams
     siblings: Siblings
     retentions: Retentions
+    record_plans: RecordPlans
     recordings: Recordings
     playbacks: Playbacks
     snapshots: Snapshots

@@ -26,7 +26,7 @@ from gateway.accounts.projects import Projects
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts, FirstStart
 from gateway.accounts.users import Users
-from gateway.app_recordings import build_playbacks, build_retention_works
+from gateway.app_recordings import build_plan_keeper, build_playbacks, build_retention_works
 from gateway.app_streams import build_streams, build_traffic, open_webrtc
 from gateway.audit.service import Audit
 from gateway.background import Background
@@ -56,6 +56,8 @@ from gateway.media_ports import open_media_ports
 from gateway.metrics import Gathered, Named
 from gateway.playback.service import Playbacks
 from gateway.pushes.service import Pushes
+from gateway.record_plans.keeper import PlanKeeper
+from gateway.record_plans.service import RecordPlans
 from gateway.retention.service import Retentions
 from gateway.retention.works import RetentionWorks
 from gateway.senders.service import Senders
@@ -112,6 +114,7 @@ class App:
     webrtc: WebRtcStreams
     siblings: Siblings
     retentions: Retentions
+    record_plans: RecordPlans
     playbacks: Playbacks
     snapshots: Snapshots
     strategies: AccessStrategies
@@ -159,9 +162,24 @@ class App:
             stack.push_async_callback(invitations.close)
             works.start(background.spawn)
             stack.push_async_callback(works.recorder.close)
-            runner = await stack.enter_async_context(
-                _access(settings, store, invitations, quotas, calendar=calendar, background=background)
+            runner = AccessRunner(
+                store=store,
+                calls=invitations,
+                quotas=quotas,
+                clock=calendar,
+                rate=settings.access.starts_per_second,
             )
+            keeper = build_plan_keeper(store, works, runner, calendar)
+            access = _access(
+                settings,
+                store,
+                runner=runner,
+                keeper=keeper,
+                invitations=invitations,
+                calendar=calendar,
+                background=background,
+            )
+            await stack.enter_async_context(access)
             server.notices.listen(runner.handle_notice)
             audit = Audit(store, utc_now, days=settings.accounts.audit_days)
             for work, name in (
@@ -217,6 +235,7 @@ class App:
                 webrtc=webrtc,
                 siblings=siblings,
                 retentions=Retentions(store, works.depot.place, works.recorder, buckets=settings.retention.obs.buckets),
+                record_plans=RecordPlans(store, works.recorder, changed=keeper.changed),
                 playbacks=playbacks,
                 snapshots=snapshots,
                 retention_works=works,
@@ -261,6 +280,7 @@ class App:
             ),
             Gathered("gateway_access_slices", "Slices of access strategies", "state", lambda: self.runner.counts),
             Gathered("gateway_access", "What the access runner did", "name", lambda: self.runner.figures, counter=True),
+            Gathered("gateway_record_plans", "Channels by record plans", "name", lambda: self.runner.standing),
             *self.traffic.collectors(),
             Gathered("gateway_stream_pushes", "Pushes to other servers", "name", lambda: self.pushes.counts),
             Gathered("gateway_senders", "What became of senders of RTP", "name", self.senders.figures, counter=True),
@@ -398,23 +418,25 @@ def _invitations(
 async def _access(
     settings: Settings,
     store: Store,
-    invitations: Invitations,
-    quotas: Quotas,
     *,
+    runner: AccessRunner,
+    keeper: PlanKeeper,
+    invitations: Invitations,
     calendar: Callable[[], datetime],
     background: Background,
-) -> AsyncIterator[AccessRunner]:
-    rate = settings.access.starts_per_second
-    runner = AccessRunner(store=store, calls=invitations, quotas=quotas, clock=calendar, rate=rate)
+) -> AsyncIterator[None]:
+    """Channels are called and let go of by strategies and record plans."""
     plans = DayPlans(
         store, calendar, planned=runner.reload, released=runner.release, kept_days=settings.access.kept_days
     )
     invitations.watch(runner.handle_event)
+    await keeper.look()
     await runner.start()
     background.spawn(runner.run(), "access strategies")
+    background.spawn(keeper.run(), "record plans")
     background.spawn(plans.run(), "plans of days")
     try:
-        yield runner
+        yield
     finally:
         await runner.close()
 

@@ -1,12 +1,17 @@
 """Builds what keeps recordings and what gives them out again (`gateway.app` wires it)."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
+from gateway.access.runner import AccessRunner
 from gateway.clock import utc_now
 from gateway.playback.library import Library
 from gateway.playback.recordings import Recordings
 from gateway.playback.service import Playbacks
+from gateway.record_plans.history import missed
+from gateway.record_plans.keeper import PlanKeeper
 from gateway.retention.buckets import ObjectStorage
 from gateway.retention.depot import Depot
 from gateway.retention.spool import SpoolLimits
@@ -29,7 +34,15 @@ def build_retention_works(settings: Settings, store: Store, relay: Relay) -> Ret
         uploads=retention.uploads,
         salvage=salvage,
         clock=utc_now,
+        missed=partial(missed, store),
     )
+
+
+def build_plan_keeper(
+    store: Store, works: RetentionWorks, runner: AccessRunner, calendar: Callable[[], datetime]
+) -> PlanKeeper:
+    """Tells the recorder and the access runner what record plans want."""
+    return PlanKeeper(store, calendar, works.recorder, runner.want)
 
 
 def build_playbacks(settings: Settings, store: Store, relay: Relay, works: RetentionWorks) -> Playbacks:

@@ -18,16 +18,13 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 from gateway.access import slices
+from gateway.access.pace import Gate, back_off
 from gateway.access.slices import AccessSlice, SliceCause, SliceState
 from gateway.devices.model import ChannelId, DeviceId, InvitationStatus
 from gateway.gb28181.deadlines import Deadlines
 
-BACK_OFF: Final = (5.0, 15.0, 30.0, 60.0, 120.0)
-"""Seconds before the first, second … try after a failure; the last one repeats."""
 LOOK_AGAIN: Final = 30.0
 """Seconds after which the calendar is looked at again whatever is due: it may have been set."""
-BURST: Final = 0.25
-"""Seconds that a rate may be made up for, when the loop was late."""
 OFFLINE: Final = "the device is offline"
 MISSED: Final = "the gateway was not running"
 NO_VIDEO: Final = "no video came"
@@ -77,22 +74,6 @@ class _Open:
         """Its time is over; it waits for its turn to be ended."""
 
 
-class _Gate:
-    """Lets so many through a second."""
-
-    def __init__(self, rate: float) -> None:
-        self._gap = 1.0 / rate
-        self.opens_at = 0.0
-
-    def passes(self, now: float) -> bool:
-        """Whether one may pass now; then it has."""
-        self.opens_at = max(self.opens_at, now - BURST)
-        if self.opens_at > now:
-            return False
-        self.opens_at += self._gap
-        return True
-
-
 class Agenda:
     """The slices that are due soon or not over. At most one of a channel is open at a time.
 
@@ -107,7 +88,8 @@ class Agenda:
         self._retries: Deadlines[Key] = Deadlines()
         self._beginning: deque[_Open] = deque()
         self._ending: deque[_Open] = deque()
-        self._begin_gate, self._end_gate = _Gate(rate), _Gate(rate)
+        self.begin_gate, self.end_gate = Gate(rate), Gate(rate)
+        """What else begins and ends calls goes through them, too."""
         self._actions: deque[Action] = deque()
         self._changed: dict[int, AccessSlice] = {}
 
@@ -236,7 +218,7 @@ class Agenda:
         if not again:
             self._retries.discard(record.key)
         elif record.key not in self._retries and not found.queued:
-            self._retries.set(record.key, moment.now + BACK_OFF[min(found.failures, len(BACK_OFF) - 1)])
+            self._retries.set(record.key, moment.now + back_off(found.failures))
             found.failures += 1
 
     def handle_timeout(self, moment: Moment, room: int) -> None:
@@ -245,12 +227,12 @@ class Agenda:
         while (key := self._retries.pop_due(moment.now)) is not None:
             if (found := self._open.get(key)) is not None:
                 self._enqueue(found)
-        while self._ending and self._end_gate.passes(moment.now):
+        while self._ending and self.end_gate.passes(moment.now):
             found = self._ending.popleft()
             if self._open.get(found.record.key) is found:
                 self._finish(moment, found)
                 self._actions.append(End(found.record))
-        while self._beginning and room > 0 and self._begin_gate.passes(moment.now):
+        while self._beginning and room > 0 and self.begin_gate.passes(moment.now):
             found = self._beginning.popleft()
             found.queued = False
             if self._open.get(found.record.key) is found and not found.ending:
@@ -267,9 +249,9 @@ class Agenda:
         if retry is not None:
             due = min(due, retry)
         if self._ending:
-            due = min(due, self._end_gate.opens_at)
+            due = min(due, self.end_gate.opens_at)
         if self._beginning:
-            due = min(due, self._begin_gate.opens_at)
+            due = min(due, self.begin_gate.opens_at)
         return due
 
     def poll_action(self) -> Action | None:

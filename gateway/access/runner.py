@@ -1,5 +1,9 @@
 """Invites channels when their slices begin and hangs up when they end; what is due says `gateway.access.agenda`.
 
+Channels that a record plan wants, until it says otherwise, are called and let go of here too
+(`gateway.access.standing`): there is one who calls by itself, at one pace. A call that both want ends when neither
+does; one that somebody made by hand before the plan wanted the channel goes on when the plan does not any more.
+
 One task waits for whatever comes first; a slice costs a task of its own only while its channel is being called. What
 became of slices is written behind, at most a second late; that somebody wants the channel is written at once by the
 invitation itself, so that a restart inside a slice finds the channel wanted, and calls it once.
@@ -7,7 +11,7 @@ invitation itself, so that a restart inside a slice finds the channel wanted, an
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -16,6 +20,7 @@ import structlog
 from gateway.access.agenda import Agenda, Begin, End, Key, Moment
 from gateway.access.rules import Settled
 from gateway.access.slices import AccessSlice, SliceState, day_of, recovered
+from gateway.access.standing import Call, Leave, Standing
 from gateway.accounts.quotas import Quotas
 from gateway.devices.errors import NotInvitableError, NotInvitedError
 from gateway.devices.model import Channel, ChannelId, DeviceId, InvitationStatus, StateEvent
@@ -58,6 +63,8 @@ class Calls(Protocol):
 
     def hold(self, device_id: DeviceId, channel_id: ChannelId, held: bool) -> None: ...
 
+    def keep(self, device_id: DeviceId, channel_id: ChannelId, kept: bool) -> None: ...
+
     @property
     def held(self) -> Sequence[Channel]: ...
 
@@ -76,6 +83,9 @@ class AccessRunner:
         self._quotas = quotas
         self._clock = clock
         self._agenda = Agenda(rate)
+        self._standing = Standing(self._agenda.begin_gate, self._agenda.end_gate)
+        self._called: set[Key] = set()
+        """Channels that are called because a plan wants them, as the database has it."""
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -92,7 +102,10 @@ class AccessRunner:
     # -- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Takes up what a process before us began, and hangs up what it left without a slice. UnavailableError."""
+        """Takes up what a process before us began, and hangs up what it left without a slice. UnavailableError.
+
+        What plans want must have been told (`want`) before.
+        """
         moment = self._moment()
         alive = await self._store.slices.alive()
         found = await self._store.slices.unfinished(day_of(moment.at), moment.at)
@@ -101,9 +114,11 @@ class AccessRunner:
             if not valid:
                 self._agenda.withdraw(moment, record.key, CHANGED)
         await self._load(moment)
+        self._called = await self._store.record_plans.called()
+        self._standing.leave(self._called)
         for channel in self._calls.held:
             if channel.wanted and not self._agenda.has_open((channel.device_id, channel.channel_id)):
-                self._spawn(self._hang_up(channel))
+                self._spawn(self._let_go(channel))
 
     async def run(self) -> None:
         """Does what is due, when it is due, until it is closed."""
@@ -148,7 +163,16 @@ class AccessRunner:
             found for found in today if found.state is SliceState.PLANNED and until and found.starts_at <= until
         )
         self._wake.set()
-        await self._hang_up(channel)
+        await self._let_go(channel)
+
+    def want(self, keys: Collection[Key]) -> None:
+        """Record plans want these channels from now on, and no others: they alone invite and cancel them."""
+        for key in set(self._standing.keys).difference(keys):
+            self._calls.keep(*key, False)
+        for key in keys:  # those that it knows too: a channel may have been deleted and be there again
+            self._calls.keep(*key, True)
+        self._standing.want(keys)
+        self._wake.set()
 
     def release(self, key: Key) -> None:
         """The strategy of a channel has come to its end."""
@@ -160,7 +184,8 @@ class AccessRunner:
             return
         key = event.device_id, event.channel_id
         self._agenda.handle_status(self._moment(), key, event.before, event.after, event.detail)
-        if self._agenda.has_open(key):
+        self._standing.handle_status(self._loop.time(), key, event.before, event.after)
+        if self._agenda.has_open(key) or self._standing.wants(key):
             self._wake.set()
 
     def handle_notice(self, notice: Notice) -> Sequence[StateEvent]:
@@ -180,6 +205,11 @@ class AccessRunner:
         """Slices by what they wait for."""
         return self._agenda.counts
 
+    @property
+    def standing(self) -> Mapping[str, int]:
+        """Channels that record plans want now, and those that wait for their turn to be called or let go of."""
+        return self._standing.counts
+
     # -- one turn ---------------------------------------------------------------------------------------------------
 
     async def _turn(self) -> float:
@@ -194,8 +224,12 @@ class AccessRunner:
         moment = self._moment()
         self._agenda.handle_timeout(moment, IN_FLIGHT - len(self._tasks))
         self._act()
+        self._standing.handle_timeout(moment.now, IN_FLIGHT - len(self._tasks))
+        self._act_on_plans()
         self._write_behind(moment.now)
         due = min(self._agenda.next_timeout(self._moment()), max(self._saved_at + WRITE_EVERY, moment.now + TICK))
+        if (standing := self._standing.next_timeout()) is not None:
+            due = min(due, standing)
         return max(TICK, due - self._loop.time())
 
     async def _load(self, moment: Moment) -> None:
@@ -214,7 +248,7 @@ class AccessRunner:
                 case End(record):
                     channel = self._calls.known(*record.key)
                     if channel is not None:
-                        self._spawn(self._hang_up(channel))
+                        self._spawn(self._let_go(channel))
         if beginning:
             self._spawn(self._begin(beginning))
 
@@ -275,6 +309,19 @@ class AccessRunner:
             )  # fmt: skip
             self._wake.set()
 
+    async def _let_go(self, channel: Channel) -> None:
+        """A slice is over: hangs up, unless a plan wants the channel, which takes the call over."""
+        key = channel.device_id, channel.channel_id
+        if not self._standing.wants(key):
+            await self._hang_up(channel)
+            return
+        try:
+            await self._note_called(key, True)
+        except GatewayError as error:  # it goes on, and will not be ended with the plan
+            log.warning("not noted that a plan goes on with a call", device=key[0], channel=key[1], error=str(error))
+        self._standing.again(key)  # in case there is no call
+        self._wake.set()
+
     async def _hang_up(self, channel: Channel) -> None:
         try:
             await self._calls.cancel(channel, by_strategy=True)
@@ -283,6 +330,70 @@ class AccessRunner:
         except GatewayError as error:  # the call ends all the same; after a restart `start` sees to what is left
             log.warning("hanging up", device=channel.device_id, channel=channel.channel_id, error=str(error))
         self.figures["hung_up"] += 1
+
+    # -- what record plans want -------------------------------------------------------------------------------------
+
+    def _act_on_plans(self) -> None:
+        calling: list[Key] = []
+        while (action := self._standing.poll_action()) is not None:
+            match action:
+                case Call(key):
+                    status = self._calls.status(*key)
+                    if status is None:
+                        self._standing.failed(self._loop.time(), key)
+                    elif status is InvitationStatus.ONLINE and not self._agenda.has_open(key):
+                        calling.append(key)
+                case Leave(key):
+                    self._spawn(self._leave(key))
+        if calling:
+            self._spawn(self._call_all(calling))
+
+    async def _call_all(self, keys: Sequence[Key]) -> None:
+        try:
+            found = await self._store.channels.several(keys)
+            quotas = {project_id: await self._quota(project_id) for project_id in {one.project_id for one in found}}
+        except GatewayError as error:
+            log.warning("channels of record plans not read", error=str(error))
+            for key in keys:
+                self._standing.failed(self._loop.time(), key)
+            return
+        for channel in found:
+            self._spawn(self._call_for_plan(channel, quotas[channel.project_id]))
+
+    async def _call_for_plan(self, channel: Channel, quota: int | None) -> None:
+        key = channel.device_id, channel.channel_id
+        try:
+            await self._note_called(key, True)
+            if not self._standing.wants(key) or self._calls.status(*key) is not InvitationStatus.ONLINE:
+                return
+            self.figures["calls"] += 1
+            await self._calls.invite(channel, quota=quota, by_strategy=True)
+        except GatewayError as error:
+            self.figures["calls_failed"] += 1
+            self._standing.failed(self._loop.time(), key)
+            log.warning("not called for its record plan", device=key[0], channel=key[1], error=str(error))
+            self._wake.set()
+
+    async def _leave(self, key: Key) -> None:
+        """No plan wants the channel any more; what others want goes on."""
+        if key not in self._called or self._standing.wants(key):
+            return
+        channel = self._calls.known(*key)
+        if channel is not None and not self._agenda.has_open(key):
+            await self._hang_up(channel)
+        if self._standing.wants(key):  # again
+            return
+        try:
+            await self._note_called(key, False)
+        except GatewayError as error:  # a restart sees to it
+            log.warning("not noted that a plan let go", device=key[0], channel=key[1], error=str(error))
+
+    async def _note_called(self, key: Key, called: bool) -> None:
+        """UnavailableError; then it is as it was."""
+        if called is (key in self._called):
+            return
+        await self._store.record_plans.set_called(key, called)
+        (self._called.add if called else self._called.discard)(key)
 
     # -- writing ----------------------------------------------------------------------------------------------------
 

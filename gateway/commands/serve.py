@@ -142,6 +142,7 @@ def services(app: App) -> api.services.Gateway:
         webrtc=app.webrtc,
         siblings=app.siblings,
         retentions=app.retentions,
+        record_plans=app.record_plans,
         recordings=app.playbacks.recordings,
         playbacks=app.playbacks,
         snapshots=app.snapshots,

@@ -110,7 +110,7 @@ class ChannelLine:
 
     __slots__ = (
         "_board", "_failed_at", "_last", "_loop", "_timer", "_waiters",
-        "call", "channel", "failure", "held", "machine", "recovering",
+        "call", "channel", "failure", "held", "kept", "machine", "recovering",
     )  # fmt: skip
 
     def __init__(self, channel: Channel, machine: ChannelInvitation, board: Switchboard) -> None:
@@ -120,6 +120,8 @@ class ChannelLine:
         self.failure: Failure | None = None
         self.held = channel.strategy is not None and channel.strategy.active
         """Its access strategy is active: it alone invites and cancels."""
+        self.kept = False
+        """Its record plan wants it now: it alone invites and cancels."""
         self.recovering = channel.wanted
         """Its old call, if it has one, must be ended before it is called again."""
         self._board = board

@@ -158,7 +158,7 @@ class Invitations:
 
         Returns when the device has accepted, or after 3 s with the call still under way; a second caller is refused at
         once. NotFoundError, NotInvitableError, InvitationError if the device refuses, QuotaError, StrategyActiveError
-        if the channel's access strategy decides and it is not the caller.
+        if the channel's access strategy or record plan decides and it is not the caller.
         """
         line = self._line(channel, by_strategy=by_strategy)
         if line.status not in {S.ONLINE, S.TEMPORARY_OFFLINE}:
@@ -199,6 +199,12 @@ class Invitations:
         line = self._lines.get((device_id, channel_id))
         if line is not None:
             line.held = held
+
+    def keep(self, device_id: DeviceId, channel_id: ChannelId, kept: bool) -> None:
+        """From now on a channel's record plan wants it, and nobody else may cancel it, or does not any more."""
+        line = self._lines.get((device_id, channel_id))
+        if line is not None:
+            line.kept = kept
 
     def known(self, device_id: DeviceId, channel_id: ChannelId) -> Channel | None:
         """A channel with its settings as they were known last."""
@@ -272,7 +278,7 @@ class Invitations:
         line = self._book.by_receiver.get(event.receiver)
         if line is None or line.call is None:
             return
-        if event.kind == "no_viewers" and line.held:
+        if event.kind == "no_viewers" and (line.held or line.kept):
             return  # it flows to be kept, not to be watched
         if event.kind == "no_viewers" and line.status is S.INVITE_SUCCESS:
             log.info("nobody watches", device=line.channel.device_id, channel=line.channel.channel_id)
@@ -332,6 +338,8 @@ class Invitations:
             raise NotFoundError("channel", channel.channel_id) from None
         if line.held and not by_strategy:
             raise StrategyActiveError(f"the access strategy of channel {channel.channel_id} is active: it decides")
+        if line.kept and not by_strategy:
+            raise StrategyActiveError(f"channel {channel.channel_id} is being recorded by its plan, which decides")
         line.channel = channel
         return line
 

@@ -1,8 +1,8 @@
 """When a stream should have been recorded and was not, and why. Pure.
 
-A stream is expected while it and its retention are ACTIVE. What its slices cover is recorded, but for the time in which
-nothing came (a camera that fell silent in the middle of a slice). What is left of the expected time is a gap; its cause
-is read off the history of recording.
+A stream is expected while it and its retention are ACTIVE, and while its record plan wants it. What its slices cover is
+recorded, but for the time in which nothing came (a camera that fell silent in the middle of a slice). What is left of
+the expected time is a gap; its cause is read off the history of recording.
 """
 
 from collections.abc import Iterable, Sequence

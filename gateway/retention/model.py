@@ -144,7 +144,7 @@ class MarkKind(StrEnum):
     """What the history of recording is made of; the gap report reads it."""
 
     EXPECTED = "EXPECTED"
-    """Retention and stream are ACTIVE from here on."""
+    """Retention and stream are ACTIVE from here on, or the stream's record plan wants it."""
     UNEXPECTED = "UNEXPECTED"
     FLOWING = "FLOWING"
     """The first packet came."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -60,6 +60,8 @@ _KINDS: Final = frozenset(
 
 _AWAY: Final = (UnavailableError, OSError)
 
+Missed = Callable[[datetime, datetime], Awaitable[Sequence[Mark]]]
+
 log = structlog.get_logger(__name__)
 
 
@@ -96,7 +98,9 @@ class Recorder:
         clock: Callable[[], datetime],
         *,
         look_seconds: float = LOOK_SECONDS,
+        missed: Missed | None = None,
     ) -> None:
+        """`missed` gives what record plans would have asked for between two moments at which nobody recorded."""
         self.counters = RecorderCounters()
         self.usage = Usage(0, 0)
         self.full = False
@@ -108,13 +112,21 @@ class Recorder:
         self._look_seconds = look_seconds
         self._events: deque[MediaEvent] = deque()
         self._ready = asyncio.Event()
+        self._missed = missed
+        self._always: dict[Address, Retained] = {}
+        """Their retention is ACTIVE."""
+        self._planned: dict[Address, Retained] = {}
+        """Their record plan wants them now."""
         self._wanted: dict[Address, Retained] = {}
+        """Both."""
         self._changes = 0
         self._flowing: dict[Address, int] = {}
         self._runs: dict[Address, _Run] = {}
         self._recordings: dict[str, Recording] = {}
         """Those that may still tell of slices, by id."""
         self._expected: set[str] = set()
+        self._begun = False
+        """It is noted since when nobody recorded; what is expected is noted after that."""
         self._marks: list[Mark] = []
         self._rescan = False
         self._due = False
@@ -156,9 +168,21 @@ class Recorder:
         self._changes += 1
         address = (retained.app, retained.name)
         if retained.retention.state is StreamState.ACTIVE:
-            self._wanted[address] = retained
+            self._always[address] = retained
         else:
-            self._wanted.pop(address, None)
+            self._always.pop(address, None)
+        if address in self._planned:
+            self._planned[address] = retained
+        self._wants_changed()
+
+    def plan(self, planned: Mapping[Address, Retained]) -> None:
+        """Record plans want these streams from now on, and no others."""
+        if planned != self._planned:
+            self._planned = dict(planned)
+            self._wants_changed()
+
+    def _wants_changed(self) -> None:
+        self._wanted = self._planned | self._always
         self._expect(self._clock())
         self._due = True
         self._ready.set()
@@ -193,8 +217,10 @@ class Recorder:
         now = self._clock()
         alive = await self._store.retention.alive()
         down = [Mark(at=alive, kind=MarkKind.DOWN)] if alive is not None else []
-        await self._store.retention.mark([*down, Mark(at=now, kind=MarkKind.UP)])
+        missed = await self._missed(alive, now) if self._missed is not None and alive is not None else ()
+        await self._store.retention.mark([*down, *missed, Mark(at=now, kind=MarkKind.UP)])
         await self._store.retention.end_all(alive or now)
+        self._begun = True
 
     async def _serve(self) -> None:
         looks, loop = 0, asyncio.get_running_loop()
@@ -227,7 +253,8 @@ class Recorder:
         changes = self._changes
         wanted = {(one.app, one.name): one async for one in self._store.retention.active()}
         if changes == self._changes:  # else somebody has changed something meanwhile, and knows better
-            self._wanted = wanted
+            self._always = wanted
+            self._wanted = self._planned | self._always
         await self._look_at_streams()
         self._expect(self._clock())
         await self._store.retention.set_alive(self._clock())
@@ -400,7 +427,11 @@ class Recorder:
 
     def _expect(self, now: datetime) -> None:
         """Notes which streams are expected from now on, and which no more."""
-        expected = {one.stream_id: address for address, one in self._wanted.items() if one.active}
+        if not self._begun:
+            return
+        expected = {
+            one.stream_id: address for address, one in self._wanted.items() if one.active or address in self._planned
+        }
         for stream_id, address in expected.items():
             if stream_id not in self._expected:
                 self._marks.append(Mark(at=now, kind=MarkKind.EXPECTED, stream_id=stream_id))

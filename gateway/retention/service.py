@@ -124,9 +124,9 @@ class Retentions:
         """
         stream = await self._stream(scope, name)
         retained = await self._retained(scope, name)
-        if retained.retention.state is not StreamState.ACTIVE:
-            raise NotRetainedError(f"stream {name} is not retained")
         since = self._recorder.running_since(stream.app, name)
+        if retained.retention.state is not StreamState.ACTIVE and since is None:  # nor does a record plan want it
+            raise NotRetainedError(f"stream {name} is not retained")
         if since is None or not self._recorder.flows(stream.app, name):
             raise NotFlowingError(f"nothing of stream {name} is being recorded")
         return since

@@ -9,7 +9,7 @@ from typing import Any
 from gateway.retention.cleaner import Cleaner
 from gateway.retention.depot import Depot
 from gateway.retention.model import Slice
-from gateway.retention.recorder import LOOK_SECONDS, Recorder
+from gateway.retention.recorder import LOOK_SECONDS, Missed, Recorder
 from gateway.retention.relay import RecordingRelay
 from gateway.retention.spool import Salvage, Spool, SpoolLimits
 from gateway.retention.uploader import Uploader
@@ -33,6 +33,7 @@ class RetentionWorks:
         salvage: Salvage,
         clock: Callable[[], datetime],
         look_seconds: float = LOOK_SECONDS,
+        missed: Missed | None = None,
     ) -> None:
         self.depot = depot
         self._clock = clock
@@ -42,7 +43,7 @@ class RetentionWorks:
 
         self.spool = Spool(spool_root, store, salvage, ready)
         self.uploader = Uploader(store, self.spool, depot.at, at_once=uploads)
-        self.recorder = Recorder(store, relay, self.spool, limits, clock, look_seconds=look_seconds)
+        self.recorder = Recorder(store, relay, self.spool, limits, clock, look_seconds=look_seconds, missed=missed)
         self.cleaner = Cleaner(store, depot.at, clock)
 
     def start(self, spawn: Spawn) -> None:

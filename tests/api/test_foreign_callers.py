@@ -106,8 +106,14 @@ NUMBERS = {"total_length": 20, "slice_in_minute": 5, "retention_in_hour": 5, "qu
 LEFT_OUT = {"device_id_list", "url", "quotas", "groups", "tag", "enabled", "account_admin", "retention_for_ever"}
 
 
-URLS = {"/pushes": {"url": "rtmp://live.example/app/key"}, "/inputs": {"inputs": [{"url": "http://camera.example/y"}]}}
-"""Bodies whose URLs mean something, by the end of the path."""
+WEEK = {"week": [{"days": ["MON"], "start": "10:00", "end": "12:00"}]}
+URLS = {
+    "/pushes": {"url": "rtmp://live.example/app/key"},
+    "/inputs": {"inputs": [{"url": "http://camera.example/y"}]},
+    "/record-plans": WEEK,
+    "/record-plans/{plan_id}": WEEK,
+}
+"""Bodies whose parts mean something that their names alone do not tell, by the end of the path."""
 
 
 def _value(document: dict[str, Any], schema: dict[str, Any], name: str, ids: dict[str, str]) -> Any:
@@ -159,6 +165,11 @@ async def ours(client: Client, world: World, credential: str) -> Ours:
     await client.ok("POST", "streams", pulled)
     kept = {"retention_in_hour": 1, "store_type": "local", "timezone": "GMT+8:00"}
     await client.ok("PUT", f"streams/channel_{seen}_{CHANNEL}/retention", kept)
+    await client.ok("PUT", f"streams/channel_{hidden}_{CHANNEL}/retention", kept)
+    week = {"name": "ourplan", "week": [{"days": ["SUN"], "start": "00:00", "end": "24:00"}]}
+    plan = (await client("POST", "/gb/v1/record-plans", week)).json()["plan_id"]
+    planned = [f"channel_{device_id}_{CHANNEL}" for device_id in (seen, hidden)]
+    await client.ok("PUT", f"/gb/v1/record-plans/{plan}/streams", {"add": planned})
     key = await client.ok("POST", "credentials/aksks", {"name": "ourkey"})
     signing = (await client("POST", "/gb/v1/access-keys", {})).json()["access_key"]
     group = (await client("POST", "/gb/v1/groups", {"name": "ourgroup"})).json()["group_id"]
@@ -172,6 +183,7 @@ async def ours(client: Client, world: World, credential: str) -> Ours:
         "channel_id": CHANNEL,
         "stream_name": f"channel_{seen}_{CHANNEL}",
         "group_id": group,
+        "plan_id": plan,
         "name": "ouruser",
         "token_id": tokens[0]["token_id"],
         "project": client.project_id,

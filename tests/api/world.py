@@ -53,6 +53,7 @@ from gateway.playback.library import Library
 from gateway.playback.recordings import Recordings
 from gateway.playback.service import Playbacks
 from gateway.pushes.service import Pushes
+from gateway.record_plans.service import RecordPlans
 from gateway.retention.buckets import ObjectStorage
 from gateway.retention.depot import Depot
 from gateway.retention.model import Retained
@@ -325,6 +326,7 @@ class World:
         library = Library(depot.at, lambda found: local_root / "spool" / found.file, local_root / "fetched")
         recordings = Recordings(store, self.relay, library, lambda: self.now)
         self.voided: list[str] = []
+        self.plan_changes: list[datetime] = []
         self.forgotten: list[tuple[DeviceId, ChannelId]] = []
         """Channels that were deleted."""
         self.gateway = Gateway(
@@ -345,6 +347,7 @@ class World:
             webrtc=WebRtcStreams(
                 store=store, relay=self.relay, traffic=self.traffic, webrtc=None, clock=lambda: self.now
             ),
+            record_plans=RecordPlans(store, self.recorder, changed=lambda: self.plan_changes.append(self.now)),
             retentions=Retentions(store, depot.place, self.recorder, buckets=buckets),
             recordings=recordings,
             snapshots=Snapshots(lambda _: None),

@@ -10,8 +10,9 @@ from itertools import pairwise
 import pytest
 
 from gateway.access import agenda
-from gateway.access.agenda import BACK_OFF, LOOK_AGAIN, Agenda, Begin, End, Moment
+from gateway.access.agenda import LOOK_AGAIN, Agenda, Begin, End, Moment
 from gateway.access.model import Span
+from gateway.access.pace import BACK_OFF, BURST
 from gateway.access.slices import TRANSITIONS, AccessSlice, SliceCause, SliceState, after, moment_of, recovered
 from gateway.devices.model import ChannelId, DeviceId, InvitationStatus
 from gateway.errors import IllegalTransitionError
@@ -183,7 +184,7 @@ def test_ten_thousand_slices_of_one_minute_are_spread_and_keep_their_lengths() -
             world.agenda.flows(world.moment, action.slice.key)
     per_second = Counter(int(when) for when in begun.values())
     assert len(begun) == 10_000
-    assert max(per_second.values()) <= 200 + 200 * agenda.BURST + 1
+    assert max(per_second.values()) <= 200 + 200 * BURST + 1
     assert max(begun.values()) - min(begun.values()) == pytest.approx(50, abs=1)
     world.go_to(621)
     assert {record.state for record in world.kept.values()} == {S.DONE}

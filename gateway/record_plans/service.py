@@ -1,0 +1,138 @@
+"""Record plans of a project: made, changed, given to streams. When they are followed is the keeper's."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, Protocol
+from zoneinfo import ZoneInfoNotFoundError
+
+from gateway.errors import InvalidError
+from gateway.record_plans.model import RecordPlan, Standing, WeekRange
+from gateway.record_plans.rules import PLANS_OF_PROJECT_MAX, check_name, check_zone_name, settle
+from gateway.record_plans.week import Wanted, wanted, wants, zone_of
+from gateway.scope import Scope
+from gateway.store import Store
+
+STREAMS_AT_ONCE: Final = 10_000
+"""Given a plan or relieved of it by one call: bounds one transaction."""
+
+
+class RecorderView(Protocol):
+    """Who records (`gateway.retention.recorder.Recorder`)."""
+
+    def running_since(self, app: str, name: str) -> datetime | None:
+        """When the slice that is being written of a stream began; None if none is."""
+
+
+class RecordPlans:
+    """Every call is for one project; `changed` is told of every change once it is durable."""
+
+    def __init__(self, store: Store, recorder: RecorderView, *, changed: Callable[[], None]) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._changed = changed
+
+    async def add(self, project_id: str, name: str, zone: str, ranges: Sequence[WeekRange], at: datetime) -> RecordPlan:
+        """InvalidError, ConflictError if the name is taken, QuotaError."""
+        plan = RecordPlan(
+            plan_id=f"plan-{secrets.token_hex(8)}",
+            project_id=project_id,
+            name=check_name(name),
+            zone=check_zone_name(zone),
+            ranges=settle(ranges),
+            created_at=at,
+            updated_at=at,
+        )
+        await self._store.record_plans.add(plan, most=PLANS_OF_PROJECT_MAX)
+        return plan
+
+    async def list(self, project_id: str) -> Sequence[RecordPlan]:
+        """By name."""
+        return await self._store.record_plans.list(project_id)
+
+    async def get(self, project_id: str, plan_id: str) -> RecordPlan:
+        """NotFoundError."""
+        return await self._store.record_plans.get(project_id, plan_id)
+
+    async def change(
+        self,
+        project_id: str,
+        plan_id: str,
+        at: datetime,
+        *,
+        name: str | None = None,
+        zone: str | None = None,
+        ranges: Sequence[WeekRange] | None = None,
+    ) -> RecordPlan:
+        """Changes what is given; what is recorded follows at once. InvalidError, ConflictError, NotFoundError."""
+        named = None if name is None else check_name(name)
+        zoned = None if zone is None else check_zone_name(zone)
+        settled = None if ranges is None else settle(ranges)
+
+        def changed(plan: RecordPlan) -> RecordPlan:
+            return replace(
+                plan,
+                name=plan.name if named is None else named,
+                zone=plan.zone if zoned is None else zoned,
+                ranges=plan.ranges if settled is None else settled,
+            )
+
+        await self._store.record_plans.change(project_id, plan_id, changed, at=at)
+        self._changed()
+        return await self.get(project_id, plan_id)
+
+    async def delete(self, project_id: str, plan_id: str) -> None:
+        """ConflictError while streams have it, NotFoundError."""
+        await self._store.record_plans.delete(project_id, plan_id)
+
+    async def assign(self, scope: Scope, plan_id: str, *, add: Sequence[str], remove: Sequence[str]) -> RecordPlan:
+        """Gives the plan to streams, whatever plan they had, and takes it from others: all or none.
+
+        InvalidError, NotFoundError for the plan or a stream to be added, NotRetainedError for one of which it was never
+        said where its recordings go.
+        """
+        if len(add) + len(remove) > STREAMS_AT_ONCE:
+            raise InvalidError("add", f"at most {STREAMS_AT_ONCE} streams at a time")
+        if any("\x00" in name for name in (*add, *remove)):
+            raise InvalidError("add", "names of streams")
+        await self._store.record_plans.assign(scope, plan_id, add=add, remove=remove)
+        self._changed()
+        return await self.get(scope.project_id, plan_id)
+
+    async def standing(self, scope: Scope, at: datetime, *, plan_id: str | None = None) -> Sequence[Standing]:
+        """Streams of the scope that have a plan, or this one, by name: what it wants, and what is recorded.
+
+        NotFoundError for the plan.
+        """
+        if plan_id is None:
+            plans = {plan.plan_id: plan for plan in await self.list(scope.project_id)}
+        else:
+            plans = {plan_id: await self.get(scope.project_id, plan_id)}
+        now = {plan.plan_id: _wants(plan, at) for plan in plans.values()}
+        return [
+            Standing(
+                plan_id=one.plan_id,
+                plan_name=plans[one.plan_id].name,
+                stream_name=one.retained.name,
+                wanted=now[one.plan_id],
+                recording_since=self._recorder.running_since(one.retained.app, one.retained.name),
+            )
+            for one in await self._store.record_plans.of_project(scope, plan_id)
+            if one.plan_id in plans
+        ]
+
+
+def told(plan: RecordPlan, at: datetime) -> Wanted:
+    """What the plan says at a moment; nothing, if this machine does not know its zone."""
+    try:
+        return wanted(plan.ranges, zone_of(plan.zone), at)
+    except ZoneInfoNotFoundError:
+        return Wanted(False, None)
+
+
+def _wants(plan: RecordPlan, at: datetime) -> bool:
+    try:
+        return wants(plan.ranges, zone_of(plan.zone), at)
+    except ZoneInfoNotFoundError:
+        return False
