@@ -2,15 +2,17 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wire::rfc4571::{Framer, Output};
+use wire::rfc4571::{Framer, Output, SPACE_MIN};
 
 fn read(data: &[u8], step: usize) -> (Vec<Vec<u8>>, usize) {
     let mut framer = Framer::new(Some(0x0707_0707));
+    let mut space = vec![0; SPACE_MIN];
     let (mut packets, mut bytes) = (vec![], 0);
     for mut piece in data.chunks(step) {
+        let mut reading = framer.read(&mut space);
         while !piece.is_empty() {
-            piece = &piece[framer.handle_bytes(piece)..];
-            while let Some(output) = framer.poll_output() {
+            piece = &piece[reading.handle_bytes(piece)..];
+            while let Some(output) = reading.poll_output() {
                 match output {
                     Output::Packet(packet) => {
                         bytes += packet.len() + 2;

@@ -81,28 +81,48 @@ impl Framing {
 /// An empty receiver report.
 const MIN_PACKET: usize = 8;
 const GIVE_UP: usize = 1 << 20;
-const CAPACITY: usize = 32 << 10;
-/// The longest frame and the head of the one behind it, with room to read more.
-const CAPACITY_MAX: usize = 96 << 10;
-/// `space` offers at least so much.
-const READ_MIN: usize = 8 << 10;
+/// Memory for the rest of a reading that is kept when there is none: a packet of most devices.
+const REST_KEPT: usize = 2 << 10;
+/// Room that bytes are read into has at least so much: the longest frame, the head of the one behind it, and more to read.
+pub const SPACE_MIN: usize = 96 << 10;
 
-/// Splits a connection's bytes into packets. Reading goes straight into `space`, and packets are views of it.
+/// Splits a connection's bytes into packets. Between two readings it keeps no more than what is left of the last one, mostly
+/// nothing: all connections of a thread can be read into one space, which stays in the processor's cache.
 #[derive(Debug)]
 pub struct Framer {
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
+    rest: Vec<u8>,
     framing: Option<Framing>,
     ssrc: Option<u32>,
     skipped: usize,
     gave_up: bool,
 }
 
+/// A framer at work: bytes are read into a space that is lent to it, and packets are views of it.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    framer: &'a mut Framer,
+    space: &'a mut [u8],
+    start: usize,
+    end: usize,
+}
+
 impl Framer {
     /// A connection that has said nothing yet. `ssrc`: the one that was asked for; another is accepted too.
     pub fn new(ssrc: Option<u32>) -> Self {
-        Self { buffer: vec![0; CAPACITY], start: 0, end: 0, framing: None, ssrc, skipped: 0, gave_up: false }
+        Self { rest: Vec::new(), framing: None, ssrc, skipped: 0, gave_up: false }
+    }
+
+    /// Goes on in `space`, at whose start it puts what is left of the last reading. What is in none of the packets when the
+    /// reading is dropped is kept.
+    ///
+    /// # Panics
+    /// If the space is smaller than `SPACE_MIN`.
+    pub fn read<'a>(&'a mut self, space: &'a mut [u8]) -> Reading<'a> {
+        assert!(space.len() >= SPACE_MIN, "a frame and the head of the next one must fit");
+        let end = self.rest.len();
+        space[..end].copy_from_slice(&self.rest);
+        self.rest.clear();
+        Reading { framer: self, space, start: 0, end }
     }
 
     /// Tells the SSRC of the SDP answer.
@@ -116,31 +136,28 @@ impl Framer {
     pub fn framing(&self) -> Option<Framing> {
         self.framing
     }
+}
 
+impl Reading<'_> {
     /// Room to read into, never empty; tell with `filled` how much was used. Drain `poll_output` before.
-    pub fn space(&mut self) -> &mut [u8] {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        } else if self.buffer.len() - self.end < READ_MIN {
-            self.buffer.copy_within(self.start..self.end, 0);
+    pub fn room(&mut self) -> &mut [u8] {
+        if self.start > 0 {
+            self.space.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
-            if self.buffer.len() - self.end < READ_MIN && self.buffer.len() < CAPACITY_MAX {
-                self.buffer.resize(CAPACITY_MAX, 0);
-            }
         }
-        &mut self.buffer[self.end..]
+        &mut self.space[self.end..]
     }
 
-    /// `len` bytes of `space` were filled.
+    /// `len` bytes of `room` were filled.
     pub fn filled(&mut self, len: usize) {
-        self.end = (self.end + len).min(self.buffer.len());
+        self.end = (self.end + len).min(self.space.len());
     }
 
-    /// Copies bytes in, as many as there is space for, and returns how many: drain `poll_output`, then go on.
+    /// Copies bytes in, as many as there is room for, and returns how many: drain `poll_output`, then go on.
     pub fn handle_bytes(&mut self, bytes: &[u8]) -> usize {
-        let space = self.space();
-        let len = space.len().min(bytes.len());
-        space[..len].copy_from_slice(&bytes[..len]);
+        let room = self.room();
+        let len = room.len().min(bytes.len());
+        room[..len].copy_from_slice(&bytes[..len]);
         self.filled(len);
         len
     }
@@ -148,32 +165,32 @@ impl Framer {
     /// The next packet, or `None` until more bytes come.
     pub fn poll_output(&mut self) -> Option<Output<'_>> {
         loop {
-            if self.gave_up {
+            if self.framer.gave_up {
                 return None;
             }
             match self.step() {
                 Step::More => return None,
                 Step::Skip => {
-                    self.framing = None;
+                    self.framer.framing = None;
                     self.start += 1;
-                    self.skipped += 1;
-                    if self.skipped > GIVE_UP {
-                        self.gave_up = true;
+                    self.framer.skipped += 1;
+                    if self.framer.skipped > GIVE_UP {
+                        self.framer.gave_up = true;
                         return Some(Output::GaveUp);
                     }
                 }
                 Step::Frame(framing, len, ssrc) => {
-                    self.framing = Some(framing);
-                    self.ssrc = ssrc.or(self.ssrc);
-                    if self.skipped > 0 {
-                        return Some(Output::Skipped(std::mem::take(&mut self.skipped)));
+                    self.framer.framing = Some(framing);
+                    self.framer.ssrc = ssrc.or(self.framer.ssrc);
+                    if self.framer.skipped > 0 {
+                        return Some(Output::Skipped(std::mem::take(&mut self.framer.skipped)));
                     }
                     let from = self.start + framing.head();
                     if self.end < from + len {
                         return None;
                     }
                     self.start = from + len;
-                    return Some(Output::Packet(&self.buffer[from..from + len]));
+                    return Some(Output::Packet(&self.space[from..from + len]));
                 }
             }
         }
@@ -181,15 +198,16 @@ impl Framer {
 
     /// Judges the bytes at the read position.
     fn step(&self) -> Step {
-        let data = &self.buffer[self.start..self.end];
+        let data = &self.space[self.start..self.end];
         if data.is_empty() {
             return Step::More;
         }
-        let framings = self.framing.map_or([Framing::Length, Framing::Interleaved], |known| [known; 2]);
+        let framings =
+            self.framer.framing.map_or([Framing::Length, Framing::Interleaved], |known| [known; 2]);
         let mut more = false;
         for framing in framings {
             match framing.candidate(data) {
-                Candidate::Rtp { len, ssrc } if self.ssrc == Some(ssrc) => {
+                Candidate::Rtp { len, ssrc } if self.framer.ssrc == Some(ssrc) => {
                     return Step::Frame(framing, len, Some(ssrc));
                 }
                 Candidate::Rtp { len, ssrc } => match confirm(framing, data, len, ssrc) {
@@ -197,12 +215,24 @@ impl Framer {
                     Step::More => more = true,
                     frame @ Step::Frame(..) => return frame,
                 },
-                Candidate::Rtcp { len } if self.framing.is_some() => return Step::Frame(framing, len, None),
+                Candidate::Rtcp { len } if self.framer.framing.is_some() => {
+                    return Step::Frame(framing, len, None);
+                }
                 Candidate::More => more = true,
                 Candidate::Rtcp { .. } | Candidate::No => {}
             }
         }
         if more { Step::More } else { Step::Skip }
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let rest = &self.space[self.start..self.end];
+        if rest.is_empty() && self.framer.rest.capacity() > REST_KEPT {
+            self.framer.rest = Vec::new();
+        }
+        self.framer.rest.extend_from_slice(rest);
     }
 }
 
@@ -238,11 +268,15 @@ mod tests {
     /// Feeds `bytes` in pieces of `step` and collects packets and the sum of what was skipped.
     fn run(framer: &mut Framer, bytes: &[u8], step: usize) -> (Vec<Vec<u8>>, usize, bool) {
         let (mut packets, mut skipped, mut gave_up) = (vec![], 0, false);
+        let mut space = vec![0; SPACE_MIN];
         for piece in bytes.chunks(step) {
             let mut done = 0;
+            // What others read into the space meanwhile must not matter.
+            space.fill(0x80);
+            let mut reading = framer.read(&mut space);
             while done < piece.len() {
-                done += framer.handle_bytes(&piece[done..]);
-                while let Some(output) = framer.poll_output() {
+                done += reading.handle_bytes(&piece[done..]);
+                while let Some(output) = reading.poll_output() {
                     match output {
                         Output::Packet(packet) => packets.push(packet.to_vec()),
                         Output::Skipped(bytes) => skipped += bytes,

@@ -207,11 +207,13 @@ proptest! {
         }
         let read = |sizes: &[usize]| {
             let mut framer = Framer::new(Some(0x0707_0707));
+            let mut space = vec![0; rfc4571::SPACE_MIN];
             let (mut seen, mut bytes) = (vec![], 0);
             for mut piece in pieces(&data, sizes) {
+                let mut reading = framer.read(&mut space);
                 while !piece.is_empty() {
-                    piece = &piece[framer.handle_bytes(piece)..];
-                    while let Some(output) = framer.poll_output() {
+                    piece = &piece[reading.handle_bytes(piece)..];
+                    while let Some(output) = reading.poll_output() {
                         match output {
                             rfc4571::Output::Packet(packet) => {
                                 bytes += packet.len() + 2;

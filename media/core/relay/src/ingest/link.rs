@@ -1,7 +1,7 @@
 //! The TCP side of a receiver: one connection, accepted or made by us (GB/T 28181-2016 Annex L; RFC 4571).
 
 use std::{
-    io::{self, Read},
+    io,
     net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
@@ -60,13 +60,6 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(now: Instant, socket: TcpStream, peer: SocketAddr, ssrc: Option<u32>) -> Self {
         Self { socket, peer, framer: Framer::new(ssrc), since: now, heard: None, paused: None }
-    }
-
-    /// Reads once; the number of bytes, 0 at the end.
-    pub(crate) fn read(&mut self) -> io::Result<usize> {
-        let size = self.socket.read(self.framer.space())?;
-        self.framer.filled(size);
-        Ok(size)
     }
 
     /// Whether it said nothing useful in its time.

@@ -45,8 +45,8 @@ const IDLE: Duration = Duration::from_secs(1);
 /// not wait for it.
 const TURN: Duration = Duration::from_millis(1);
 
-/// What a viewer says is read into so many bytes and forgotten.
-const SCRATCH: usize = 16 * 1024;
+/// What a connection brings is read into so many bytes, taken apart there, and forgotten: a key frame at once.
+const SCRATCH: usize = 256 * 1024;
 
 /// A stream and what it holds of the world.
 struct Slot {
@@ -214,7 +214,7 @@ impl Work {
                         Role::Rtp => receiver.handle_rtp_ready(stream, turn, batch),
                         Role::Rtcp => receiver.handle_rtcp_ready(turn, batch),
                         Role::Listener => receiver.handle_listener_ready(stream, turn),
-                        _ => receiver.handle_link_ready(stream, turn),
+                        _ => receiver.handle_link_ready(stream, turn, scratch),
                     }),
                 });
             }
@@ -420,8 +420,8 @@ impl Work {
             Ok(Some((stream, socket, peer))) => {
                 // It is watched again, as the stream's own.
                 let _ = self.poll.remove(&socket);
-                self.step(now, wall_ms, stream, |slot, turn, _, _| {
-                    slot.receive(|receiver, stream| receiver.adopt(stream, turn, socket, peer));
+                self.step(now, wall_ms, stream, |slot, turn, _, scratch| {
+                    slot.receive(|receiver, stream| receiver.adopt(stream, turn, (socket, peer), scratch));
                 });
             }
             Err(()) => self.metrics.connections_refused.add(1),

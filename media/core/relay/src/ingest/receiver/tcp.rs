@@ -1,14 +1,14 @@
 //! The receiver's TCP side: accepting, connecting, reading one connection.
 
 use std::{
-    io,
+    io::{ErrorKind, Read},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 
 use wire::{fault::Fault, reorder::Reorder, rfc4571};
 
-use super::{READS, REORDER_WINDOW, Receiver, Via, canonical};
+use super::{REORDER_WINDOW, Receiver, Via, canonical};
 use crate::{
     events::Kind,
     ingest::{
@@ -40,14 +40,20 @@ impl Receiver {
     }
 
     /// Takes over a connection to the shared port.
-    pub(crate) fn adopt(&mut self, stream: &mut Stream, turn: Turn<'_>, socket: TcpStream, peer: SocketAddr) {
+    pub(crate) fn adopt(
+        &mut self,
+        stream: &mut Stream,
+        turn: Turn<'_>,
+        (socket, peer): (TcpStream, SocketAddr),
+        scratch: &mut [u8],
+    ) {
         if !self.accepts(turn.now, peer.ip()) {
             turn.metrics.connections_refused.add(1);
             return self.reject(turn, peer, None);
         }
         let ssrc = self.gate.expected.ssrc;
         self.open_link(stream, turn, Connection::new(turn.now, socket, peer, ssrc));
-        self.handle_link_ready(stream, turn);
+        self.handle_link_ready(stream, turn, scratch);
     }
 
     /// Whether a connection from `ip` may carry the stream now: none does, or the one that does is dead.
@@ -113,8 +119,8 @@ impl Receiver {
         }
     }
 
-    /// The connection has bytes, or an attempt came to its end.
-    pub(crate) fn handle_link_ready(&mut self, stream: &mut Stream, turn: Turn<'_>) {
+    /// The connection has bytes, which are read into `scratch`, or an attempt came to its end.
+    pub(crate) fn handle_link_ready(&mut self, stream: &mut Stream, turn: Turn<'_>, scratch: &mut [u8]) {
         let mut connection = match std::mem::replace(&mut self.link, Link::Idle) {
             Link::Open(connection) => connection,
             unfinished => {
@@ -122,36 +128,40 @@ impl Receiver {
                 return self.advance_link(stream, turn);
             }
         };
-        match self.read_link(stream, turn, &mut connection) {
+        match self.read_link(stream, turn, &mut connection, scratch) {
             Ok(()) => self.link = Link::Open(connection),
             Err(reason) => self.close_link(stream, turn, &connection, reason),
         }
     }
 
+    /// Reads once. If there is more than fits, the next turn takes it, after the turns of others.
     fn read_link(
         &mut self,
         stream: &mut Stream,
         turn: Turn<'_>,
         connection: &mut Connection,
+        scratch: &mut [u8],
     ) -> Result<(), String> {
-        self.drain_link(stream, turn, connection)?;
-        for _ in 0..READS {
-            if connection.paused.is_some() {
-                break;
+        let Connection { socket, peer, framer, heard, .. } = connection;
+        let mut reading = framer.read(scratch);
+        let size = match socket.read(reading.room()) {
+            Ok(0) => return Err("closed by the peer".to_owned()),
+            Ok(size) => size,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                return Ok(());
             }
-            match connection.read() {
-                Ok(0) => return Err("closed by the peer".to_owned()),
-                Ok(size) => {
-                    turn.metrics.bytes_in.add(size as u64);
-                    if !self.budget.spend(turn.now, size) {
-                        self.pause(turn, connection);
-                    }
-                    self.drain_link(stream, turn, connection)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.to_string()),
-            }
+            Err(error) => return Err(error.to_string()),
+        };
+        reading.filled(size);
+        turn.metrics.bytes_in.add(size as u64);
+        let packets = self.drain_link(stream, turn, *peer, &mut reading)?;
+        drop(reading);
+        if packets > 0 {
+            turn.metrics.packets.add(packets);
+            *heard = Some(turn.now);
+        }
+        if !self.budget.spend(turn.now, size) {
+            self.pause(turn, connection);
         }
         Ok(())
     }
@@ -163,22 +173,24 @@ impl Receiver {
         let _ = turn.poll.modify(&connection.socket, token, Interest::Nothing);
     }
 
+    /// Takes the packets of one reading; the number of them.
     fn drain_link(
         &mut self,
         stream: &mut Stream,
         turn: Turn<'_>,
-        connection: &mut Connection,
-    ) -> Result<(), String> {
-        let peer = connection.peer;
+        peer: SocketAddr,
+        reading: &mut rfc4571::Reading<'_>,
+    ) -> Result<u64, String> {
         let mut first = [0_u8; 32];
-        let mut said = 0;
-        while let Some(output) = connection.framer.poll_output() {
+        let (mut said, mut packets) = (0, 0);
+        while let Some(output) = reading.poll_output() {
             match output {
                 rfc4571::Output::Packet(data) => {
-                    turn.metrics.packets.add(1);
-                    connection.heard = Some(turn.now);
-                    said = data.len().min(first.len());
-                    first[..said].copy_from_slice(&data[..said]);
+                    if packets == 0 {
+                        said = data.len().min(first.len());
+                        first[..said].copy_from_slice(&data[..said]);
+                    }
+                    packets += 1;
                     self.handle_packet(stream, turn, Via::Tcp, peer, data);
                 }
                 rfc4571::Output::Skipped(_) => stream.faults.count(Fault::FramingResync),
@@ -186,7 +198,7 @@ impl Receiver {
             }
         }
         self.drain_units(stream, turn, &first[..said]);
-        Ok(())
+        Ok(packets)
     }
 
     fn close_link(&mut self, stream: &mut Stream, turn: Turn<'_>, connection: &Connection, reason: String) {
