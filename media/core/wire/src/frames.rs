@@ -63,6 +63,7 @@ struct Open {
     dts: Option<u64>,
     timestamp: u32,
     packets: u32,
+    parts: u32, // PES packets
     damaged: bool,
     /// How the last packet that the frame was open at ended.
     tail: Tail,
@@ -86,6 +87,7 @@ impl Open {
             dts: header.dts,
             timestamp,
             packets: 0,
+            parts: 1,
             damaged: false,
             tail: Tail::default(),
             seam: None,
@@ -121,6 +123,7 @@ pub(crate) struct Frames {
     // of the stream
     timed: bool,       // a frame had a PTS
     sizes: [usize; 2], // last frame's bytes: others, key frames
+    whole: [bool; 2],  // it was one PES packet: the length of the next one's first is that of the frame
     endings: Endings,
 }
 
@@ -143,6 +146,7 @@ impl Frames {
             key_expected: false,
             timed: false,
             sizes: [BUFFER; 2],
+            whole: [false; 2],
             endings: Endings::new(),
         }
     }
@@ -223,6 +227,7 @@ impl Frames {
         }
         if !frame.data.is_empty() {
             self.sizes[usize::from(self.key_expected)] = frame.data.len();
+            self.whole[usize::from(self.key_expected)] = frame.parts == 1;
             self.key_expected = false;
             let stamp = frame.stamp();
             self.timed |= frame.pts.is_some();
@@ -276,6 +281,7 @@ impl Frames {
                 !same_time && self.first && header.pts.is_none() && self.endings.stamps.is_trusted();
             let spoilt = new_pack && frame.damaged;
             if !other_pts && !stamped_apart && !spoilt {
+                frame.parts += 1;
                 if new_pack && frame.seam.is_none() {
                     let tail = std::mem::take(&mut frame.tail);
                     frame.seam = Some(Seam { at: frame.data.len(), pts: header.pts, dts: header.dts, tail });
@@ -287,9 +293,16 @@ impl Frames {
             self.close_video();
         }
         self.endings.settle();
-        let last = self.sizes[usize::from(self.key_expected)];
-        self.video = Some(Open::new((last + last / 4).max(BUFFER).min(self.limit), header, self.timestamp));
+        self.video = Some(Open::new(self.capacity(header.len).min(self.limit), header, self.timestamp));
         self.touched = false;
+    }
+
+    /// How much room a frame gets whose first PES packet has `len` bytes: what is too much stays unused for as long as the
+    /// frame is kept, what is too little costs a copy.
+    fn capacity(&self, len: Option<usize>) -> usize {
+        let last = self.sizes[usize::from(self.key_expected)];
+        let whole = self.whole[usize::from(self.key_expected)];
+        len.filter(|_| whole).unwrap_or((last + last / 4).max(BUFFER))
     }
 
     /// Whether this belongs to a frame that was handed on already: the device broke its habit.
@@ -442,5 +455,36 @@ impl Frames {
             self.endings.stamps.broken();
         }
         self.endings.breach(tail);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Frames of so many PES packets of 9,000 bytes each; what was reserved for the last of them.
+    fn reserved(frames: &mut Frames, parts: [usize; 3]) -> usize {
+        for (parts, time) in parts.into_iter().zip(1_u32..) {
+            frames.begin_packet(time);
+            frames.pack();
+            for part in 0..parts {
+                let pts = (part == 0).then_some(u64::from(time));
+                frames.pes(&PesHeader { stream_id: 0xE0, pts, dts: None, len: Some(9000) });
+                frames.data(&[1; 9000]);
+                frames.pes_end(true);
+            }
+        }
+        frames.finish_video();
+        let last = std::iter::from_fn(|| frames.poll_event()).last();
+        let Some(Event::Frame(Frame { data, .. })) = last else { panic!("{last:?}") };
+        assert_eq!(data.len(), parts[2] * 9000);
+        data.capacity()
+    }
+
+    #[test]
+    fn a_frame_of_one_pes_packet_takes_no_more_than_its_bytes() {
+        assert_eq!(reserved(&mut Frames::new(1 << 20), [1, 1, 1]), 9000);
+        assert_eq!(reserved(&mut Frames::new(1 << 20), [2, 2, 2]), 22_500, "a quarter above the last one");
+        assert_eq!(reserved(&mut Frames::new(1 << 20), [2, 2, 1]), 22_500);
     }
 }

@@ -1,7 +1,8 @@
 //! Puts RTP packets back in order within a bounded window (RFC 3550 §5.1). No socket, no clock.
 //!
 //! A ring of slots: taking and giving a packet are both O(1). The caller drains `poll_output` after each
-//! `handle_packet`. Packets that come in order need not be stored at all: `pass` says so.
+//! `handle_packet`. Packets that come in order need not be stored at all: `pass` says so. A ring has as many slots as gaps
+//! have needed so far, for most streams never need many.
 
 use std::time::{Duration, Instant};
 
@@ -18,11 +19,20 @@ pub enum Output<P> {
     Restarted,
 }
 
+/// Slots of a ring that has held little.
+const SLOTS: u64 = 4;
+
+fn empty<P>(slots: u64) -> Box<[Option<P>]> {
+    std::iter::repeat_with(|| None).take(slots as usize).collect()
+}
+
 /// Holds early packets until the gap before them fills, ages or overflows.
 pub struct Reorder<P> {
     hold: Duration,
     capacity: u64,
+    /// A power of two of them, which doubles up to `slots_max` as numbers further apart are held.
     slots: Box<[Option<P>]>,
+    slots_max: u64,
     /// When the oldest held packet must go; moves when the first gap changes.
     due: Option<Instant>,
     next: Option<u64>, // extended sequence number
@@ -46,11 +56,12 @@ impl<P> Reorder<P> {
     /// Waits at most `hold` for a missing packet, across at most `capacity` numbers.
     pub fn new(hold: Duration, capacity: u16) -> Self {
         let capacity = capacity.clamp(1, 4096);
-        let slots = (usize::from(capacity) * 2).next_power_of_two();
+        let slots_max = (u64::from(capacity) * 2).next_power_of_two();
         Self {
             hold,
             capacity: u64::from(capacity),
-            slots: std::iter::repeat_with(|| None).take(slots).collect(),
+            slots: empty(slots_max.min(SLOTS)),
+            slots_max,
             due: None,
             next: None,
             newest: 0,
@@ -87,7 +98,7 @@ impl<P> Reorder<P> {
             return self.handle_old(now, seq, next, number, packet);
         }
         self.settled = true;
-        if number - next < self.slots.len() as u64 {
+        if number - next < self.slots_max {
             self.drop_suspect();
             self.store(now, number, packet);
         } else if number - next < MAX_DROPOUT {
@@ -140,6 +151,7 @@ impl<P> Reorder<P> {
     }
 
     fn store(&mut self, now: Instant, number: u64, packet: P) {
+        self.make_room(number);
         let at = self.slot(number);
         if self.slots[at].is_some() {
             self.late += 1;
@@ -149,6 +161,24 @@ impl<P> Reorder<P> {
         self.held += 1;
         self.newest = if self.held == 1 { number } else { self.newest.max(number) };
         self.due.get_or_insert(now + self.hold);
+    }
+
+    /// Sees to it that `number` and all that is held have slots of their own.
+    fn make_room(&mut self, number: u64) {
+        let first = self.next.map_or(number, |next| next.min(number));
+        let newest = if self.held == 0 { number } else { self.newest.max(number) };
+        let needed = (newest - first + 1).next_power_of_two().min(self.slots_max);
+        if needed <= self.slots.len() as u64 {
+            return;
+        }
+        let mut old = std::mem::replace(&mut self.slots, empty(needed));
+        if self.held > 0 {
+            let before = old.len();
+            for held in (first..=self.newest).rev().take(before) {
+                let at = self.slot(held);
+                self.slots[at] = old[held as usize & (before - 1)].take();
+            }
+        }
     }
 
     fn slot(&self, number: u64) -> usize {
@@ -302,6 +332,26 @@ mod tests {
         let lost = [Output::Lost(1), Output::Packet(4), Output::Lost(995), Output::Packet(1000)];
         assert_eq!(seen[2..6], lost);
         assert_eq!(seen[6], Output::Packet(1001));
+    }
+
+    #[test]
+    fn the_ring_grows_with_the_gaps_it_has_to_bridge() {
+        let mut reorder = Reorder::new(HOLD, 512);
+        assert_eq!(run(&mut reorder, &[65_530, 65_531, 65_532]).len(), 3);
+        assert_eq!(reorder.slots.len() as u64, SLOTS);
+        let early: Vec<u16> = (0..300).map(|number| 65_534_u16.wrapping_add(number)).collect();
+        let mut numbers = early.clone();
+        numbers.insert(150, 65_533);
+        let seen = run(&mut reorder, &numbers);
+        assert_eq!(seen[0], Output::Packet(65_533));
+        assert_eq!(seen[1..], packets(early), "none was lost when the ring grew");
+        assert_eq!((reorder.slots.len(), reorder.late()), (256, 0));
+        assert_eq!(
+            run(&mut reorder, &[10_000, 298, 298])[0],
+            Output::Packet(298),
+            "what leaps takes no slots"
+        );
+        assert_eq!(reorder.slots.len(), 256);
     }
 
     #[test]
