@@ -43,8 +43,9 @@ const REPORT: Duration = Duration::from_secs(5);
 /// Numbers across which reordering waits for a missing packet: a key frame's worth.
 const REORDER_WINDOW: u16 = 512;
 
-/// Calls for one socket in a turn: others want their turn too.
+/// What is taken from one socket in a turn: others want their turn too. The rest makes the socket ready again.
 const READS: usize = 8;
+const READ_BYTES: u64 = 1 << 20;
 
 /// Taps of one receiver.
 const TAPS_MAX: usize = 8;
@@ -155,18 +156,19 @@ impl Receiver {
 
     /// The dedicated RTP port has packets.
     pub(crate) fn handle_rtp_ready(&mut self, stream: &mut Stream, turn: Turn<'_>, batch: &mut Batch) {
+        let mut bytes = 0;
         for _ in 0..READS {
             let Some(socket) = &self.sockets.rtp else { return };
             let Ok(count) = batch.receive(socket.as_fd()) else { return };
-            self.handle_batch(stream, turn, batch);
-            if count < datagram::BATCH {
+            bytes += self.handle_batch(stream, turn, batch);
+            if count < datagram::BATCH || bytes >= READ_BYTES {
                 return;
             }
         }
     }
 
-    /// Takes the datagrams of one call.
-    fn handle_batch(&mut self, stream: &mut Stream, turn: Turn<'_>, batch: &Batch) {
+    /// Takes the datagrams of one call; their bytes.
+    fn handle_batch(&mut self, stream: &mut Stream, turn: Turn<'_>, batch: &Batch) -> u64 {
         let (mut count, mut bytes) = (0, 0);
         for packet in batch.datagrams() {
             count += 1;
@@ -181,6 +183,7 @@ impl Receiver {
         turn.metrics.packets.add(count);
         turn.metrics.bytes_in.add(bytes);
         self.drain_units(stream, turn, batch.datagrams().next().map_or(&[], |packet| packet.data));
+        bytes
     }
 
     /// The RTCP port has packets.
