@@ -6,6 +6,7 @@
 //! count-tcp STREAMS    the floor of ingest by TCP: read, count
 //! record STREAMS SLICE_MS DIRECTORY   the relay, which records each of its streams
 //! relay STREAMS        the relay with so many receivers and its front door
+//! relay-single STREAMS   the same where datagrams come one by one, whatever the sender joined
 //! relay-tcp STREAMS    the same by TCP
 //! relay-merged STREAMS MS   the same; viewers are written to so often
 //! forward PORT…        the relay with one receiver, whose stream it sends on to each port
@@ -44,6 +45,9 @@ fn main() -> ExitCode {
             relayed::run(&relayed::Wanted { order: Some(order(*slice_ms)), ..relayed::Wanted::new(*streams) })
         }
         (Some("relay"), [streams]) => relayed::run(&relayed::Wanted::new(*streams)),
+        (Some("relay-single"), [streams]) => {
+            relayed::run(&relayed::Wanted { offload: false, ..relayed::Wanted::new(*streams) })
+        }
         (Some("relay-tcp"), [streams]) => {
             relayed::run(&relayed::Wanted { tcp: true, ..relayed::Wanted::new(*streams) })
         }

@@ -85,6 +85,7 @@ impl Core {
             bandwidth_max_bps,
             hls_segment: Duration::from_millis(hls_segment_ms.clamp(200, 60_000)),
             merge_write: Duration::from_millis(merge_write_ms),
+            ..Config::default()
         };
         py.detach(|| relay::Core::start(config)).map(Self).map_err(error)
     }

@@ -32,6 +32,8 @@ pub struct Config {
     pub bandwidth_max_bps: u64,
     /// What comes within so long goes to a viewer with one write; zero: everything at once.
     pub merge_write: Duration,
+    /// Datagrams that the system joined are taken in one piece, where it can join them.
+    pub receive_offload: bool,
 }
 
 impl Default for Config {
@@ -49,6 +51,7 @@ impl Default for Config {
             hls_segment: Duration::from_secs(2),
             bandwidth_max_bps: 40_000_000,
             merge_write: Duration::ZERO,
+            receive_offload: true,
         }
     }
 }

@@ -378,7 +378,8 @@ impl Core {
             return Ok(None);
         }
         let what = |kind: &str| Error::io(format!("cannot open the shared RTP port {port} ({kind})"));
-        let socket = sockets::packets(self.config.rtp_host, port).map_err(what("UDP"))?;
+        let socket =
+            sockets::packets(self.config.rtp_host, port, self.config.receive_offload).map_err(what("UDP"))?;
         let listener = sockets::tcp(self.config.rtp_host, port, 1024).map_err(what("TCP"))?;
         Ok(Some(Shared::new(socket, listener)))
     }
@@ -392,10 +393,11 @@ impl Core {
             return Ok((0, Sockets::default(), None));
         }
         let (min, max) = (self.config.rtp_port_min, self.config.rtp_port_max);
+        let (host, offload) = (self.config.rtp_host, self.config.receive_offload);
         // A port that somebody else holds rests like a used one and is tried again later.
         for _ in 0..PORT_TRIES {
             let lease = Lease::new(&self.ports).ok_or(Error::NoFreePort(min, max))?;
-            match sockets::dedicated(self.config.rtp_host, lease.port, wanted.transport) {
+            match sockets::dedicated(host, lease.port, wanted.transport, offload) {
                 Ok(sockets) => return Ok((lease.port, sockets, Some(lease))),
                 Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(Error::Io(format!("cannot open port {}", lease.port), error)),

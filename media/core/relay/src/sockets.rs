@@ -13,19 +13,26 @@ use crate::{config::Transport, ingest::Sockets};
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
 /// The sockets of one dedicated port. A passive TCP receiver hears UDP too: some devices answer a TCP offer with UDP.
-pub(crate) fn dedicated(host: IpAddr, port: u16, transport: Transport) -> std::io::Result<Sockets> {
+pub(crate) fn dedicated(
+    host: IpAddr,
+    port: u16,
+    transport: Transport,
+    offload: bool,
+) -> std::io::Result<Sockets> {
     let listener = match transport {
         Transport::TcpPassive => Some(tcp(host, port, 4)?),
         _ => None,
     };
-    Ok(Sockets { rtp: Some(packets(host, port)?), rtcp: Some(udp(host, port + 1)?), listener })
+    Ok(Sockets { rtp: Some(packets(host, port, offload)?), rtcp: Some(udp(host, port + 1)?), listener })
 }
 
-/// A UDP socket whose packets may come in runs: it is read by a [`datagram::Batch`] and nothing else.
-pub(crate) fn packets(host: IpAddr, port: u16) -> std::io::Result<UdpSocket> {
+/// A UDP socket whose packets come in runs with `offload`: it is read by a [`datagram::Batch`] and nothing else.
+pub(crate) fn packets(host: IpAddr, port: u16, offload: bool) -> std::io::Result<UdpSocket> {
     let socket = udp(host, port)?;
-    // Where the system cannot, they come one by one.
-    let _ = datagram::offload(socket.as_fd());
+    if offload {
+        // Where the system cannot, they come one by one.
+        let _ = datagram::offload(socket.as_fd());
+    }
     Ok(socket)
 }
 
