@@ -15,7 +15,7 @@ def open_media_ports(settings: Settings, relay: Relay) -> None:
     if rtmp.port:
         _open("RTMP", "rtmp.port", lambda: relay.listen_rtmp(rtmp.host, rtmp.port))
     if rtsp.port:
-        _open("RTSP", "rtsp.port", lambda: relay.listen_rtsp(rtsp.host, rtsp.port))
+        _open("RTSP", "rtsp.port", lambda: relay.listen_rtsp(rtsp.host, rtsp.port, realm=rtsp.realm or None))
     if tls.rtmps_port:
         certificate, key = pem_files(tls)
         _open(
@@ -28,7 +28,9 @@ def open_media_ports(settings: Settings, relay: Relay) -> None:
         _open(
             "RTSPS",
             "tls.rtsps_port",
-            lambda: relay.listen_rtsps(rtsp.host, tls.rtsps_port, certificate=certificate, key=key),
+            lambda: relay.listen_rtsps(
+                rtsp.host, tls.rtsps_port, certificate=certificate, key=key, realm=rtsp.realm or None
+            ),
         )
 
 

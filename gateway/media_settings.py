@@ -44,6 +44,8 @@ class Rtsp(Section):
     """0: no RTSP."""
     public_url: Annotated[str, Field(pattern=r"^(rtsps?://[^/\s]+)?$")] = ""
     """Beginning of RTSP addresses, such as rtsp://video.example.org; empty: the host as the client addressed us."""
+    realm: Annotated[str, Field(pattern=r"^[ !#-\[\]-~]{0,64}$")] = "gateway"
+    """Under which clients prove by Digest that they have an access key; empty: they are not asked."""
 
 
 class Rtmp(Section):

@@ -62,10 +62,16 @@ class Core:
         for `accept_publish` or `refuse_publish`; players have the same rights as by HTTP, with the query behind the
         stream's name."""
 
-    def listen_rtsp(self, host: str, port: int) -> int:
+    def listen_rtsp(self, host: str, port: int, *, realm: str | None = None) -> int:
         """Opens an RTSP port for players and publishers and returns it. Players have the same rights as by HTTP; their
         datagrams leave from two ports side by side that the system chooses. Publishers raise `publish` as by RTMP;
-        their datagrams come in at ports of the receivers' range."""
+        their datagrams come in at ports of the receivers' range.
+
+        With a realm, who asks for a private stream with nothing to show is asked who it is by Digest (401; SHA-256 and
+        MD5), and so is a publisher refused as `unauthorized`. An answer whose nonce is good raises `play` or `publish`
+        with, beside the usual, user, realm, nonce, uri, method, algorithm ("MD5", "SHA-256", also with "-sess") and
+        response, and qop, nc and cnonce where they were sent; there is no `token` then. Whether the password is right
+        is for the application to say. A client may be wrong three times a connection."""
 
     def listen_https(self, host: str, port: int, upstream: str, *, certificate: str, key: str) -> int:
         """`listen_http` behind TLS 1.2 or 1.3, by HTTP/1.1; X-Forwarded-Proto says https.
@@ -79,7 +85,7 @@ class Core:
     def listen_rtmps(self, host: str, port: int, *, certificate: str, key: str) -> int:
         """`listen_rtmp` behind TLS (see `listen_https`)."""
 
-    def listen_rtsps(self, host: str, port: int, *, certificate: str, key: str) -> int:
+    def listen_rtsps(self, host: str, port: int, *, certificate: str, key: str, realm: str | None = None) -> int:
         """`listen_rtsp` behind TLS (see `listen_https`); packets go on the connection only, never as datagrams."""
 
     def accept_publish(
@@ -95,9 +101,9 @@ class Core:
         """Lets the publisher that holds `ticket` publish the stream `app`/`name`, whatever it asked for, and returns
         the stream's receiver id. CoreError if it is gone, or the stream has a source: then it waits on."""
 
-    def refuse_publish(self, ticket: int, reason: str) -> None:
+    def refuse_publish(self, ticket: int, reason: str, *, unauthorized: bool = False) -> None:
         """Sends the publisher away with the reason (RTMP: NetStream.Publish.Denied; RTSP: 403); an unknown ticket is
-        ignored."""
+        ignored. `unauthorized`: where the port has a realm (RTSP), it is asked who it is and may try again."""
 
     def event_fd(self) -> int:
         """A descriptor that is readable while events wait; it stays ours, do not close it."""

@@ -106,9 +106,9 @@ class Relay:
         """Opens an RTMP port and returns it (`Core.listen_rtmp`)."""
         return self.core.listen_rtmp(host, port)
 
-    def listen_rtsp(self, host: str, port: int) -> int:
+    def listen_rtsp(self, host: str, port: int, *, realm: str | None = None) -> int:
         """Opens an RTSP port and returns it (`Core.listen_rtsp`)."""
-        return self.core.listen_rtsp(host, port)
+        return self.core.listen_rtsp(host, port, realm=realm)
 
     def listen_https(self, host: str, port: int, upstream: str, *, certificate: str, key: str) -> int:
         """Opens the front door behind TLS and returns its port (`Core.listen_https`)."""
@@ -118,9 +118,9 @@ class Relay:
         """Opens an RTMPS port and returns it (`Core.listen_rtmps`)."""
         return self.core.listen_rtmps(host, port, certificate=certificate, key=key)
 
-    def listen_rtsps(self, host: str, port: int, *, certificate: str, key: str) -> int:
+    def listen_rtsps(self, host: str, port: int, *, certificate: str, key: str, realm: str | None = None) -> int:
         """Opens an RTSPS port and returns it (`Core.listen_rtsps`)."""
-        return self.core.listen_rtsps(host, port, certificate=certificate, key=key)
+        return self.core.listen_rtsps(host, port, certificate=certificate, key=key, realm=realm)
 
     def accept_publish(
         self,
@@ -142,9 +142,9 @@ class Relay:
             viewers_max=self._viewers_max if viewers_max is None else viewers_max,
         )
 
-    def refuse_publish(self, ticket: int, reason: str) -> None:
+    def refuse_publish(self, ticket: int, reason: str, *, unauthorized: bool = False) -> None:
         """Sends a publisher away (`Core.refuse_publish`)."""
-        self.core.refuse_publish(ticket, reason)
+        self.core.refuse_publish(ticket, reason, unauthorized=unauthorized)
 
     def open_receiver(
         self,

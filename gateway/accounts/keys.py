@@ -104,12 +104,17 @@ class AccessKeys:
             raise SignatureError("this signature was used before: sign each request anew")
         if claim.date > at:
             await self._store.access_keys.remember(claim.signature, expires_at, at)
-        if key.last_used_at is None or at - key.last_used_at >= USED_STEP:
-            await self._store.access_keys.touch(key.key_id, at)
+        await note_use(self._store, key, at)
         access = await self._store.accounts.access(key.user_id, project_id=project_id)
         if access is None:
             raise ForbiddenError("the user may not enter this project")
         return replace(access, proof=f"key {key.key_id}")
+
+
+async def note_use(store: Store, key: AccessKey, at: datetime) -> None:
+    """Keeps that the key was used."""
+    if key.last_used_at is None or at - key.last_used_at >= USED_STEP:
+        await store.access_keys.touch(key.key_id, at)
 
 
 def _random(letters: str, length: int) -> str:

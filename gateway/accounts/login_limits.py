@@ -71,34 +71,55 @@ class _Limit:
             del self._tallies[key]
 
 
+class AddressLimits:
+    """By address alone. Ask `wait`; if it is 0, `begin`, check, and `end`. Programs on this machine have no address."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._limit = _Limit(free=20, longest=300.0, capacity=capacity)
+
+    def __len__(self) -> int:
+        return len(self._limit)
+
+    def wait(self, now: float, address: str) -> float:
+        """Seconds until one more may be tried; 0: now."""
+        network = _network(address)
+        return self._limit.wait(now, network) if network else 0.0
+
+    def begin(self, now: float, address: str) -> None:
+        if network := _network(address):
+            self._limit.begin(now, network)
+
+    def end(self, now: float, address: str, *, failed: bool) -> None:
+        """Success forgives nothing: whoever has one password may be guessing at others."""
+        if network := _network(address):
+            self._limit.end(now, network, failed=failed)
+
+
 class LoginLimits:
     """Ask `wait`; if it is 0, `begin`, check the password, and `end`. Programs on this machine have no address."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.refused = 0
         self._names = _Limit(free=5, longest=30.0, capacity=capacity)
-        self._addresses = _Limit(free=20, longest=300.0, capacity=capacity)
+        self._addresses = AddressLimits(capacity)
 
     def __len__(self) -> int:
         return len(self._names) + len(self._addresses)
 
     def wait(self, now: float, name: str, address: str) -> float:
         """Seconds until this log-in may be tried; counted in `refused` if that is not now."""
-        network = _network(address)
-        waits = [self._names.wait(now, name)] + ([self._addresses.wait(now, network)] if network else [])
-        self.refused += max(waits) > 0
-        return max(waits)
+        wait = max(self._names.wait(now, name), self._addresses.wait(now, address))
+        self.refused += wait > 0
+        return wait
 
     def begin(self, now: float, name: str, address: str) -> None:
         self._names.begin(now, name)
-        if network := _network(address):
-            self._addresses.begin(now, network)
+        self._addresses.begin(now, address)
 
     def end(self, now: float, name: str, address: str, *, failed: bool) -> None:
-        """Success forgives the name, not the address: whoever has one password may be guessing at others."""
+        """Success forgives the name, not the address."""
         self._names.end(now, name, failed=failed, forgive=True)
-        if network := _network(address):
-            self._addresses.end(now, network, failed=failed)
+        self._addresses.end(now, address, failed=failed)
 
 
 def _network(address: str) -> str:

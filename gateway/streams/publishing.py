@@ -7,6 +7,8 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
+from gateway.accounts.errors import TooManyAttemptsError
+from gateway.accounts.proofs import Attempts, Proof
 from gateway.credentials.model import PushKey
 from gateway.errors import GatewayError
 from gateway.gb28181.limits import RateLimit
@@ -18,6 +20,8 @@ from gateway.streams.sources import StreamSources
 from media._core import CoreError, Feed
 
 LOGGED_A_SECOND: Final = 5.0
+UNAUTHORIZED: Final = frozenset({Refusal.NO_TOKEN, Refusal.WRONG_PROOF})
+"""Mended by a proof, where one can be asked for."""
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -35,7 +39,7 @@ class PublishEvent(Protocol):
 class PublishRelay(Protocol):
     """As much of the relay as is needed here (`media.relay.Relay`)."""
 
-    def refuse_publish(self, ticket: int, reason: str) -> None: ...
+    def refuse_publish(self, ticket: int, reason: str, *, unauthorized: bool = False) -> None: ...
 
 
 class Publishing:
@@ -50,6 +54,7 @@ class Publishing:
         policy: TokenPolicy,
         clock: Callable[[], datetime],
         questions: Questions,
+        attempts: Attempts,
     ) -> None:
         self.counts = Counter({"accepted": 0, **{refusal.name.lower(): 0 for refusal in Refusal}})
         self._store = store
@@ -58,6 +63,7 @@ class Publishing:
         self._policy = policy
         self._clock = clock
         self._questions = questions
+        self._attempts = attempts
         self._logged = RateLimit[str](LOGGED_A_SECOND, LOGGED_A_SECOND)
 
     def handle_media(self, event: PublishEvent) -> None:
@@ -65,14 +71,14 @@ class Publishing:
         if event.kind != "publish":
             return
         detail = event.detail
-        push = Push(app=detail["app"], name=detail["name"], query=detail.get("query", ""))
+        push = Push(app=detail["app"], name=detail["name"], query=detail.get("query", ""), proof=Proof.read(detail))
         ticket, peer = int(detail["ticket"]), detail.get("peer", "")
         if not self._questions.ask(lambda: self._answer(ticket, push, peer)):
             self._refuse(ticket, push, peer, Refusal.BUSY)
 
     async def _answer(self, ticket: int, push: Push, peer: str) -> None:
         try:
-            refusal = await self._decide(push, lambda stream: self._sources.accept(ticket, stream))
+            refusal = await self._decide_slowly(push, ticket, peer)
         except GatewayError:
             log.warning("a push cannot be judged", app=push.app, stream=push.name, peer=peer, exc_info=True)
             refusal = Refusal.FAILED
@@ -81,6 +87,18 @@ class Publishing:
         else:
             self.counts["accepted"] += 1
             log.info("push accepted", app=push.app, stream=push.name, peer=peer)
+
+    async def _decide_slowly(self, push: Push, ticket: int, peer: str) -> Refusal | None:
+        """Slower for those who guess at passwords."""
+        if push.proof is None:
+            return await self._decide(push, lambda stream: self._sources.accept(ticket, stream))
+        try:
+            with self._attempts.one(peer) as attempt:
+                refusal = await self._decide(push, lambda stream: self._sources.accept(ticket, stream))
+                attempt.failed = refusal is Refusal.WRONG_PROOF
+                return refusal
+        except TooManyAttemptsError:
+            return Refusal.SLOWED
 
     async def open_feed(self, push: Push) -> Feed | Refusal:
         """Judges a push that is waited for, and opens its stream for frames; else why not."""
@@ -118,6 +136,6 @@ class Publishing:
         if self._logged.allow(self._clock().timestamp(), ""):
             log.warning("push refused", app=push.app, stream=push.name, peer=peer, reason=refusal.value)
         try:
-            self._relay.refuse_publish(ticket, refusal.value)
+            self._relay.refuse_publish(ticket, refusal.value, unauthorized=refusal in UNAUTHORIZED)
         except CoreError as error:
             log.debug("who pushed has gone", app=push.app, stream=push.name, error=str(error))

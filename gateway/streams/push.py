@@ -5,8 +5,9 @@ A stream with an access key is pushed to an address with three parameters: `Expi
 
     Token = hex(HMAC-SHA256(secret key, app "/" name "\\n" Expires))
 
-with app and name as they stand in the address. Another rule is any object with the method of `TokenRule`, named in the
-setting `rtmp.token_rule` as `module:name`.
+with app and name as they stand in the address. Who publishes by RTSP may prove by Digest instead that it has the key:
+the user name is the key's id, the password its secret. Another rule is any object with the method of `TokenRule`,
+named in the setting `rtmp.token_rule` as `module:name`.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from importlib import import_module
 from typing import Final, Protocol, runtime_checkable
 from urllib.parse import quote, unquote
 
+from gateway.accounts.proofs import Proof
 from gateway.credentials.model import PushKey
 from gateway.errors import InvalidError
 from gateway.streams.model import AccessType, StreamRecord, StreamState
@@ -79,6 +81,8 @@ class Refusal(StrEnum):
     EXPIRED = "Expires has passed"
     TOO_LONG = "Expires is too far ahead"
     WRONG_TOKEN = "Token is wrong"
+    WRONG_PROOF = "user or password is not the stream's access key"
+    SLOWED = "too many wrong passwords came from this address"
     TAKEN = "the stream is being pushed already"
     BUSY = "too many pushes at once"
     FAILED = "the gateway cannot decide now"
@@ -91,6 +95,7 @@ class Push:
     app: str
     name: str
     query: str
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +122,11 @@ def judge(
         return Refusal.STOPPED
     if stream.access_key is None:
         return None
-    return _judge_token(push, key, now, policy)
+    refusal = _judge_token(push, key, now, policy)
+    if refusal is Refusal.NO_TOKEN and push.proof is not None:
+        proved = key is not None and push.proof.user == key.access_key and push.proof.fits(key.secret_key)
+        return None if proved else Refusal.WRONG_PROOF
+    return refusal
 
 
 def _judge_token(push: Push, key: PushKey | None, now: float, policy: TokenPolicy) -> Refusal | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
+from gateway.accounts.proofs import Attempts, KeyProofs
 from gateway.metrics import Gathered
 from gateway.store import Store
 from gateway.streams.history import StreamHistory
@@ -41,6 +42,7 @@ class StreamTraffic:
         """`allow_private`: streams may be pulled from addresses of private networks; `programs`: what is left to a
         program of its own; `return_after`: see `PullInputs`."""
         self._questions = Questions()
+        attempts = Attempts(lambda: asyncio.get_running_loop().time())
         self.history = StreamHistory(store)
         self.sources = StreamSources(
             store,
@@ -58,9 +60,15 @@ class StreamTraffic:
             policy=tokens,
             clock=clock,
             questions=self._questions,
+            attempts=attempts,
         )
         self.viewing = Viewing(
-            streams=store.streams, accounts=accounts, relay=relay, clock=clock, questions=self._questions
+            streams=store.streams,
+            accounts=accounts,
+            proofs=KeyProofs(store, attempts),
+            relay=relay,
+            clock=clock,
+            questions=self._questions,
         )
 
     def handle_media(self, event: RelayEvent) -> None:
@@ -87,7 +95,11 @@ class StreamTraffic:
             ),
             Gathered("gateway_pushes", "What came of RTMP pushes", "outcome", lambda: pushes, counter=True),
             Gathered(
-                "gateway_viewers_with_token", "Viewers who showed a token", "outcome", lambda: viewers, counter=True
+                "gateway_viewers_with_token",
+                "Viewers who showed a token or proved to have a key",
+                "outcome",
+                lambda: viewers,
+                counter=True,
             ),
             Gathered(
                 "gateway_stream_history", "Events of these streams", "name", lambda: asdict(self.history.counters)

@@ -1,4 +1,4 @@
-"""Answers viewers of private streams who show a token in place of a signed address."""
+"""Answers viewers of private streams who show a token, or prove to have an access key, in place of a signed address."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -7,8 +7,9 @@ from typing import Protocol
 
 import structlog
 
-from gateway.accounts.errors import TokenError
+from gateway.accounts.errors import ForbiddenError, TokenError, TooManyAttemptsError
 from gateway.accounts.model import Access
+from gateway.accounts.proofs import Proof
 from gateway.errors import GatewayError
 from gateway.scope import Scope
 from gateway.streams.model import StreamRecord
@@ -40,6 +41,13 @@ class Verifier(Protocol):
         """What the bearer may do; TokenError."""
 
 
+class Prover(Protocol):
+    """Who knows access keys (`gateway.accounts.proofs.KeyProofs`)."""
+
+    async def access(self, proof: Proof, project_name: str, peer: str, at: datetime) -> Access:
+        """What the user may do in the project; SignatureError, ForbiddenError, TooManyAttemptsError."""
+
+
 class KnownStreams(Protocol):
     """Who knows streams (`gateway.store.streams.StreamStore`)."""
 
@@ -55,13 +63,15 @@ class Viewing:
         *,
         streams: KnownStreams,
         accounts: Verifier,
+        proofs: Prover,
         relay: PlayRelay,
         clock: Callable[[], datetime],
         questions: Questions,
     ) -> None:
-        self.counts = Counter[str](allowed=0, refused=0, busy=0, failed=0)
+        self.counts = Counter[str](allowed=0, refused=0, slowed=0, busy=0, failed=0)
         self._streams = streams
         self._accounts = accounts
+        self._proofs = proofs
         self._relay = relay
         self._clock = clock
         self._questions = questions
@@ -71,15 +81,23 @@ class Viewing:
         if event.kind != "play":
             return
         detail = event.detail
-        ticket, app, name, token = int(detail["ticket"]), detail["app"], detail["name"], detail.get("token", "")
-        if not self._questions.ask(lambda: self._answer(ticket, app, name, token)):
+        ticket = int(detail["ticket"])
+        if not self._questions.ask(lambda: self._answer(ticket, detail)):
             self._tell(ticket, "busy")
 
-    async def _answer(self, ticket: int, app: str, name: str, token: str) -> None:
+    async def _answer(self, ticket: int, detail: Mapping[str, str]) -> None:
+        app, name, peer, proof = detail["app"], detail["name"], detail.get("peer", ""), Proof.read(detail)
         try:
-            allowed = await self.may_watch(app, name, token)
-        except TokenError:
+            if proof is None:
+                allowed = await self.may_watch(app, name, detail.get("token", ""))
+            else:
+                allowed = await self._may_watch_by(proof, app, name, peer)
+        except (TokenError, ForbiddenError):
             allowed = False
+        except TooManyAttemptsError as error:
+            log.info("viewer held up", app=app, stream=name, peer=peer, seconds=round(error.wait, 1))
+            self._tell(ticket, "slowed")
+            return
         except GatewayError:
             log.warning("a viewer cannot be judged", app=app, stream=name, exc_info=True)
             self._tell(ticket, "failed")
@@ -93,6 +111,10 @@ class Viewing:
         """
         access = await self._accounts.verify(token, self._clock())
         return access.project.name == app and await self._streams.get(access.scope, name) is not None
+
+    async def _may_watch_by(self, proof: Proof, app: str, name: str, peer: str) -> bool:
+        access = await self._proofs.access(proof, app, peer, self._clock())
+        return await self._streams.get(access.scope, name) is not None
 
     def _tell(self, ticket: int, outcome: str) -> None:
         self.counts[outcome] += 1

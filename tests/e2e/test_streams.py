@@ -146,7 +146,7 @@ async def test_obs_pushes_with_a_token_and_everybody_with_a_right_plays(
         assert f'gateway_pushes_total{{outcome="{outcome}"}} {times}.0' in figures, outcome
 
 
-async def test_encoders_push_by_rtsp_as_they_do_by_rtmp(gateway: RunningGateway) -> None:
+async def test_encoders_push_by_rtsp_as_they_do_by_rtmp(gateway: RunningGateway, tmp_path: Path) -> None:
     key = await gateway.call("POST", "credentials/aksks", {"name": "rtsp"})
     await add(gateway, "overrtsp", access_key=key["access_key"])
     server = f"rtsp://127.0.0.1:{gateway.rtsp_port}/default"
@@ -155,11 +155,25 @@ async def test_encoders_push_by_rtsp_as_they_do_by_rtmp(gateway: RunningGateway)
     query = f"Expires={expires}&AccessKeyId={key['access_key']}&Token={token}"
     over_tcp = ("-f", "rtsp", "-rtsp_transport", "tcp")
     async with pushing(*over_tcp, f"{server}/overrtsp") as encoder:
-        assert "403" in await encoder.ended()
+        assert "401" in await encoder.ended()
     async with pushing(*over_tcp, f"{server}/overrtsp?{query}"):
         play = await flowing(gateway, "overrtsp")
         seen = await asyncio.to_thread(watch, await flv(play["http_flv"], 3), "flv")
         assert (seen.codecs, seen.size) == ({"video": "h264", "audio": "aac"}, (320, 180))
+    await comes_to(gateway, "overrtsp", None)
+    # the key itself, by digest
+    bearer = f"rtsp://{key['access_key']}:{{}}@127.0.0.1:{gateway.rtsp_port}/default/overrtsp"
+    async with pushing(*over_tcp, bearer.format("wrong")) as encoder:
+        assert "401" in await encoder.ended()
+    async with pushing(*over_tcp, bearer.format(key["secret_key"])):
+        await flowing(gateway, "overrtsp")
+        made = await gateway.client.post(f"{gateway.url}/gb/v1/access-keys", json={"description": "player"})
+        mine = made.raise_for_status().json()
+        player = f"rtsp://{mine['access_key']}:{{}}@127.0.0.1:{gateway.rtsp_port}/default/overrtsp"
+        await recorded(player.format(mine["secret_key"]), tmp_path / "mine.mkv")
+        assert (await ffprobe(tmp_path / "mine.mkv"))["streams"]
+        with pytest.raises(AssertionError, match="401"):
+            await recorded(player.format("wrong"), tmp_path / "wrong.mkv")
     await comes_to(gateway, "overrtsp", None)
 
 

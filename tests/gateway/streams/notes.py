@@ -38,6 +38,7 @@ class NotingRelay:
         self.told: list[tuple[Any, ...]] = []
         self.refused: dict[int, str] = {}
         self.accepted: set[int] = set()
+        self.unauthorized: set[int] = set()
         self.pushed: dict[int, Pushed] = {}
         self.broken = False
 
@@ -82,8 +83,10 @@ class NotingRelay:
     def pushes(self) -> list["Pushed"]:
         return list(self.pushed.values())
 
-    def refuse_publish(self, ticket: int, reason: str) -> None:
+    def refuse_publish(self, ticket: int, reason: str, *, unauthorized: bool = False) -> None:
         self.refused[ticket] = reason
+        if unauthorized:
+            self.unauthorized.add(ticket)
 
     def close_receiver(self, receiver: int) -> None:
         del self.open[receiver]

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.accounts.model import Project
+from gateway.accounts.proofs import Attempts
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts
 from gateway.credentials.model import PushKey
@@ -27,6 +28,7 @@ from gateway.streams.push import RULES, Refusal, TokenPolicy
 from gateway.streams.questions import Questions
 from gateway.streams.service import Streams
 from gateway.streams.sources import StreamSources
+from sip.digest import Algorithm, digest
 from tests.gateway.streams.notes import Event, NotingRelay
 from tests.gateway.streams.samples import NOW
 
@@ -46,7 +48,7 @@ class World:
 
     def __init__(self, store: Store, project: Project, questions: Questions) -> None:
         limits = Quotas(DEFAULT_QUOTAS)
-        self.store, self.project, self.now = store, project, NOW
+        self.store, self.project, self.now, self.seconds = store, project, NOW, 0.0
         self.relay = NotingRelay()
         self.history = StreamHistory(store)
         self.sources = StreamSources(store, self.relay, self.history, lambda: self.now)
@@ -59,6 +61,7 @@ class World:
             policy=TokenPolicy(rule=RULE),
             clock=lambda: self.now,
             questions=questions,
+            attempts=Attempts(lambda: self.seconds),
         )
 
     async def add(self, name: str = "s1", kind: AccessType = AccessType.RTMP, **more: Any) -> None:
@@ -70,9 +73,9 @@ class World:
     async def change(self, name: str = "s1", **change: Any) -> None:
         await self.streams.update(self.project, name, StreamChange(**change), NOW)
 
-    async def push(self, ticket: int = 1, name: str = "s1", app: str = "default", query: str = "") -> str | None:
+    async def push(self, ticket: int = 1, name: str = "s1", app: str = "default", **more: str) -> str | None:
         """Why it was refused."""
-        self.event("publish", ticket=str(ticket), app=app, name=name, query=query, peer="192.0.2.9:4000")
+        self.event("publish", ticket=str(ticket), app=app, name=name, peer="192.0.2.9:4000", **more)
         async with asyncio.timeout(5):
             while ticket not in self.relay.refused and ticket not in self.relay.accepted:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
@@ -267,6 +270,35 @@ async def test_a_push_with_a_key(world: World) -> None:
     assert world.publishing.counts["wrong_token"] == 1
 
 
+def proof(user: str, secret: str) -> dict[str, str]:
+    """What RTSP brings, of an encoder that knows no qop."""
+    given = {"realm": "r", "nonce": "n", "uri": "rtsp://h/default/s1", "method": "ANNOUNCE"}
+    response = digest(Algorithm.MD5, username=user, password=secret, **given)
+    return {"user": user, "algorithm": "MD5", "response": response, **given}
+
+
+async def test_a_push_whose_encoder_proves_to_have_the_key(world: World) -> None:
+    key = await with_key(world)
+    other = await world.keys.create(world.project, name="other", description="", at=NOW)
+    assert await world.push(1) == Refusal.NO_TOKEN
+    assert await world.push(2, **proof(key.access_key, "guess")) == Refusal.WRONG_PROOF
+    assert await world.push(3, **proof(other.access_key, other.secret_key)) == Refusal.WRONG_PROOF
+    bad = query(key, int(NOW.timestamp()) - 3600)
+    assert await world.push(4, query=bad, **proof(key.access_key, key.secret_key)) == Refusal.EXPIRED
+    assert world.relay.unauthorized == {1, 2, 3}, "these may prove who they are"
+    assert await world.push(5, **proof(key.access_key, key.secret_key)) is None
+    assert await world.push(6, **proof(key.access_key, key.secret_key)) == Refusal.TAKEN
+
+
+async def test_an_encoder_that_guesses_is_slowed(world: World) -> None:
+    key = await with_key(world)
+    for ticket in range(20):
+        assert await world.push(ticket, **proof(key.access_key, "guess")) == Refusal.WRONG_PROOF
+    assert await world.push(21, **proof(key.access_key, key.secret_key)) == Refusal.SLOWED
+    world.seconds += 1.1
+    assert await world.push(22, **proof(key.access_key, key.secret_key)) is None
+
+
 async def test_another_key_throws_out_who_pushes(world: World) -> None:
     key = await with_key(world)
     assert await world.push(1, query=query(key, int(NOW.timestamp()) + 60)) is None
@@ -313,6 +345,7 @@ async def test_too_many_pushes_at_once_are_refused_at_once(world: World) -> None
             policy=TokenPolicy(rule=RULE),
             clock=lambda: world.now,
             questions=few,
+            attempts=Attempts(lambda: 0.0),
         )
         for ticket in range(10):
             world.event("publish", ticket=str(ticket), app="default", name="nobody")

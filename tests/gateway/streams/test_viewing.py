@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import pytest
 from argon2 import PasswordHasher
 
-from gateway.accounts.model import Role
+from gateway.accounts.keys import AccessKeys
+from gateway.accounts.model import AccessKey, Role
 from gateway.accounts.passwords import Passwords
+from gateway.accounts.proofs import Attempts, KeyProofs
 from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts
 from gateway.settings import DEFAULT_QUOTAS
@@ -16,6 +18,7 @@ from gateway.store import Store, StreamQuotas
 from gateway.streams.questions import Questions
 from gateway.streams.viewing import Viewing
 from media._core import CoreError
+from sip.digest import Algorithm, digest
 from tests.gateway.streams.samples import NOW, stream
 
 
@@ -42,8 +45,15 @@ class World:
         cheap = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         self.accounts = Accounts(store, Quotas(DEFAULT_QUOTAS), passwords=cheap)
         self.relay = Relay()
+        self.keys = AccessKeys(store, started_at=NOW)
+        self.seconds = 0.0
         self.viewing = Viewing(
-            streams=store.streams, accounts=self.accounts, relay=self.relay, clock=lambda: NOW, questions=questions
+            streams=store.streams,
+            accounts=self.accounts,
+            proofs=KeyProofs(store, Attempts(lambda: self.seconds)),
+            relay=self.relay,
+            clock=lambda: NOW,
+            questions=questions,
         )
         self.tickets = 0
 
@@ -53,8 +63,24 @@ class World:
         return (await self.accounts.log_in(name, "Secret-1234", NOW))[0]
 
     async def ask(self, token: str, app: str = "default", name: str = "stream1") -> bool:
+        return await self.show({"token": token}, app, name)
+
+    async def key(self, project: str, name: str) -> tuple[AccessKey, str]:
+        """An access key of somebody in the project, with its secret."""
+        await self.member(project, name)
+        (user,) = [user for user in await self.accounts.users() if user.name == name]
+        return await self.keys.create(user, "", NOW)
+
+    async def prove(self, user: str, secret: str, name: str = "stream1", peer: str = "192.0.2.9:1") -> bool:
+        given = {"realm": "r", "nonce": "n", "uri": f"rtsp://h/default/{name}", "method": "DESCRIBE"}
+        counted = {"qop": "auth", "nc": "00000001", "cnonce": "c"}
+        response = digest(Algorithm.SHA256, username=user, password=secret, **given, **counted)
+        shown = {"user": user, "algorithm": "SHA-256", "response": response, **given, **counted}
+        return await self.show(shown, "default", name, peer)
+
+    async def show(self, shown: dict[str, str], app: str, name: str, peer: str = "192.0.2.9:1") -> bool:
         self.tickets += 1
-        detail = {"ticket": str(self.tickets), "app": app, "name": name, "token": token, "peer": "192.0.2.9:1"}
+        detail = {"ticket": str(self.tickets), "app": app, "name": name, "peer": peer, **shown}
         self.viewing.handle_media(Event(detail))
         async with asyncio.timeout(5):
             while self.tickets not in self.relay.answers:  # noqa: ASYNC110
@@ -92,6 +118,35 @@ async def test_others_do_not(world: World) -> None:
     assert world.viewing.counts["refused"] == 7
 
 
+async def test_an_access_key_opens_what_its_user_may_see(world: World, database: Store) -> None:
+    key, secret = await world.key("default", "eve")
+    assert await world.prove(key.key_id, secret)
+    (used,) = await database.access_keys.of_user(key.user_id)
+    assert used.last_used_at == NOW
+    assert not await world.prove(key.key_id, secret, name="stream2")
+    assert not await world.prove(key.key_id, secret[:-1] + ("a" if secret[-1] != "a" else "b"))
+    assert not await world.prove("AKNOBODY", secret)
+    foreign, of_others = await world.key("other", "mallory")
+    assert not await world.prove(foreign.key_id, of_others)
+    await database.access_keys.change(key.user_id, key.key_id, enabled=False)
+    assert not await world.prove(key.key_id, secret)
+    assert world.viewing.counts == {"allowed": 1, "refused": 5, "slowed": 0, "busy": 0, "failed": 0}
+
+
+async def test_who_guesses_secrets_is_slowed_and_others_are_not(world: World) -> None:
+    key, secret = await world.key("default", "eve")
+    for _ in range(20):
+        assert not await world.prove(key.key_id, "guess")
+    assert not await world.prove(key.key_id, secret), "also what is right is held up"
+    assert world.viewing.counts["slowed"] == 1
+    assert await world.prove(key.key_id, secret, peer="192.0.2.10:1")
+    world.seconds += 1.1
+    assert await world.prove(key.key_id, secret)
+    assert not await world.prove(key.key_id, "guess")
+    world.seconds += 1.1
+    assert not await world.prove(key.key_id, secret), "the next failure doubled the wait"
+
+
 async def test_who_has_gone_does_no_harm(world: World) -> None:
     world.viewing.handle_media(Event({"ticket": "99", "app": "default", "name": "stream1", "token": "x"}))
     assert not await world.ask("unknown")
@@ -100,7 +155,12 @@ async def test_who_has_gone_does_no_harm(world: World) -> None:
 async def test_too_many_questions_are_refused_at_once(world: World, database: Store) -> None:
     async with Questions(at_once=1, waiting_max=2) as few:
         viewing = Viewing(
-            streams=database.streams, accounts=world.accounts, relay=world.relay, clock=lambda: NOW, questions=few
+            streams=database.streams,
+            accounts=world.accounts,
+            proofs=KeyProofs(database, Attempts(lambda: 0.0)),
+            relay=world.relay,
+            clock=lambda: NOW,
+            questions=few,
         )
         for ticket in range(5):
             viewing.handle_media(Event({"ticket": str(ticket), "app": "default", "name": "stream1", "token": "x"}))

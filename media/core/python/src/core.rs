@@ -102,8 +102,9 @@ impl Core {
         py.detach(|| self.0.listen_rtmp(host, port)).map_err(error)
     }
 
-    fn listen_rtsp(&self, py: Python<'_>, host: &str, port: u16) -> PyResult<u16> {
-        py.detach(|| self.0.listen_rtsp(host, port)).map_err(error)
+    #[pyo3(signature = (host, port, *, realm = None))]
+    fn listen_rtsp(&self, py: Python<'_>, host: &str, port: u16, realm: Option<&str>) -> PyResult<u16> {
+        py.detach(|| self.0.listen_rtsp(host, port, realm)).map_err(error)
     }
 
     #[pyo3(signature = (host, port, upstream, *, certificate, key))]
@@ -133,7 +134,7 @@ impl Core {
         py.detach(|| self.0.listen_rtmps(host, port, &files)).map_err(error)
     }
 
-    #[pyo3(signature = (host, port, *, certificate, key))]
+    #[pyo3(signature = (host, port, *, certificate, key, realm = None))]
     fn listen_rtsps(
         &self,
         py: Python<'_>,
@@ -141,9 +142,10 @@ impl Core {
         port: u16,
         certificate: PathBuf,
         key: PathBuf,
+        realm: Option<&str>,
     ) -> PyResult<u16> {
         let files = TlsFiles { certificate, key };
-        py.detach(|| self.0.listen_rtsps(host, port, &files)).map_err(error)
+        py.detach(|| self.0.listen_rtsps(host, port, realm, &files)).map_err(error)
     }
 
     #[pyo3(signature = (ticket, app, name, *, private = true, generation = 0, viewers_max = 0))]
@@ -162,8 +164,9 @@ impl Core {
         py.detach(|| self.0.accept_publish(ticket, app, name, rights)).map_err(error)
     }
 
-    fn refuse_publish(&self, py: Python<'_>, ticket: u64, reason: &str) {
-        py.detach(|| self.0.refuse_publish(ticket, reason));
+    #[pyo3(signature = (ticket, reason, *, unauthorized = false))]
+    fn refuse_publish(&self, py: Python<'_>, ticket: u64, reason: &str, unauthorized: bool) {
+        py.detach(|| self.0.refuse_publish(ticket, reason, unauthorized));
     }
 
     fn event_fd(&self) -> i32 {

@@ -41,7 +41,9 @@ impl Event {
     fn __repr__(&self) -> String {
         let relay::Event { kind, receiver, app, name, .. } = &self.0;
         let mut detail = self.detail();
-        detail.entry("token").and_modify(|token| *token = "…"); // it would end up in logs
+        for secret in ["token", "response"] {
+            detail.entry(secret).and_modify(|value| *value = "…"); // it would end up in logs
+        }
         format!("<Event {} receiver={receiver} {app}/{name} {detail:?}>", kind.name())
     }
 }

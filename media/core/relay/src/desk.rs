@@ -10,7 +10,7 @@ use wire::{hls::Container, media::Tracks};
 
 use crate::{
     clock,
-    door::{Access, Answer, Denied, Directory, Feed, Player, Question, Seat, Viewer},
+    door::{Access, Answer, Credential, Denied, Directory, Feed, Player, Question, Seat, Viewer},
     events::{Event, EventQueue, Kind},
     hub::Order,
     questions::{Asked, Questions},
@@ -54,28 +54,33 @@ impl Directory for Desk {
     }
 
     fn ask(&self, question: &Question<'_>) -> Answer {
-        let &Question { app, name, peer, protocol, token, again } = question;
+        let &Question { app, name, peer, protocol, credential, again } = question;
         let Some(entry) = self.table.lately(app, name) else { return Answer::Unknown };
+        let (subject, shown) = match credential {
+            Credential::Token(token) => (format!("token {token}"), vec![("token", token.to_owned())]),
+            Credential::Proof(proof) => (proof.subject(), proof.detail()),
+        };
         let questions = &self.admission.questions;
-        match questions.ask(clock::now(), entry.id, token, peer.ip().to_canonical(), again) {
+        match questions.ask(clock::now(), entry.id, &subject, peer.ip().to_canonical(), again) {
             Asked::Known(allowed) => Answer::Known(allowed),
             Asked::Busy => Answer::Busy,
             Asked::Open { ticket, answer } => {
                 if let Some(ticket) = ticket {
+                    let mut detail = vec![
+                        ("ticket", ticket.to_string()),
+                        ("app", app.to_owned()),
+                        ("name", name.to_owned()),
+                        ("peer", peer.to_string()),
+                        ("protocol", protocol.to_owned()),
+                    ];
+                    detail.extend(shown);
                     self.events.push(Event {
                         kind: Kind::Play,
                         receiver: entry.id,
                         app: Arc::clone(&entry.app),
                         name: Arc::clone(&entry.name),
                         at_ms: clock::wall_ms(),
-                        detail: vec![
-                            ("ticket", ticket.to_string()),
-                            ("app", app.to_owned()),
-                            ("name", name.to_owned()),
-                            ("peer", peer.to_string()),
-                            ("protocol", protocol.to_owned()),
-                            ("token", token.to_owned()),
-                        ],
+                        detail,
                     });
                 }
                 Answer::Later(answer)

@@ -22,6 +22,7 @@ mod listener;
 mod metrics;
 pub mod playback;
 mod ports;
+mod proof;
 mod publishers;
 pub mod pull;
 pub mod push;

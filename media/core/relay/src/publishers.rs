@@ -15,6 +15,7 @@ use crate::{
     config::Transport,
     events::{Event, EventQueue, Kind},
     feed::Feeder,
+    proof::Shown,
     table::lock,
 };
 
@@ -29,14 +30,20 @@ pub(crate) struct Applicant<'a> {
     pub(crate) query: &'a str,
     pub(crate) peer: SocketAddr,
     pub(crate) transport: Transport,
+    /// Who it proved to be, if it did.
+    pub(crate) proof: Option<Shown<'a>>,
 }
 
 /// What a publisher is told.
 pub(crate) enum Decision {
     /// Its stream is open.
     Accepted(Feeder),
-    /// It may not; why.
-    Refused(String),
+    /// It may not.
+    Refused {
+        reason: String,
+        /// It might, if it proved who it is.
+        unauthorized: bool,
+    },
 }
 
 #[derive(Default)]
@@ -52,26 +59,31 @@ pub(crate) struct Publishers(Mutex<Waiting>);
 impl Publishers {
     /// Asks whether somebody may publish, and waits for the answer.
     pub(crate) async fn decide(self: &Arc<Self>, events: &EventQueue, applicant: Applicant<'_>) -> Decision {
-        let Applicant { app, name, query, peer, transport } = applicant;
+        let Applicant { app, name, query, peer, transport, proof } = applicant;
         let mut asking = self.ask(transport);
+        let mut detail = vec![
+            ("ticket", asking.ticket.to_string()),
+            ("app", app.to_owned()),
+            ("name", name.to_owned()),
+            ("query", query.to_owned()),
+            ("peer", peer.to_string()),
+            ("protocol", transport.name().to_owned()),
+        ];
+        detail.extend(proof.iter().flat_map(Shown::detail));
         events.push(Event {
             kind: Kind::Publish,
             receiver: 0,
             app: Arc::from(app),
             name: Arc::from(name),
             at_ms: clock::wall_ms(),
-            detail: vec![
-                ("ticket", asking.ticket.to_string()),
-                ("app", app.to_owned()),
-                ("name", name.to_owned()),
-                ("query", query.to_owned()),
-                ("peer", peer.to_string()),
-                ("protocol", transport.name().to_owned()),
-            ],
+            detail,
         });
         match timeout(ANSWER, &mut asking.answer).await {
             Ok(Ok(decision)) => decision,
-            Ok(Err(_)) | Err(_) => Decision::Refused("nobody decided about it in time".to_owned()),
+            Ok(Err(_)) | Err(_) => Decision::Refused {
+                reason: "nobody decided about it in time".to_owned(),
+                unauthorized: false,
+            },
         }
     }
 
@@ -117,12 +129,12 @@ mod tests {
     #[test]
     fn a_ticket_is_answered_once_and_only_while_somebody_waits() {
         let publishers = Arc::new(Publishers::default());
-        let refused = |why: &str| Decision::Refused(why.to_owned());
+        let refused = |why: &str| Decision::Refused { reason: why.to_owned(), unauthorized: false };
         let (first, mut second) = (publishers.ask(Transport::Rtmp), publishers.ask(Transport::Rtsp));
         assert_eq!(publishers.transport(first.ticket), Some(Transport::Rtmp));
         assert_eq!(publishers.transport(second.ticket), Some(Transport::Rtsp));
         assert!(publishers.answer(second.ticket, refused("no")));
-        assert!(matches!(second.answer.try_recv(), Ok(Decision::Refused(why)) if why == "no"));
+        assert!(matches!(second.answer.try_recv(), Ok(Decision::Refused { reason, .. }) if reason == "no"));
         assert!(!publishers.answer(second.ticket, refused("again")));
         let ticket = first.ticket;
         drop(first);

@@ -13,8 +13,8 @@ use std::{
 
 use bytes::Bytes;
 use relay::door::{
-    Access, Answer, Denied, Directory, Door, DoorOptions, Feed, Form, Framing, Player, Question, Seat,
-    Viewer, sign::sign,
+    Access, Answer, Credential, Denied, Directory, Door, DoorOptions, Feed, Form, Framing, Player, Question,
+    Seat, Viewer, sign::sign,
 };
 use tokio::sync::watch;
 use wire::{
@@ -46,7 +46,7 @@ impl Directory for Streams {
     }
 
     fn ask(&self, question: &Question<'_>) -> Answer {
-        Answer::Known(question.token == "good")
+        Answer::Known(matches!(question.credential, Credential::Token("good")))
     }
 
     fn tracks(&self, _: &str, _: &str) -> Option<watch::Receiver<Option<Arc<Tracks>>>> {

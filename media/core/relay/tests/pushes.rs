@@ -122,7 +122,7 @@ fn a_push_waits_for_its_stream_comes_back_after_a_refusal_and_ends_with_the_stre
 
     let (first, path) = ticket(&to);
     assert_eq!(path, "test/copy?key=secret");
-    to.core.refuse_publish(first, "not this key");
+    to.core.refuse_publish(first, "not this key", false);
     let failed = from.wait_event(EventKind::PushFailed);
     assert_eq!((failed.receiver, detail(&failed, "cause")), (id, "refused"));
     assert!(detail(&failed, "reason").ends_with("NetStream.Publish.Denied: not this key"), "{failed:?}");

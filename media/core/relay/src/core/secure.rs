@@ -37,9 +37,15 @@ impl Core {
     }
 
     /// Opens an RTSPS port and returns its number, as [`Core::listen_rtsp`] does. Nothing leaves it in datagrams.
-    pub fn listen_rtsps(&self, host: &str, port: u16, files: &TlsFiles) -> Result<u16, Error> {
+    pub fn listen_rtsps(
+        &self,
+        host: &str,
+        port: u16,
+        realm: Option<&str>,
+        files: &TlsFiles,
+    ) -> Result<u16, Error> {
         let tls = self.terminator(files, Inside::Other)?;
-        self.open_rtsp(host, port, Some(tls))
+        self.open_rtsp(host, port, realm, Some(tls))
     }
 
     /// What ends TLS with these files, which are watched from now on.

@@ -73,18 +73,26 @@ impl Core {
         Ok(port)
     }
 
-    /// Opens an RTSP port and returns its number. Publishers are asked about with event `publish`.
-    pub fn listen_rtsp(&self, host: &str, port: u16) -> Result<u16, Error> {
-        self.open_rtsp(host, port, None)
+    /// Opens an RTSP port and returns its number. Publishers are asked about with event `publish`. With a realm, clients
+    /// that show nothing are asked who they are, by Digest.
+    pub fn listen_rtsp(&self, host: &str, port: u16, realm: Option<&str>) -> Result<u16, Error> {
+        self.open_rtsp(host, port, realm, None)
     }
 
-    pub(super) fn open_rtsp(&self, host: &str, port: u16, tls: Option<Terminator>) -> Result<u16, Error> {
+    pub(super) fn open_rtsp(
+        &self,
+        host: &str,
+        port: u16,
+        realm: Option<&str>,
+        tls: Option<Terminator>,
+    ) -> Result<u16, Error> {
         let wanted = rtsp::Listen {
             directory: self.directory(),
             play_key: self.config.play_key.clone(),
             events: Arc::clone(&self.events),
             publishers: Arc::clone(&self.publishers),
             receiving: rtsp::Receiving { host: self.config.rtp_host, pool: Arc::clone(&self.ports) },
+            realm: realm.map(str::to_owned),
         };
         let listener = rtsp::listen(&self.runtime()?, host, port, tls, wanted)
             .map_err(Error::io(format!("cannot open the RTSP port {port} on {host}")))?;
@@ -114,9 +122,10 @@ impl Core {
         }
     }
 
-    /// Sends the publisher with this ticket away; one that is gone is ignored.
-    pub fn refuse_publish(&self, ticket: u64, reason: &str) {
-        self.publishers.answer(ticket, Decision::Refused(reason.to_owned()));
+    /// Sends the publisher with this ticket away; one that is gone is ignored. `unauthorized`: it may come again and prove who
+    /// it is, where it can be asked.
+    pub fn refuse_publish(&self, ticket: u64, reason: &str, unauthorized: bool) {
+        self.publishers.answer(ticket, Decision::Refused { reason: reason.to_owned(), unauthorized });
     }
 
     /// Opens a stream that the returned feeder feeds; it must be used on [`Core::runtime`].

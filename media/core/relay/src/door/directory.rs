@@ -15,7 +15,7 @@ use wire::{
     rtmp::PlayerReader,
 };
 
-use crate::{push::Pushed, rtsp::RtspPlayer};
+use crate::{proof::Shown, push::Pushed, rtsp::RtspPlayer};
 
 pub use crate::{
     hub::form::Form,
@@ -45,7 +45,7 @@ pub enum Denied {
     Kicked,
 }
 
-/// Whether the bearer of a token may play a stream.
+/// Whether somebody may play a stream who shows what only the application can judge.
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "they are those of a claim")]
 pub struct Question<'a> {
@@ -53,8 +53,17 @@ pub struct Question<'a> {
     pub name: &'a str,
     pub peer: SocketAddr,
     pub protocol: &'static str,
-    pub token: &'a str,
+    pub credential: Credential<'a>,
     pub again: bool,
+}
+
+/// What is shown in place of a signature.
+#[derive(Debug, Clone, Copy)]
+pub enum Credential<'a> {
+    /// A token.
+    Token(&'a str),
+    /// Who it is, proved by Digest.
+    Proof(Shown<'a>),
 }
 
 /// What comes of a question.
@@ -137,7 +146,7 @@ pub trait Directory: Send + Sync + 'static {
     /// Who may play the stream; `None` if there is none of this name.
     fn access(&self, app: &str, name: &str) -> Option<Access>;
 
-    /// Asks the application about a token.
+    /// Asks the application about a token or proof.
     fn ask(&self, question: &Question<'_>) -> Answer;
 
     /// Where the stream's tracks appear once they are known; `None` if there is no such stream.

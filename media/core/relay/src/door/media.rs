@@ -81,7 +81,8 @@ pub(super) async fn answer(
     let token = request.headers.get(TOKEN).and_then(|token| token.to_str().ok());
     let protocol = live_form.map_or("hls", |form| form.protocol(is_websocket(&request.headers)).name());
     let Route { app, name, .. } = &route;
-    let claim = Claim { app, name, peer, protocol, query: &query, token, again: live_form.is_none() };
+    let claim =
+        Claim { app, name, peer, protocol, query: &query, token, proof: None, again: live_form.is_none() };
     let directory = shared.directory.as_ref();
     if let Err(refusal) = rights::admit(directory, &shared.play_key, &claim, now_s, TOKEN_PATIENCE).await {
         return Problem::from(refusal).into();

@@ -35,7 +35,7 @@ use tokio::{
 };
 
 pub use directory::{
-    Access, Answer, Denied, Directory, Feed, Form, Framing, Player, Question, Seat, Seats, Viewer,
+    Access, Answer, Credential, Denied, Directory, Feed, Form, Framing, Player, Question, Seat, Seats, Viewer,
 };
 pub(crate) use socket::Guarded;
 

@@ -1,15 +1,16 @@
 //! Who may play: a public stream everybody, a private one the bearer of a signed address, or of a token that the
-//! application knows.
+//! application knows, or who proves to be a user that it knows.
 
 use std::{net::SocketAddr, time::Duration};
 
 use tokio::time::timeout;
 
 use super::{
-    directory::{Access, Answer, Denied, Directory, Question},
+    directory::{Access, Answer, Credential, Denied, Directory, Question},
     route::Query,
     sign,
 };
+use crate::proof::Shown;
 
 /// A longer token is refused unasked.
 const TOKEN_MAX: usize = 8192;
@@ -29,6 +30,8 @@ pub struct Claim<'a> {
     pub query: &'a Query,
     /// The token that it sent beside its address; else the query's counts.
     pub token: Option<&'a str>,
+    /// Who it proved to be, if it did; a token counts more.
+    pub proof: Option<Shown<'a>>,
     /// It asks again with every segment: an answer may be some seconds old.
     pub again: bool,
 }
@@ -46,6 +49,8 @@ pub enum Refusal {
     SignatureWrong,
     /// The application refused the token.
     TokenRefused,
+    /// The application refused the proof.
+    ProofRefused,
     /// The application did not say in time whether the token is good.
     TokenUnchecked,
     /// Too many tokens are being checked now.
@@ -65,6 +70,7 @@ impl Refusal {
             Self::SignatureExpired => "signature_expired",
             Self::SignatureWrong => "signature_wrong",
             Self::TokenRefused => "token_refused",
+            Self::ProofRefused => "proof_refused",
             Self::TokenUnchecked => "token_unchecked",
             Self::Busy => "busy",
             Self::TooManyViewers => "too_many_viewers",
@@ -82,6 +88,7 @@ impl Refusal {
             Self::SignatureExpired => "the signature of this address has expired",
             Self::SignatureWrong => "the signature does not belong to this address, or was revoked",
             Self::TokenRefused => "this token does not let its bearer play this stream",
+            Self::ProofRefused => "this user may not play this stream, or the password is wrong",
             Self::TokenUnchecked => "the token could not be checked in time",
             Self::Busy => "too many tokens are being checked now",
             Self::TooManyViewers => "the stream has as many viewers as it may have",
@@ -126,11 +133,13 @@ pub async fn admit(
     };
     let Err(refusal) = sign::verify(key, app, name, generation, query, now_s) else { return Ok(()) };
     let token = claim.token.or(query.token.as_deref()).filter(|token| !token.is_empty());
-    let Some(token) = token else { return Err(refusal.into()) };
-    if token.len() > TOKEN_MAX {
-        return Err(Refusal::TokenRefused);
-    }
-    let question = Question { app, name, peer, protocol, token, again };
+    let (credential, refused) = match (token, claim.proof) {
+        (Some(token), _) if token.len() > TOKEN_MAX => return Err(Refusal::TokenRefused),
+        (Some(token), _) => (Credential::Token(token), Refusal::TokenRefused),
+        (None, Some(proof)) => (Credential::Proof(proof), Refusal::ProofRefused),
+        (None, None) => return Err(refusal.into()),
+    };
+    let question = Question { app, name, peer, protocol, credential, again };
     let allowed = match directory.ask(&question) {
         Answer::Known(allowed) => allowed,
         Answer::Unknown => return Err(Refusal::UnknownStream),
@@ -140,5 +149,5 @@ pub async fn admit(
             Ok(Err(_)) | Err(_) => return Err(Refusal::TokenUnchecked),
         },
     };
-    if allowed { Ok(()) } else { Err(Refusal::TokenRefused) }
+    if allowed { Ok(()) } else { Err(refused) }
 }

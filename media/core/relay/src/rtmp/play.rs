@@ -65,7 +65,7 @@ async fn admit(
 ) -> Result<Seat, Refusal> {
     let directory = shared.directory.as_ref();
     let peer = connection.peer;
-    let claim = Claim { app, name, peer, protocol: "rtmp", query, token: None, again: false };
+    let claim = Claim { app, name, peer, protocol: "rtmp", query, token: None, proof: None, again: false };
     rights::admit(directory, &shared.play_key, &claim, clock::wall_ms() / 1000, TOKEN_PATIENCE).await?;
     Ok(directory.seat(app, name)?)
 }

@@ -37,10 +37,10 @@ pub(super) async fn publish(
         Err(reason) => (BAD_NAME, reason),
         Ok((app, name)) => {
             let (app, name, query, peer) = (&app, &name, &target.query, connection.peer);
-            let applicant = Applicant { app, name, query, peer, transport: Transport::Rtmp };
+            let applicant = Applicant { app, name, query, peer, transport: Transport::Rtmp, proof: None };
             match shared.publishers.decide(&shared.events, applicant).await {
                 Decision::Accepted(feeder) => return carry(connection, feeder).await,
-                Decision::Refused(reason) => (DENIED, reason),
+                Decision::Refused { reason, .. } => (DENIED, reason),
             }
         }
     };

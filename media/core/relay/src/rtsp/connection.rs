@@ -17,12 +17,13 @@ use wire::{
     media::Tracks,
     rtsp::{
         Delivery, Description, Event, ReaderError, Selection, Server, Target, Transport, describe,
-        track_formats,
+        digest::Proof, track_formats,
     },
 };
 
 use super::{
     Counters, Datagrams, RtspPlayer, Shared,
+    guard::{Guard, Unproven},
     publish::{self, Publisher},
 };
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
         route::Query,
     },
     listener::Place,
+    proof::Shown,
 };
 
 /// A client that says nothing for so long before it plays is closed.
@@ -90,6 +92,9 @@ pub(super) struct Connection<'a> {
     pub(super) server: Server,
     session: Option<Session>,
     publisher: Option<Publisher>,
+    guard: Option<Guard>,
+    /// A proof was as good as its nonce, which was not: the client is to prove it again.
+    stale: bool,
 }
 
 /// Serves a connection until it closes, or the player's socket is handed to its stream.
@@ -100,8 +105,11 @@ pub(super) async fn serve(
     (peer, place): (SocketAddr, Place),
 ) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let server = Server::new(shared.session_id(peer));
-    let connection = Connection { shared, stream, peer, server, session: None, publisher: None };
+    let id = shared.session_id(peer);
+    let guard = shared.core.realm.as_ref().map(|realm| Guard::new(realm, &shared.core.play_key, &id));
+    let server = Server::new(id);
+    let (session, publisher) = (None, None);
+    let connection = Connection { shared, stream, peer, server, session, publisher, guard, stale: false };
     let begun = timeout(BEGINNING, connection.run(counters)).await;
     // Publishers are as many as the application accepts.
     drop(place);
@@ -121,23 +129,27 @@ impl<'a> Connection<'a> {
         loop {
             while let Some(event) = self.server.poll_event()? {
                 match event {
-                    Event::Describe(target, _) => self.describe(counters, &target).await,
-                    Event::SetUp { target, track, offers, .. } => match &mut self.publisher {
-                        Some(publisher) => {
+                    Event::Describe(target, authorization) => {
+                        self.describe(counters, &target, authorization.as_deref()).await;
+                    }
+                    Event::SetUp { target, track, offers, authorization } => {
+                        if let Some(publisher) = &mut self.publisher {
                             let receiving = self.shared.clear.then_some(&self.shared.core.receiving);
                             match publisher.set_up(receiving, self.peer.ip(), track, &offers) {
                                 Ok(chosen) => self.server.set_up(&chosen),
                                 Err(status) => self.refuse(counters, status),
                             }
+                        } else {
+                            let authorization = authorization.as_deref();
+                            self.set_up(counters, &target, track, &offers, authorization).await;
                         }
-                        None => self.set_up(counters, &target, track, &offers).await,
-                    },
+                    }
                     Event::Play => match self.seat() {
                         Ok(seat) => return self.play(seat).await.map(|()| None),
                         Err(status) => self.refuse(counters, status),
                     },
-                    Event::Announce(target, description, _) => {
-                        self.announce(counters, &target, description).await;
+                    Event::Announce(target, description, authorization) => {
+                        self.announce(counters, &target, description, authorization.as_deref()).await;
                     }
                     Event::Record => match self.publisher.take() {
                         Some(publisher) if publisher.is_set_up() => return Ok(Some((self, publisher))),
@@ -167,16 +179,50 @@ impl<'a> Connection<'a> {
         self.server.refuse(status);
     }
 
-    async fn announce(&mut self, counters: &Counters, target: &Target, description: Description) {
+    /// Refuses what was asked without a right to it: a client that may prove who it is, is asked to.
+    fn challenge(&mut self, counters: &Counters, proved: bool) {
+        let Some(guard) = &mut self.guard else { return self.refuse(counters, 403) };
+        // Every client is asked once: only one that answered wrongly was denied something.
+        if proved {
+            if !guard.refuse() {
+                return self.refuse(counters, 403);
+            }
+            counters.denied.fetch_add(1, Ordering::Relaxed);
+        }
+        let challenges = guard.challenges(clock::wall_ms() / 1000, std::mem::take(&mut self.stale));
+        self.server.challenge(&challenges);
+    }
+
+    /// What the header proves, as far as can be told here.
+    fn proof(&mut self, target: &Target, authorization: Option<&str>) -> Option<Proof> {
+        match self.guard.as_mut()?.check(clock::wall_ms() / 1000, authorization?, target) {
+            Ok(proof) => Some(proof),
+            Err(unproven) => {
+                self.stale = unproven == Unproven::Stale;
+                None
+            }
+        }
+    }
+
+    async fn announce(
+        &mut self,
+        counters: &Counters,
+        target: &Target,
+        description: Description,
+        authorization: Option<&str>,
+    ) {
+        let proof = self.proof(target, authorization);
+        let shown = proof.as_ref().map(|proof| Shown { proof, method: "ANNOUNCE" });
         let refusal = match named(target) {
             None => 404,
             Some((app, name)) => {
                 let applicant = (app.as_str(), name.as_str(), target.query.as_str());
-                match Publisher::admit(&self.shared.core, self.peer, applicant, description).await {
+                match Publisher::admit(&self.shared.core, self.peer, applicant, shown, description).await {
                     Ok(publisher) => {
                         self.publisher = Some(publisher);
                         return self.server.accept();
                     }
+                    Err(401) => return self.challenge(counters, proof.is_some()),
                     Err(status) => status,
                 }
             }
@@ -184,20 +230,23 @@ impl<'a> Connection<'a> {
         self.refuse(counters, refusal);
     }
 
-    async fn describe(&mut self, counters: &Counters, target: &Target) {
-        match self.admit(target).await {
+    async fn describe(&mut self, counters: &Counters, target: &Target, authorization: Option<&str>) {
+        let proof = self.proof(target, authorization);
+        let shown = proof.as_ref().map(|proof| Shown { proof, method: "DESCRIBE" });
+        match self.admit(target, shown).await {
             Ok(session) => {
                 let number = clock::wall_us();
                 let description = describe(&session.tracks, number);
                 self.session = Some(session);
                 self.server.describe(&description);
             }
+            Err(401) => self.challenge(counters, proof.is_some()),
             Err(status) => self.refuse(counters, status),
         }
     }
 
-    /// The stream that is meant, if the client may play it.
-    async fn admit(&self, target: &Target) -> Result<Session, u16> {
+    /// The stream that is meant, if the client may play it; 401 if it might, could it prove who it is.
+    async fn admit(&self, target: &Target, proof: Option<Shown<'_>>) -> Result<Session, u16> {
         let (app, name) = named(target).ok_or(404_u16)?;
         let query = Query::parse(&target.query);
         let directory = self.shared.core.directory.as_ref();
@@ -208,6 +257,7 @@ impl<'a> Connection<'a> {
             protocol: "rtsp",
             query: &query,
             token: None,
+            proof,
             again: false,
         };
         let now_s = clock::wall_ms() / 1000;
@@ -221,11 +271,21 @@ impl<'a> Connection<'a> {
         Ok(Session { app, name, tracks, set_up: [None; 2] })
     }
 
-    async fn set_up(&mut self, counters: &Counters, target: &Target, track: usize, offers: &[Transport]) {
+    async fn set_up(
+        &mut self,
+        counters: &Counters,
+        target: &Target,
+        track: usize,
+        offers: &[Transport],
+        authorization: Option<&str>,
+    ) {
         // Some players set up what they knew before, and describe nothing.
         if self.session.is_none() {
-            match self.admit(target).await {
+            let proof = self.proof(target, authorization);
+            let shown = proof.as_ref().map(|proof| Shown { proof, method: "SETUP" });
+            match self.admit(target, shown).await {
                 Ok(session) => self.session = Some(session),
+                Err(401) => return self.challenge(counters, proof.is_some()),
                 Err(status) => return self.refuse(counters, status),
             }
         }
@@ -352,11 +412,8 @@ fn named(target: &Target) -> Option<(String, String)> {
 fn status(refusal: Refusal) -> u16 {
     match refusal {
         Refusal::UnknownStream => 404,
-        Refusal::SignatureMissing
-        | Refusal::SignatureExpired
-        | Refusal::SignatureWrong
-        | Refusal::TokenRefused
-        | Refusal::Kicked => 403,
+        Refusal::SignatureMissing | Refusal::ProofRefused => 401,
+        Refusal::SignatureExpired | Refusal::SignatureWrong | Refusal::TokenRefused | Refusal::Kicked => 403,
         Refusal::TooManyViewers => 453,
         Refusal::TokenUnchecked | Refusal::Busy => 503,
     }

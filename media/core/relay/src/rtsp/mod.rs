@@ -4,6 +4,7 @@
 //! A connection is a task up to the moment that PLAY was answered, or up to the end of a publish.
 
 mod connection;
+mod guard;
 mod player;
 mod publish;
 mod receive;
@@ -46,6 +47,8 @@ pub(crate) struct Listen {
     pub(crate) publishers: Arc<Publishers>,
     /// Where publishers' datagrams come in.
     pub(crate) receiving: Receiving,
+    /// Whose users are asked for; `None`: nobody is asked who it is.
+    pub(crate) realm: Option<String>,
 }
 
 /// What all connections share.
