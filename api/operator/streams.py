@@ -79,6 +79,8 @@ class PushAddressBody(msgspec.Struct, kw_only=True):
     address: str
     server: str
     stream_key: str
+    rtsp: str | None
+    """To publish to by RTSP, with the same right; None where RTSP is off."""
     whip: str | None
     """To POST an offer to (WebRTC), with the same right; None where WebRTC is off."""
     expires_at: datetime | None
@@ -132,6 +134,7 @@ class StreamController(Controller):
             address=address.whole,
             server=address.server,
             stream_key=address.stream_key,
+            rtsp=None if bases.rtsp is None else address.rtsp(bases.rtsp),
             whip=None if bases.webrtc is None else address.whip(bases.webrtc),
             expires_at=expires.astimezone(UTC) if expires else None,
         )

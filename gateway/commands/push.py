@@ -11,6 +11,7 @@ from gateway.app_streams import token_policy
 from gateway.clock import utc_now
 from gateway.commands.options import ConfigFile, Overrides, load, told
 from gateway.errors import NotFoundError
+from gateway.media_settings import Rtmp, Rtsp
 from gateway.settings import Settings
 from gateway.store import Store
 from gateway.store.secrets import SecretBox
@@ -28,9 +29,12 @@ def push_url(
     settings = load(file, overrides)
     with told():
         address, until = asyncio.run(_make(settings, name, expires_in, host))
+        rtsp = _base("rtsp", settings.rtsp, settings, host)
     typer.echo(address.whole)
     typer.echo(f"server      {address.server}", err=True)
     typer.echo(f"stream key  {address.stream_key}", err=True)
+    if settings.rtsp.port:
+        typer.echo(f"by RTSP     {address.rtsp(rtsp)}", err=True)
     if until is not None:
         typer.echo(f"good until  {until:%Y-%m-%d %H:%M:%S} UTC", err=True)
 
@@ -40,13 +44,13 @@ async def _make(settings: Settings, name: str, expires_in: int, host: str) -> tu
         stream = await store.streams.own(name)
         if stream is None:
             raise NotFoundError("stream", name)
-        server = _server(settings, host)
+        server = _base("rtmp", settings.rtmp, settings, host)
         tokens = token_policy(settings)
         return await make_push_address(store, stream, server, expires_in=expires_in, at=utc_now(), tokens=tokens)
 
 
-def _server(settings: Settings, host: str) -> str:
-    if settings.rtmp.public_url and not host:
-        return settings.rtmp.public_url
+def _base(scheme: str, server: Rtmp | Rtsp, settings: Settings, host: str) -> str:
+    if server.public_url and not host:
+        return server.public_url
     host = host or own_host(settings)
-    return f"rtmp://{f'[{host}]' if ':' in host else host}:{settings.rtmp.port}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}"

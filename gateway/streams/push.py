@@ -178,9 +178,17 @@ class PushAddress:
     def whole(self) -> str:
         return f"{self.server}/{self.stream_key}"
 
+    def rtsp(self, base: str) -> str:
+        """The same push by RTSP, whose addresses begin with `base`."""
+        return f"{base}/{self._app}/{self.stream_key}"
+
     def whip(self, base: str) -> str:
         """The same push by WebRTC, where HTTP begins with `base`."""
-        return f"{base}/whip/{self.server.rpartition('/')[2]}/{self.stream_key}"
+        return f"{base}/whip/{self._app}/{self.stream_key}"
+
+    @property
+    def _app(self) -> str:
+        return self.server.rpartition("/")[2]
 
 
 def push_address(server: str, stream: StreamRecord, query: str = "") -> PushAddress:

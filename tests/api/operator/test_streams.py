@@ -32,6 +32,7 @@ async def test_a_push_address_with_a_token(client: Client, world: World) -> None
         "address": f"rtmp://gateway.example:1935/default/stream1?{query}",
         "server": "rtmp://gateway.example:1935/default",
         "stream_key": f"stream1?{query}",
+        "rtsp": f"rtsp://gateway.example:8554/default/stream1?{query}",
         "whip": None,
         "expires_at": "2026-03-01T09:00:00Z",
     }

@@ -181,6 +181,8 @@ def test_push_url(tmp_path: Path, settings: dict[str, int], monkeypatch: pytest.
     given = dict(part.split("=") for part in url.query.split("&"))
     assert given["Token"] == RULES["hmac-sha256"].token(secret, "north", "stream1", int(given["Expires"]))
     assert "rtmp://[2001:db8::1]:" in run("push-url", "stream1", "--host", "2001:db8::1")
+    said = run("push-url", "stream1", "--host", "video.example.net")
+    assert f"by RTSP     rtsp://video.example.net:{settings['GATEWAY_RTSP__PORT']}/north/stream1?Expires=" in said
     monkeypatch.setenv("GATEWAY_RTMP__PUBLIC_URL", "rtmp://video.example.org")
     assert run("push-url", "stream1").startswith("rtmp://video.example.org/north/stream1?Expires=")
     assert "expires_in" in run("push-url", "stream1", "--expires-in", "604801", code=1)

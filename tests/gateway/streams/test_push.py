@@ -143,6 +143,7 @@ def test_an_address_we_make_is_one_we_take(name: str, ahead: int) -> None:
 def test_an_address_without_a_key_is_plain() -> None:
     address = push_address("rtmp://h:1935", stream())
     assert address.whole == "rtmp://h:1935/default/stream1"
+    assert address.rtsp("rtsps://h:322") == "rtsps://h:322/default/stream1"
     assert address.whip("https://h:8443") == "https://h:8443/whip/default/stream1"
 
 
