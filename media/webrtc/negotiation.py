@@ -8,19 +8,24 @@ Baseline profile in its place, and the answer says again what was offered.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.sdp import MediaDescription, SessionDescription
 
+from media.webrtc.h265 import Profile
+
 if TYPE_CHECKING:
     from media._core import AudioCodec
+
+VideoCoding: TypeAlias = Literal["H264", "H265"]
 
 OFFER_MAX: Final = 65_536
 MEDIA_MAX: Final = 8
 SHOWN: Final = "42e01f"
 """Constrained Baseline, which aiortc knows."""
 _PROFILE: Final = "profile-level-id"
+_H265_LINE: Final = re.compile(r"^a=rtpmap:(\d+) H265/90000\r\n", re.MULTILINE | re.IGNORECASE)
 _SOUND: Final[dict[str, "AudioCodec"]] = {"pcma": "PCMA", "pcmu": "PCMU", "opus": "OPUS"}
 
 
@@ -34,47 +39,50 @@ class NotAcceptableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The offer as aiortc is to see it, and what the answer must say of H.264 in place of what aiortc says."""
+    """The offer as aiortc is to see it, and what the answer must say of the video in place of what aiortc says."""
 
     offer: str
-    video: bool
+    video: VideoCoding | None
     audio: "AudioCodec | None"
-    profile: str | None
+    stated: str
+    """Of H.264 the profile-level-id, of H.265 all parameters, as they were offered."""
 
     def answer(self, sdp: str) -> str:
-        """aiortc's answer, with the profile that was offered."""
-        return sdp if self.profile is None else sdp.replace(f"{_PROFILE}={SHOWN}", f"{_PROFILE}={self.profile}")
+        """aiortc's answer, with what was offered."""
+        if self.video == "H264":
+            return sdp.replace(f"{_PROFILE}={SHOWN}", f"{_PROFILE}={self.stated}")
+        if self.video == "H265" and self.stated:
+            return _H265_LINE.sub(lambda found: f"{found[0]}a=fmtp:{found[1]} {self.stated}\r\n", sdp)
+        return sdp
 
 
-def choose(offer: str, *, h264: bool, sps: bytes = b"", sound: Sequence["AudioCodec"] = ()) -> Chosen:
-    """Reduces an offer to what is wanted: H.264, if `h264`, and the first of `sound` that is offered.
+def choose(offer: str, *, video: VideoCoding | None, sps: bytes = b"", sound: Sequence["AudioCodec"] = ()) -> Chosen:
+    """Reduces an offer to what is wanted: that video, if any, and the first of `sound` that is offered.
 
-    `sps` is the stream's sequence parameter set. OfferError; NotAcceptableError if H.264 is wanted and not offered.
+    `sps` is the stream's sequence parameter set. OfferError; NotAcceptableError if the video is wanted and not offered.
     """
     session = parse(offer)
-    video, audio, profile = False, None, None
+    chosen: VideoCoding | None = None
+    audio, stated = None, ""
     for media in session.media:
         if media.kind == "video":
-            codec = _h264(media, sps)
-            if codec is None:
-                raise NotAcceptableError("no H.264 with packetization-mode 1 is offered")
-            if h264 and not video:
-                video, profile = True, str(codec.parameters.get(_PROFILE, "42001f"))
-            codec.parameters[_PROFILE] = SHOWN
+            codec, said = _h265(media, sps) if video == "H265" else _h264(media, sps)
+            if chosen is None:
+                chosen, stated = video, said
             _keep(media, codec)
         elif media.kind == "audio":
             wanted = next(((codec, name) for name in sound for codec in _named(media, name)), None)
             if wanted is not None and audio is None:
                 audio = wanted[1]
-            codec = wanted[0] if wanted else next(iter(_carried(media)), None)
-            if codec is None:
+            heard = wanted[0] if wanted else next(iter(_carried(media)), None)
+            if heard is None:
                 raise NotAcceptableError("neither Opus nor G.711 is offered")
-            _keep(media, codec)
+            _keep(media, heard)
         else:
             raise NotAcceptableError(f"{media.kind} is offered, and cannot be refused alone")
-    if h264 and not video:
+    if chosen is not video:
         raise NotAcceptableError("no video is offered, and the stream has some")
-    return Chosen(str(session), video, audio, profile)
+    return Chosen(str(session), chosen, audio, stated)
 
 
 def parse(offer: str) -> SessionDescription:
@@ -92,8 +100,27 @@ def parse(offer: str) -> SessionDescription:
     return session
 
 
-def _h264(media: MediaDescription, sps: bytes) -> RTCRtpCodecParameters | None:
-    """The payload of the stream's own profile, else of the nearest: browsers take any."""
+def _h265(media: MediaDescription, sps: bytes) -> tuple[RTCRtpCodecParameters, str]:
+    """The payload whose profile decodes the stream, best its own, and what it states. NotAcceptableError."""
+    wanted = Profile.of_sps(sps)
+    fit = []
+    for codec in media.rtp.codecs:
+        offered = Profile.of_parameters(codec.parameters)
+        single = str(codec.parameters.get("tx-mode", "SRST")).upper() == "SRST"
+        if codec.name.lower() == "h265" and single and offered is not None and offered.decodes(wanted):
+            fit.append(((offered.profile, offered.tier) != (wanted.profile, wanted.tier), -offered.level, codec))
+    if not fit:
+        raise NotAcceptableError(
+            f"the stream is H.265 (profile {wanted.profile}), which is not offered to be played by WebRTC: its"
+            " addresses http_fmp4, ws_fmp4, hls_fmp4, http_flv, rtsp and others play it"
+        )
+    codec = min(fit, key=lambda each: each[:2])[2]
+    return codec, ";".join(f"{name}={value}" for name, value in codec.parameters.items())
+
+
+def _h264(media: MediaDescription, sps: bytes) -> tuple[RTCRtpCodecParameters, str]:
+    """The payload of the stream's own profile, else of the nearest, as browsers take any; and the profile it states.
+    NotAcceptableError."""
     offered = [
         codec
         for codec in media.rtp.codecs
@@ -106,7 +133,12 @@ def _h264(media: MediaDescription, sps: bytes) -> RTCRtpCodecParameters | None:
         stated = str(codec.parameters.get(_PROFILE, "42001f")).lower()
         return stated[:2] != profile, stated[2:4] != constraints
 
-    return min(offered, key=distance, default=None)
+    if not offered:
+        raise NotAcceptableError("no H.264 with packetization-mode 1 is offered")
+    codec = min(offered, key=distance)
+    stated = str(codec.parameters.get(_PROFILE, "42001f"))
+    codec.parameters[_PROFILE] = SHOWN
+    return codec, stated
 
 
 def _named(media: MediaDescription, name: "AudioCodec") -> list[RTCRtpCodecParameters]:

@@ -14,6 +14,7 @@ from aiortc.mediastreams import MediaStreamError
 from media._core import Unit, UnitTracks
 from media.transcode import Run, Sound, TranscodeError, Transcoder
 from media.units import Units
+from media.webrtc.engine import send_h265
 from media.webrtc.negotiation import Chosen, choose
 from media.webrtc.session import Session
 
@@ -93,11 +94,9 @@ async def first_tracks(units: Units) -> UnitTracks:
 
 
 def choose_for(tracks: UnitTracks, offer: str) -> Chosen:
-    """What of the offer fits the stream. NothingToPlayError for H.265; the errors of `choose`."""
-    if tracks.video == "H265":
-        raise NothingToPlayError("the stream is H.265, which is not sent by WebRTC: play it by another protocol")
+    """What of the offer fits the stream; the errors of `choose`."""
     sound = SENT_AS[tracks.audio] if tracks.audio is not None else ()
-    return choose(offer, h264=tracks.video is not None, sps=tracks.sps, sound=sound)
+    return choose(offer, video=tracks.video, sps=tracks.sps, sound=sound)
 
 
 class PlaySession(Session):
@@ -118,7 +117,7 @@ class PlaySession(Session):
         self._tracks = tracks
         self._chosen = chosen
         self._executor = executor
-        self._video = SentTrack("video") if chosen.video else None
+        self._video = SentTrack("video") if chosen.video is not None else None
         self._audio = SentTrack("audio") if chosen.audio is not None else None
         self._g711 = G711Clock()
         self._transcoder: Transcoder | None = None
@@ -131,7 +130,9 @@ class PlaySession(Session):
             self._transcoder = Transcoder(sound_of(tracks), "OPUS")
         for track in (self._video, self._audio):
             if track is not None:
-                self.connection.addTrack(track)
+                sender = self.connection.addTrack(track)
+                if track is self._video and self._chosen.video == "H265":
+                    send_h265(sender)
 
     async def work(self) -> None:
         await self._stood.wait()

@@ -159,7 +159,7 @@ class WebRtc:
         try:
             self._take_place()
             try:
-                chosen = choose(offer, h264=True, sound=("OPUS", "PCMA", "PCMU"))
+                chosen = choose(offer, video="H264", sound=("OPUS", "PCMA", "PCMU"))
                 session = PublishSession(
                     self._forget,
                     feed,
