@@ -5,9 +5,11 @@ mod support;
 use std::{
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::AsFd,
     time::Duration,
 };
 
+use datagram::Outbound;
 use relay::{Config, Error, EventKind, OpenReceiver, Transport};
 use support::{LOOPBACK, Relay, SSRC, rtp};
 
@@ -39,6 +41,27 @@ fn counts_loss_reordering_and_duplicates_exactly() {
     assert_eq!(stats.peer, Some(device.local_addr().unwrap().to_string()));
     let first = relay.wait_event(EventKind::FirstPacket);
     assert!(first.detail.contains(&("payload_type", "96".to_owned())));
+}
+
+#[test]
+fn packets_that_were_joined_arrive_one_by_one_whoever_cuts_them() {
+    for receive_offload in [true, false] {
+        let relay = Relay::start(Config { receive_offload, ..Config::default() });
+        let opened = relay.open("joined", Transport::Udp);
+        let device = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+        device.connect((LOOPBACK, opened.port)).unwrap();
+        // 40 of a size and a shorter one in a run; the second run begins where the first one ended.
+        for run in 0..2 {
+            let packets: Vec<_> = (run * 41..run * 41 + 41)
+                .map(|number| rtp(SSRC, number, &vec![7; if number % 41 == 40 { 10 } else { 1000 }]))
+                .collect();
+            let parts: Vec<_> = packets.iter().map(|packet| [&packet[..], &[]]).collect();
+            assert_eq!(Outbound::default().send(device.as_fd(), None, &parts).unwrap(), 41);
+        }
+        let stats = relay.wait_stats("joined", |stats| stats.received == 82);
+        assert_eq!((stats.expected, stats.lost, stats.reordered), (82, 0, 0), "offload: {receive_offload}");
+        assert_eq!(stats.bytes_in, 80 * 1012 + 2 * 22);
+    }
 }
 
 #[test]
