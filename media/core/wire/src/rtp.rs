@@ -201,6 +201,16 @@ impl Statistics {
         Arrival::Suspect
     }
 
+    /// A new connection brings what follows: its numbers need not go on from the last one's, and what lies between them
+    /// was not lost.
+    pub fn renumber(&mut self) {
+        if let Some(highest) = self.highest.take() {
+            self.expected_before += highest - self.base + 1;
+        }
+        self.suspect = None;
+        self.transit = None;
+    }
+
     fn look_back(&mut self, number: u64, distance: u64) -> Arrival {
         let bit = 1_u128 << distance;
         if self.seen & bit != 0 {
@@ -359,6 +369,18 @@ mod tests {
         let seen = place(&mut statistics, &[40_000, 12, 40_000, 40_001, 40_002]);
         assert_eq!(seen, [Suspect, Forward, Suspect, Restarted, Forward]);
         assert_eq!((statistics.expected(), statistics.received(), statistics.restarts()), (5, 5, 1));
+    }
+
+    #[test]
+    fn what_lies_between_two_connections_was_not_lost() {
+        use Arrival::{First, Forward};
+        let mut statistics = Statistics::new(90_000);
+        statistics.renumber();
+        place(&mut statistics, &[10, 11, 13]);
+        statistics.renumber();
+        assert_eq!(statistics.lost(), 1);
+        assert_eq!(place(&mut statistics, &[2_000, 2_001, 2_003]), [First, Forward, Forward]);
+        assert_eq!((statistics.expected(), statistics.received(), statistics.lost()), (8, 6, 2));
     }
 
     #[test]

@@ -78,6 +78,7 @@ impl Receiver {
         }
         self.gate.unpin();
         self.reorder = Reorder::new(self.hold, REORDER_WINDOW);
+        self.statistics.renumber();
         stream.tell(turn, Kind::Connected, vec![("peer", connection.peer.to_string())]);
         self.link = Link::Open(Box::new(connection));
     }
