@@ -108,6 +108,8 @@ class Tally:
     failed: Counter[str] = field(default_factory=Counter)
     drift_s: float = 0.0
     bytes: int = 0
+    late_s: dict[int, float] = field(default_factory=dict)
+    """How far each camera, by its port, is behind its own clock: that is this process's doing, not the relay's."""
 
 
 async def camera(port: int, tcp: bool, source: Clip, chance: random.Random, tally: Tally) -> None:
@@ -122,12 +124,14 @@ async def camera(port: int, tcp: bool, source: Clip, chance: random.Random, tall
             async with wire(port, tcp) as send:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(chance.uniform(60, 400)):
-                        await film(source, stream, send)
+                        await film(source, stream, send, port, tally)
         tally.breaks += 1
         await asyncio.sleep(chance.uniform(3, 20))
 
 
-async def film(source: Clip, stream: RtpStream, send: Callable[[list[bytes]], Awaitable[None]]) -> None:
+async def film(
+    source: Clip, stream: RtpStream, send: Callable[[list[bytes]], Awaitable[None]], port: int, tally: Tally
+) -> None:
     loop = asyncio.get_running_loop()
     begin, shift = loop.time(), 0
     while True:
@@ -135,6 +139,7 @@ async def film(source: Clip, stream: RtpStream, send: Callable[[list[bytes]], Aw
             due = begin + (unit.dts + shift) / 90_000
             if (wait := due - loop.time()) > 0:
                 await asyncio.sleep(wait)
+            tally.late_s[port] = loop.time() - due
             await send(stream.packetise(unit.at(shift)))
         shift += source.duration
 
@@ -166,7 +171,8 @@ async def wire(port: int, tcp: bool) -> AsyncIterator[Callable[[list[bytes]], Aw
 
 
 async def watch_flv(where: Where, name: str, seconds: float, tally: Tally) -> None:
-    """Reads tags and holds their times against the clock."""
+    """Reads tags and holds their times against the clock of the camera."""
+    port = where.ports[int(name)]
     reader, writer = await asyncio.open_connection(HOST, where.http)
     try:
         writer.write(f"GET /soak/{name}.live.flv HTTP/1.1\r\nHost: relay\r\n\r\n".encode())
@@ -182,7 +188,7 @@ async def watch_flv(where: Where, name: str, seconds: float, tally: Tally) -> No
             size = int.from_bytes(tag[1:4], "big") + 4
             await reader.readexactly(size)
             tally.bytes += size
-            now = clock()
+            now = clock() - tally.late_s.get(port, 0.0)
             if now - last > 1:  # the beginning, or behind a break of the camera
                 began, offset, ahead = now, at - now, 0.0
             last = now
