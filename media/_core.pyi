@@ -295,6 +295,30 @@ class Core:
     def set_viewers_max(self, app: str, name: str, viewers_max: int) -> None:
         """Sets how many may watch at once (0: any number); one more gets 503. Who watches stays."""
 
+    def set_options(
+        self,
+        receiver: int,
+        *,
+        forms: Sequence[str] | None = None,
+        audio: bool | None = None,
+        gop_bytes_max: int | None = None,
+        from_gop: bool | None = None,
+        no_viewer_ms: int | None = None,
+        hls_segment_ms: int | None = None,
+        hls_segments: int | None = None,
+        hls_always: Sequence[str] | None = None,
+        merge_write_ms: int | None = None,
+    ) -> None:
+        """Sets all options of a stream, at once and as long as it is open; None is what the core was started with.
+
+        `forms`: flv, ts, fmp4, hls, ll-hls, rtmp, rtsp, webrtc; another one is refused, and who watches by it is sent
+        away. `audio`: False leaves sound out of everything; it is gone at once, and back with a key frame.
+        `gop_bytes_max`: what is kept for new viewers; 0: nothing. `from_gop`: False lets them begin with the next key
+        frame (not HLS). `no_viewer_ms`: as of `Core`; 0: never. `hls_segments`: how many a playlist lists (2 to 30).
+        `hls_always`: ts, fmp4, ll: segments that are cut before anybody asks. UnknownReceiverError, or CoreError for a
+        value that cannot be.
+        """
+
     def answer_play(self, ticket: int, allowed: bool) -> None:
         """Answers a `play` event: whether the bearer of its token may play. Without an answer the viewer is refused
         after 5 s; for HLS a yes counts for 30 s and a no for 5 s. A ticket that is not open any more is ignored."""

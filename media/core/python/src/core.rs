@@ -7,8 +7,9 @@ use std::{
 
 use pyo3::{exceptions::PyValueError, prelude::*};
 use relay::{
-    Config, OpenReceiver, PlayRights, RecordOrder, TlsFiles, Transport,
+    Config, OpenReceiver, Outputs, PlayRights, RecordOrder, StreamOptions, TlsFiles, Transport,
     feed::OpenFeed,
+    options,
     playback::{Control, OpenPlayback, PlayFile},
     pull::{OpenPull, Source},
     push::OpenPush,
@@ -421,6 +422,54 @@ impl Core {
 
     fn set_viewers_max(&self, app: &str, name: &str, viewers_max: u32) {
         self.0.set_viewers_max(app, name, viewers_max);
+    }
+
+    #[pyo3(signature = (
+        receiver,
+        *,
+        forms = None,
+        audio = None,
+        gop_bytes_max = None,
+        from_gop = None,
+        no_viewer_ms = None,
+        hls_segment_ms = None,
+        hls_segments = None,
+        hls_always = None,
+        merge_write_ms = None,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn set_options(
+        &self,
+        receiver: u64,
+        forms: Option<Vec<String>>,
+        audio: Option<bool>,
+        gop_bytes_max: Option<usize>,
+        from_gop: Option<bool>,
+        no_viewer_ms: Option<u64>,
+        hls_segment_ms: Option<u64>,
+        hls_segments: Option<usize>,
+        hls_always: Option<Vec<String>>,
+        merge_write_ms: Option<u64>,
+    ) -> PyResult<()> {
+        let defaults = self.0.default_options();
+        let millis = |chosen: Option<u64>, or: Duration| chosen.map_or(or, Duration::from_millis);
+        let outputs = forms.map(|names| Outputs::named(names.iter().map(String::as_str))).transpose();
+        let always = hls_always.map(|names| names.iter().map(|name| options::container(name)).collect());
+        let chosen = StreamOptions {
+            outputs: outputs.map_err(error)?.unwrap_or(defaults.outputs),
+            audio: audio.unwrap_or(defaults.audio),
+            gop_bytes_max: gop_bytes_max.unwrap_or(defaults.gop_bytes_max),
+            from_gop: from_gop.unwrap_or(defaults.from_gop),
+            no_viewer: match no_viewer_ms {
+                Some(after) => (after > 0).then(|| Duration::from_millis(after)),
+                None => defaults.no_viewer,
+            },
+            hls_segment: millis(hls_segment_ms, defaults.hls_segment),
+            hls_segments: hls_segments.unwrap_or(defaults.hls_segments),
+            hls_always: always.transpose().map_err(error)?.unwrap_or(defaults.hls_always),
+            merge_write: millis(merge_write_ms, defaults.merge_write),
+        };
+        self.0.set_options(receiver, &chosen).map_err(error)
     }
 
     fn answer_play(&self, py: Python<'_>, ticket: u64, allowed: bool) {

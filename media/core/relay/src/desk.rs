@@ -13,6 +13,7 @@ use crate::{
     door::{Access, Answer, Credential, Denied, Directory, Feed, Player, Question, Seat, Viewer},
     events::{Event, EventQueue, Kind},
     hub::Order,
+    options::Output,
     questions::{Asked, Questions},
     shard::inbox::{Command, Inbox},
     table::{Entry, Table},
@@ -92,9 +93,9 @@ impl Directory for Desk {
         Some(self.table.by_name(app, name)?.feeds.tracks())
     }
 
-    fn seat(&self, app: &str, name: &str) -> Result<Seat, Denied> {
+    fn seat(&self, app: &str, name: &str, output: Output) -> Result<Seat, Denied> {
         let entry = self.entry(app, name)?;
-        self.count_full(entry.feeds.seat(entry.rights.get().viewers_max))
+        self.count_full(entry.feeds.seat(output, entry.rights.get().viewers_max))
     }
 
     fn attach(&self, app: &str, name: &str, viewer: Viewer) {

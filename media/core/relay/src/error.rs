@@ -26,6 +26,9 @@ pub enum Error {
     /// The stream has as many viewers as it may have.
     #[error("stream {0}/{1} has as many viewers as it may have")]
     TooManyViewers(String, String),
+    /// The stream is not given out in this form.
+    #[error("stream {0}/{1} is not given out in this form: its options say so")]
+    FormNotAllowed(String, String),
     /// A value that cannot be used.
     #[error("{0}")]
     Invalid(String),

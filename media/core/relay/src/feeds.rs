@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -19,6 +19,7 @@ use wire::{
 
 use crate::{
     door::{Denied, Feed, Player, Seat, Seats},
+    options::{Output, Outputs, StreamOptions},
     table::lock,
     viewers::{self, ViewerStats},
 };
@@ -38,8 +39,21 @@ pub(crate) type Publisher = watch::Sender<Option<Arc<Window>>>;
 struct Slot {
     window: watch::Receiver<Option<Arc<Window>>>,
     bytes_out: Arc<AtomicU64>,
-    asked: Instant,
+    /// When a player last did; none may have, where segments are kept ready.
+    asked: Option<Instant>,
     players: HashMap<u64, Watching>,
+}
+
+impl Slot {
+    /// One that a player asks for, and the other end.
+    fn new(now: Instant) -> (Self, Publisher) {
+        let (publisher, window) = watch::channel(None);
+        (Self { window, bytes_out: Arc::default(), asked: Some(now), players: HashMap::new() }, publisher)
+    }
+
+    fn is_asked(&self, now: Instant) -> bool {
+        self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < IDLE)
+    }
 }
 
 /// A player that asks.
@@ -83,6 +97,10 @@ pub(crate) struct Feeds {
     slots: Mutex<[Option<Slot>; CONTAINERS.len()]>,
     /// Bytes that feeds which ended had sent.
     sent_before: AtomicU64,
+    /// Bits of the outputs that the stream is not given out by.
+    forbidden: AtomicU8,
+    /// Bits of the containers that are cut whether players ask or not.
+    always: AtomicU8,
     /// Viewers of live streams; changed upwards under the lock of `slots` only.
     seats: Arc<Seats>,
     /// Players that were sent away, and when.
@@ -112,13 +130,51 @@ impl Feeds {
         self.flows.subscribe()
     }
 
+    /// Gives the stream out in these forms only, to those who come; and keeps segments of these containers ready
+    /// whether players ask or not. The other ends of those for which a segmenter must be started.
+    pub(crate) fn set_options(&self, now: Instant, options: &StreamOptions) -> Vec<(Container, Publisher)> {
+        let always = CONTAINERS
+            .into_iter()
+            .filter(|one| options.hls_always.contains(one) && options.outputs.has((*one).into()));
+        let always: Vec<_> = always.collect();
+        self.forbidden.store(!options.outputs.bits(), Ordering::Relaxed);
+        self.always.store(always.iter().fold(0, |bits, one| bits | 1 << number(*one)), Ordering::Relaxed);
+        let mut slots = lock(&self.slots);
+        let started = always.into_iter().filter_map(|container| {
+            let slot = &mut slots[number(container)];
+            slot.is_none().then(|| {
+                let (new, publisher) = Slot::new(now);
+                *slot = Some(Slot { asked: None, ..new });
+                (container, publisher)
+            })
+        });
+        started.collect()
+    }
+
+    /// A place for somebody whom no limit concerns.
+    pub(crate) fn place(&self) -> Seat {
+        Seat::new(&self.seats)
+    }
+
+    fn outputs(&self) -> Outputs {
+        Outputs::from_bits(!self.forbidden.load(Ordering::Relaxed))
+    }
+
+    /// Whether a player asked lately.
+    pub(crate) fn is_asked(&self, now: Instant) -> bool {
+        lock(&self.slots).iter().flatten().any(|slot| slot.is_asked(now))
+    }
+
     /// Takes a place for a viewer of the live stream if fewer than `max` watch (0: no limit).
-    pub(crate) fn seat(&self, max: u32) -> Result<Seat, Denied> {
+    pub(crate) fn seat(&self, output: Output, max: u32) -> Result<Seat, Denied> {
+        if !self.outputs().has(output) {
+            return Err(Denied::Forbidden);
+        }
         let slots = lock(&self.slots);
         if max > 0 && self.watching(&*slots) >= max {
             return Err(Denied::Full);
         }
-        Ok(Seat::new(&self.seats))
+        Ok(self.place())
     }
 
     /// A player asks: where its segments appear, and the other end if a segmenter must be started for it. A player that
@@ -131,6 +187,9 @@ impl Feeds {
         max: u32,
     ) -> Result<(Feed, Option<Publisher>), Denied> {
         let now = at.0;
+        if !self.outputs().has(container.into()) {
+            return Err(Denied::Forbidden);
+        }
         let since = lock(&self.away).get(&player.key).copied();
         if since.is_some_and(|since| now.saturating_duration_since(since) < AWAY) {
             return Err(Denied::Kicked);
@@ -144,11 +203,11 @@ impl Feeds {
         let slot = &mut slots[number(container)];
         let mut publisher = None;
         let slot = slot.get_or_insert_with(|| {
-            let (sender, window) = watch::channel(None);
+            let (slot, sender) = Slot::new(now);
             publisher = Some(sender);
-            Slot { window, bytes_out: Arc::default(), asked: now, players: HashMap::new() }
+            slot
         });
-        slot.asked = now;
+        slot.asked = Some(now);
         let mut feed = Feed {
             window: slot.window.clone(),
             bytes_out: Arc::clone(&slot.bytes_out),
@@ -172,7 +231,8 @@ impl Feeds {
         let entry = &mut slots[number(container)];
         let Some(slot) = entry else { return false };
         slot.players.retain(|_, watching| now.saturating_duration_since(watching.asked) < IDLE);
-        if now.saturating_duration_since(slot.asked) < IDLE {
+        let always = self.always.load(Ordering::Relaxed) & 1 << number(container) != 0;
+        if always || slot.is_asked(now) {
             return true;
         }
         self.sent_before.fetch_add(slot.bytes_out.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -239,7 +299,7 @@ pub(crate) fn number(container: Container) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::{clock, config::Config};
 
     fn player(key: u64) -> Player<'static> {
         Player { key, peer: ([192, 0, 2, 1], 5000).into(), agent: "a player" }
@@ -270,14 +330,14 @@ mod tests {
     fn places_are_shared_by_all_who_watch_and_freed_by_those_who_leave() {
         let start = clock::now();
         let feeds = Feeds::default();
-        let seat = feeds.seat(2).unwrap();
+        let seat = feeds.seat(Output::Flv, 2).unwrap();
         feeds.ask((start, 0), Container::Ts, player(1), 2).unwrap();
-        assert_eq!(feeds.seat(2).unwrap_err(), Denied::Full);
+        assert_eq!(feeds.seat(Output::Flv, 2).unwrap_err(), Denied::Full);
         assert_eq!(feeds.ask((start, 0), Container::Ts, player(2), 2).unwrap_err(), Denied::Full);
         feeds.ask((start, 0), Container::Ts, player(1), 2).expect("it has its place");
-        feeds.seat(0).expect("without a limit there is always room");
+        feeds.seat(Output::Flv, 0).expect("without a limit there is always room");
         drop(seat);
-        let seat = feeds.seat(2).unwrap();
+        let seat = feeds.seat(Output::Flv, 2).unwrap();
         assert!(!feeds.check(start + IDLE, Container::Ts));
         feeds.ask((start + IDLE, 0), Container::Ts, player(2), 2).expect("the other player is gone");
         drop(seat);
@@ -302,5 +362,27 @@ mod tests {
         assert!(!feeds.check(late + IDLE, Container::Ts));
         assert_eq!(feeds.ask((late + IDLE, 0), Container::Ts, player(1), 0).unwrap_err(), Denied::Kicked);
         feeds.ask((start + AWAY, 0), Container::Ts, player(1), 0).expect("the minute is over");
+    }
+
+    #[test]
+    fn what_is_forbidden_is_refused_and_what_is_kept_ready_needs_no_player() {
+        let (start, feeds) = (clock::now(), Feeds::default());
+        let mut options = StreamOptions::of(&Config::default());
+        options.outputs = Outputs::named(["rtsp", "hls"]).unwrap();
+        options.hls_always = vec![Container::Ts, Container::LowLatency];
+        let started = feeds.set_options(start, &options);
+        assert!(matches!(started[..], [(Container::Ts, _)]), "low latency is forbidden");
+        assert_eq!(feeds.seat(Output::Flv, 0).unwrap_err(), Denied::Forbidden);
+        feeds.seat(Output::Rtsp, 0).unwrap();
+        let denied = feeds.ask((start, 0), Container::LowLatency, player(1), 0).unwrap_err();
+        assert_eq!(denied, Denied::Forbidden);
+        let late = start + 10 * IDLE;
+        assert!(feeds.check(late, Container::Ts) && !feeds.is_asked(late), "ready, and watched by nobody");
+        let asked = feeds.ask((late, 0), Container::Ts, player(1), 1).unwrap();
+        assert!(asked.1.is_none() && feeds.is_asked(late), "its segmenter runs already");
+        assert!(feeds.set_options(late, &options).is_empty(), "the same again starts nothing");
+        options.hls_always.clear();
+        feeds.set_options(late, &options);
+        assert!(feeds.check(late, Container::Ts) && !feeds.check(late + IDLE, Container::Ts));
     }
 }

@@ -12,13 +12,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use relay::Output;
 use relay::door::{
     Access, Answer, Credential, Denied, Directory, Door, DoorOptions, Feed, Form, Framing, Player, Question,
     Seat, Viewer, sign::sign,
 };
 use tokio::sync::watch;
 use wire::{
-    hls::{Container, Segmenter, SegmenterOptions, Window},
+    hls::{Container, LISTED, Segmenter, SegmenterOptions, Window},
     media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks},
     websocket::accept_key,
 };
@@ -53,7 +54,7 @@ impl Directory for Streams {
         None // HTTP describes nothing
     }
 
-    fn seat(&self, app: &str, name: &str) -> Result<Seat, Denied> {
+    fn seat(&self, app: &str, name: &str, _: Output) -> Result<Seat, Denied> {
         self.access(app, name).map(|_| Seat::new(&Arc::default())).ok_or(Denied::Gone)
     }
 
@@ -361,6 +362,7 @@ fn window() -> Arc<Window> {
     let mut segmenter = Segmenter::new(SegmenterOptions {
         container: Container::Ts,
         target,
+        listed: LISTED,
         first_sequence: 40,
         epoch_ms: 0,
     });

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use wire::{
     aac::{Adts, Config},
     flv::{FlvMuxer, FlvOptions, H265},
-    hls::{Container, Segmenter, SegmenterOptions},
+    hls::{Container, LISTED, Segmenter, SegmenterOptions},
     media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
     nal::{self, NalKind, ParameterSet},
     parameter_sets::parse_sps,
@@ -71,8 +71,13 @@ fn write_ps(path: &Path, units: &[AccessUnit]) -> Result<()> {
 fn write_hls(dir: &Path, container: Container, units: &[AccessUnit]) -> Result<()> {
     fs::create_dir_all(dir.join(container.folder()))?;
     let target = Ticks::from_millis(2000);
-    let mut segmenter =
-        Segmenter::new(SegmenterOptions { container, target, first_sequence: 0, epoch_ms: 0 });
+    let mut segmenter = Segmenter::new(SegmenterOptions {
+        container,
+        target,
+        listed: LISTED,
+        first_sequence: 0,
+        epoch_ms: 0,
+    });
     let mut all = Vec::new();
     for window in units.iter().filter_map(|unit| segmenter.write(unit)) {
         let segment = window.segments().last().ok_or("an empty window")?;

@@ -16,8 +16,8 @@ use crate::{
     ts::{Sound, TsMuxer},
 };
 
-/// Segments that the playlist lists.
-const LISTED: usize = 6;
+/// Segments that a playlist lists, unless it is told otherwise.
+pub const LISTED: usize = 6;
 /// Segments that stay for players which read an older playlist (RFC 8216 §6.2.2).
 const LATE: usize = 3;
 /// Ends a playlist that does not grow any more.
@@ -73,6 +73,8 @@ pub struct SegmenterOptions {
     pub container: Container,
     /// A segment ends at the first key frame after so long.
     pub target: Ticks,
+    /// Segments that the playlist lists.
+    pub listed: usize,
     /// Number of the first segment. A stream's later segmenter should begin above its earlier one, for players and
     /// caches know segments by number; UNIX seconds will do.
     pub first_sequence: u64,
@@ -242,6 +244,13 @@ impl Segmenter {
         }
     }
 
+    /// Cuts segments of this length from the next one on, and lists so many of them. What players were told is the
+    /// longest stays so (RFC 8216 §4.3.3.1).
+    pub fn change(&mut self, target: Ticks, listed: usize) {
+        (self.options.target, self.options.listed) = (target, listed);
+        self.target_s = self.target_s.max(whole_seconds(target));
+    }
+
     /// Takes a unit; returns the new window if that finished a segment.
     pub fn write(&mut self, unit: &AccessUnit) -> Option<Arc<Window>> {
         let eager = self.next_sequence - self.options.first_sequence < EAGER;
@@ -334,16 +343,15 @@ impl Segmenter {
             wall_ms: self.options.epoch_ms + start.as_millis(),
             parts: open.parts,
         }));
-        if self.segments.len() > LISTED + LATE {
-            self.segments.pop_front();
-        }
+        let surplus = self.segments.len().saturating_sub(self.options.listed + LATE);
+        self.segments.drain(..surplus);
         self.target_s = self.target_s.max(whole_seconds(duration));
         self.discontinuities += u64::from(discontinuity);
         self.window()
     }
 
     fn window(&self) -> Arc<Window> {
-        let late = self.segments.len().saturating_sub(LISTED);
+        let late = self.segments.len().saturating_sub(self.options.listed);
         let listed = self.segments.iter().skip(late).filter(|segment| segment.discontinuity).count();
         Arc::new(Window {
             container: self.options.container,

@@ -12,11 +12,12 @@ use crate::{
     clock,
     config::{PlayRights, Transport},
     desk::Desk,
-    door::{Directory, Door, DoorOptions},
+    door::{Denied, Directory, Door, DoorOptions},
     error::Error,
     feed::{Feeder, OpenFeed},
     feeds::Feeds,
     hub::Order,
+    options::Output,
     publishers::Decision,
     pull::{OpenPull, Pull, Source},
     rtmp, rtsp,
@@ -171,10 +172,14 @@ impl Core {
         let seat = if wanted.protocol.is_empty() {
             None
         } else {
-            let seat = entry.feeds.seat(entry.rights.get().viewers_max);
-            Some(seat.map_err(|_| {
+            let seat = entry.feeds.seat(Output::WebRtc, entry.rights.get().viewers_max);
+            Some(seat.map_err(|denied| {
+                let (app, name) = (entry.app.to_string(), entry.name.to_string());
+                if denied == Denied::Forbidden {
+                    return Error::FormNotAllowed(app, name);
+                }
                 self.admission.full.fetch_add(1, Ordering::Relaxed);
-                Error::TooManyViewers(entry.app.to_string(), entry.name.to_string())
+                Error::TooManyViewers(app, name)
             })?)
         };
         let queue = units::Queue::new(wanted.wanted(), wanted.bytes_max);

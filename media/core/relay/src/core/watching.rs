@@ -1,12 +1,13 @@
 //! Who watches, and sending one of them away.
 
-use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, mpsc::sync_channel};
 
 use super::{ANSWER, Core, busy};
 use crate::{
     clock,
     error::Error,
     hub::{Hub, Order},
+    options::StreamOptions,
     shard::inbox::Command,
     shard::turn::Turn,
     viewers::ViewerStats,
@@ -22,6 +23,27 @@ impl Core {
         viewers.extend(live.unwrap_or_default());
         viewers.sort_by_key(|viewer| viewer.id);
         Ok(viewers)
+    }
+
+    /// Sets what is chosen for a stream, at once and as long as it is open. Who watches in a form that it is not given
+    /// out in any more is sent away.
+    pub fn set_options(&self, receiver: u64, options: &StreamOptions) -> Result<(), Error> {
+        self.check_open()?;
+        options.check()?;
+        let entry = self.table.by_id(receiver)?;
+        let order = Order::Options(Arc::new(options.clone()));
+        let started = entry.feeds.set_options(clock::now(), options);
+        self.send(entry.shard, Command::Hub { receiver, order })?;
+        for (container, publisher) in started {
+            let order = Order::Segment(container, publisher);
+            self.send(entry.shard, Command::Hub { receiver, order })?;
+        }
+        Ok(())
+    }
+
+    /// What counts for a stream without options of its own.
+    pub fn default_options(&self) -> StreamOptions {
+        StreamOptions::of(&self.config)
     }
 
     /// Sends a viewer away; false if it is gone already. A live one is cut off and may come again; a player of HLS is

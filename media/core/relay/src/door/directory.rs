@@ -15,7 +15,7 @@ use wire::{
     rtmp::PlayerReader,
 };
 
-use crate::{proof::Shown, push::Pushed, rtsp::RtspPlayer};
+use crate::{options::Output, proof::Shown, push::Pushed, rtsp::RtspPlayer};
 
 pub use crate::{
     hub::form::Form,
@@ -43,6 +43,8 @@ pub enum Denied {
     Full,
     /// The player was sent away a moment ago.
     Kicked,
+    /// The stream is not given out in this form.
+    Forbidden,
 }
 
 /// Whether somebody may play a stream who shows what only the application can judge.
@@ -152,8 +154,8 @@ pub trait Directory: Send + Sync + 'static {
     /// Where the stream's tracks appear once they are known; `None` if there is no such stream.
     fn tracks(&self, app: &str, name: &str) -> Option<watch::Receiver<Option<Arc<Tracks>>>>;
 
-    /// Takes a place among the viewers of live streams.
-    fn seat(&self, app: &str, name: &str) -> Result<Seat, Denied>;
+    /// Takes a place among the viewers of live streams, if the stream is given out so.
+    fn seat(&self, app: &str, name: &str, output: Output) -> Result<Seat, Denied>;
 
     /// Gives a viewer to its stream, which from now on owns the socket; if the stream is gone, the socket is closed.
     fn attach(&self, app: &str, name: &str, viewer: Viewer);

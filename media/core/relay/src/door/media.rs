@@ -131,7 +131,7 @@ fn live(directory: &dyn Directory, request: &Parts, route: &Route, form: Form) -
         );
         (head, Framing::Plain)
     };
-    let seat = match directory.seat(&route.app, &route.name) {
+    let seat = match directory.seat(&route.app, &route.name, form.output()) {
         Ok(seat) => seat,
         Err(denied) => return Problem::from(Refusal::from(denied)).into(),
     };

@@ -59,6 +59,8 @@ pub enum Refusal {
     TooManyViewers,
     /// The viewer was sent away a moment ago.
     Kicked,
+    /// The stream is not given out in this form.
+    FormNotAllowed,
 }
 
 impl Refusal {
@@ -75,6 +77,7 @@ impl Refusal {
             Self::Busy => "busy",
             Self::TooManyViewers => "too_many_viewers",
             Self::Kicked => "viewer_kicked",
+            Self::FormNotAllowed => "form_not_allowed",
         }
     }
 
@@ -93,6 +96,7 @@ impl Refusal {
             Self::Busy => "too many tokens are being checked now",
             Self::TooManyViewers => "the stream has as many viewers as it may have",
             Self::Kicked => "this viewer was sent away",
+            Self::FormNotAllowed => "the stream is not given out in this form: its options say so",
         }
     }
 }
@@ -103,6 +107,7 @@ impl From<Denied> for Refusal {
             Denied::Gone => Self::UnknownStream,
             Denied::Full => Self::TooManyViewers,
             Denied::Kicked => Self::Kicked,
+            Denied::Forbidden => Self::FormNotAllowed,
         }
     }
 }

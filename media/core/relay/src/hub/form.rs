@@ -7,6 +7,8 @@ use wire::{
     ts::Sound,
 };
 
+use crate::options::Output;
+
 /// What a viewer wants; viewers of one form share its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -45,6 +47,17 @@ impl Form {
             Self::Flv(_) | Self::Rtmp(_) | Self::Rtsp(_) => "video/x-flv",
             Self::Ts(_) => "video/mp2t",
             Self::Fmp4(_) => "video/mp4",
+        }
+    }
+
+    /// What it is forbidden or allowed as.
+    pub(crate) fn output(self) -> Output {
+        match self {
+            Self::Flv(_) => Output::Flv,
+            Self::Rtmp(_) => Output::Rtmp,
+            Self::Rtsp(_) => Output::Rtsp,
+            Self::Ts(_) => Output::Ts,
+            Self::Fmp4(_) => Output::Fmp4,
         }
     }
 

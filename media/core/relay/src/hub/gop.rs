@@ -31,6 +31,21 @@ impl GopCache {
         Self { units: VecDeque::new(), bytes: 0, bytes_max, overflows: 0 }
     }
 
+    /// Keeps at most `bytes_max` bytes from now on; of what is kept already nothing goes before the next key frame, unless
+    /// it is more.
+    pub(crate) fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+        if self.bytes > bytes_max {
+            self.clear();
+        }
+    }
+
+    /// Forgets sound that nobody is to hear any more.
+    pub(crate) fn forget_sound(&mut self) {
+        self.units.retain(|unit| unit.kind == Kind::Video);
+        self.bytes = self.units.iter().map(|unit| unit.data.len()).sum();
+    }
+
     pub(crate) fn push(&mut self, unit: &AccessUnit) {
         if begins(unit) {
             self.clear();
@@ -39,7 +54,8 @@ impl GopCache {
         }
         if self.bytes + unit.data.len() > self.bytes_max || self.units.len() >= UNITS_MAX {
             self.clear();
-            self.overflows += 1;
+            // Where nothing is to be kept, nothing is too big for it.
+            self.overflows += u64::from(self.bytes_max > 0);
             return;
         }
         self.bytes += unit.data.len();

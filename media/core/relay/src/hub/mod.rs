@@ -3,6 +3,7 @@
 
 pub(crate) mod form;
 pub(crate) mod gop;
+mod mute;
 pub(crate) mod outlet;
 pub(crate) mod rates;
 pub(crate) mod ring;
@@ -22,15 +23,18 @@ use wire::{
 use self::{
     form::{Form, Protocol},
     gop::GopCache,
+    mute::Mute,
     outlet::{Outlet, Step},
     rates::{Pictures, Rate},
     viewer::{Gone, Viewer},
 };
 use crate::{
+    config::Config,
     door,
     feeds::{self, Feeds, Publisher},
     key_frame,
     metrics::Metrics,
+    options::{Output, StreamOptions},
     record,
     send::{self, Senders},
     shard::turn::Turn,
@@ -61,6 +65,8 @@ pub(crate) enum Order {
     Send(send::Order),
     /// The newest key frame.
     KeyFrame(key_frame::Reply),
+    /// Other options from now on.
+    Options(Arc<StreamOptions>),
 }
 
 /// A segmenter and where its segments go.
@@ -86,7 +92,12 @@ impl Segments {
 
 /// The units of one stream and those who watch them.
 pub(crate) struct Hub {
+    options: Arc<StreamOptions>,
+    /// What may wait for viewers of one form, whatever is kept for those to come.
     bytes_max: usize,
+    mute: Mute,
+    /// HLS is asked for.
+    segments_watched: bool,
     cache: GopCache,
     outlets: [Option<Box<Outlet>>; Form::COUNT],
     segmenters: [Option<Segments>; feeds::CONTAINERS.len()],
@@ -109,10 +120,13 @@ pub(crate) struct Hub {
 
 impl Hub {
     /// `index` is the stream's number on its shard.
-    pub(crate) fn new(bytes_max: usize, index: usize) -> Self {
+    pub(crate) fn new(config: &Config, index: usize) -> Self {
         Self {
-            bytes_max,
-            cache: GopCache::new(bytes_max),
+            options: Arc::new(StreamOptions::of(config)),
+            bytes_max: config.gop_bytes_max,
+            mute: Mute::default(),
+            segments_watched: false,
+            cache: GopCache::new(config.gop_bytes_max),
             outlets: [const { None }; Form::COUNT],
             segmenters: [const { None }; feeds::CONTAINERS.len()],
             recordings: Vec::new(),
@@ -131,8 +145,14 @@ impl Hub {
         }
     }
 
-    pub(crate) fn set_tracks(&mut self, tracks: Arc<Tracks>) {
-        self.tracks = tracks;
+    /// Takes the tracks of what follows; those that are to be described.
+    pub(crate) fn set_tracks(&mut self, tracks: Arc<Tracks>) -> Arc<Tracks> {
+        self.tracks = self.mute.tracks(tracks);
+        Arc::clone(&self.tracks)
+    }
+
+    pub(crate) fn options(&self) -> &StreamOptions {
+        &self.options
     }
 
     pub(crate) fn tracks(&self) -> &Tracks {
@@ -144,8 +164,22 @@ impl Hub {
         self.cache.overflows
     }
 
-    /// Takes the next unit and sends it on.
-    pub(crate) fn handle_unit(&mut self, turn: Turn<'_>, unit: &AccessUnit) {
+    /// Takes the next unit and sends it on; other tracks, if it is the first to be described so.
+    pub(crate) fn handle_unit(&mut self, turn: Turn<'_>, unit: &AccessUnit) -> Option<Arc<Tracks>> {
+        if self.mute.is_idle() {
+            self.send_on(turn, unit);
+            return None;
+        }
+        let (unit, turned) = self.mute.pass(unit);
+        let unit = unit?;
+        self.send_on(turn, &unit);
+        turned.then(|| {
+            self.tracks = Arc::clone(&unit.tracks);
+            unit.tracks
+        })
+    }
+
+    fn send_on(&mut self, turn: Turn<'_>, unit: &AccessUnit) {
         let size = unit.data.len() as u64;
         match unit.kind {
             Kind::Video => {
@@ -194,11 +228,13 @@ impl Hub {
                 // Whoever asked may have given up waiting.
                 let _ = reply.try_send(key.map(|unit| (unit.clone(), self.key_ms)));
             }
-            Order::Subscribe(tap) => {
+            Order::Subscribe(mut tap) => {
+                tap.from_gop &= self.options.from_gop || !tap.is_viewer();
                 let bytes = tap.begin(self.cache.units());
                 self.count_sent(turn, bytes);
                 self.subscriptions.push(tap);
             }
+            Order::Options(options) => self.set_options(turn, options),
             Order::Ask(question) => question(self, turn),
             Order::Send(order) => {
                 let bytes = self.senders.handle_order(turn, order, &self.cache, self.bytes_max);
@@ -213,8 +249,9 @@ impl Hub {
         let number = form.number();
         let settled = self.settled(turn.now);
         let outlet = self.outlets[number].get_or_insert_with(|| {
-            let outlet = Outlet::new(form, self.bytes_max, &self.cache, turn.wall_ms);
-            Box::new(outlet.merging(turn.config.merge_write))
+            let mut outlet = Outlet::new(form, self.bytes_max, &self.cache, turn.wall_ms);
+            outlet.set(&self.options, self.bytes_max);
+            Box::new(outlet)
         });
         let viewer = Viewer::new(turn.now, wanted);
         let (key, step) = outlet.add(turn.now, viewer, settled);
@@ -224,13 +261,41 @@ impl Hub {
         (!gone).then_some((number as u32) << VIEWER_BITS | key as u32)
     }
 
+    /// What is chosen counts at once; what cannot change within a picture group, from the next one on.
+    fn set_options(&mut self, turn: Turn<'_>, options: Arc<StreamOptions>) {
+        self.options = options;
+        self.bytes_max = turn.config.gop_bytes_max.max(self.options.gop_bytes_max);
+        self.cache.set_bytes_max(self.options.gop_bytes_max);
+        self.mute.set(!self.options.audio);
+        if self.mute.is_wanted() {
+            self.cache.forget_sound();
+        }
+        let (target, listed) = (self.segment_length(), self.options.hls_segments);
+        for segments in self.segmenters.iter_mut().flatten() {
+            segments.segmenter.change(target, listed);
+        }
+        self.subscriptions.retain(|tap| !tap.is_viewer() || self.options.outputs.has(Output::WebRtc));
+        for number in 0..self.outlets.len() {
+            let Some(outlet) = &mut self.outlets[number] else { continue };
+            outlet.set(&self.options, self.bytes_max);
+            if !self.options.outputs.has(outlet.output()) {
+                let step = outlet.dismiss();
+                self.finish(turn, number, step);
+            }
+        }
+    }
+
+    fn segment_length(&self) -> Ticks {
+        Ticks::from_millis(self.options.hls_segment.as_millis() as i64)
+    }
+
     /// Starts to cut segments of `container`, from the cached GOP on.
     fn publish(&mut self, turn: Turn<'_>, container: Container, publisher: Publisher) {
         let first_sequence = turn.wall_ms / 1000;
-        let target = Ticks::from_millis(turn.config.hls_segment.as_millis() as i64);
+        let (target, listed) = (self.segment_length(), self.options.hls_segments);
         let newest = self.cache.units().last().map_or(0, |unit| unit.dts.as_millis());
         let epoch_ms = turn.wall_ms.cast_signed() - newest;
-        let options = SegmenterOptions { container, target, first_sequence, epoch_ms };
+        let options = SegmenterOptions { container, target, listed, first_sequence, epoch_ms };
         let mut segments = Segments { segmenter: Segmenter::new(options), publisher };
         self.cache.units().for_each(|unit| segments.write(unit));
         self.segmenters[feeds::number(container)] = Some(segments);
@@ -276,6 +341,7 @@ impl Hub {
         let sent = feeds.bytes_out();
         let before = std::mem::replace(&mut self.feeds_sent, sent);
         self.count_sent(turn, sent - before);
+        self.segments_watched = feeds.is_asked(turn.now);
         for container in feeds::CONTAINERS {
             let segmenter = &mut self.segmenters[feeds::number(container)];
             if segmenter.is_some() && !feeds.check(turn.now, container) {
@@ -345,7 +411,7 @@ impl Hub {
             || self.senders.count() > 0
             || !self.subscriptions.is_empty()
             || self.outlets.iter().any(Option::is_some)
-            || self.segmenters.iter().any(Option::is_some)
+            || self.segments_watched
     }
 
     fn settled(&self, now: Instant) -> bool {

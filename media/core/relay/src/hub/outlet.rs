@@ -24,6 +24,7 @@ use super::{
     ring::{Entry, Ring},
     viewer::{Gone, Viewer, Written},
 };
+use crate::options::{Output, StreamOptions};
 
 /// What happened to viewers in one step.
 #[derive(Debug, Default)]
@@ -108,6 +109,8 @@ pub(crate) struct Outlet {
     /// Viewers are written to no more often; what comes meanwhile goes with the next write.
     merge: Duration,
     merged: Option<Instant>,
+    /// Viewers begin with what is kept since the last key frame; else with the next one.
+    from_gop: bool,
     pub(crate) viewers: Slab<Viewer>,
 }
 
@@ -121,15 +124,24 @@ impl Outlet {
             ring: Ring::new(bytes_max),
             merge: Duration::ZERO,
             merged: None,
+            from_gop: true,
             viewers: Slab::new(),
         };
         cache.units().for_each(|unit| outlet.mux(unit));
         outlet
     }
 
-    /// Gathers what comes within `merge` into one write for each viewer: fewer system calls, so much delay.
-    pub(crate) fn merging(self, merge: Duration) -> Self {
-        Self { merge, ..self }
+    /// What comes within `options.merge_write` is gathered into one write for each viewer: fewer system calls, so much
+    /// delay. `bytes_max` may wait for them.
+    pub(crate) fn set(&mut self, options: &StreamOptions, bytes_max: usize) {
+        self.merge = options.merge_write;
+        self.from_gop = options.from_gop;
+        self.ring.set_bytes_max(bytes_max);
+    }
+
+    /// What its viewers see the stream as.
+    pub(crate) fn output(&self) -> Output {
+        self.form.output()
     }
 
     /// Whether those who watch are written to now.
@@ -152,7 +164,7 @@ impl Outlet {
         for (key, viewer) in &mut self.viewers {
             let waited = viewer.is_waiting();
             if waited {
-                Self::begin(&self.muxer, &self.ring, viewer, now, settled);
+                Self::begin(&self.muxer, &self.ring, viewer, now, (settled, self.from_gop));
             }
             // Datagrams that were gathered would be lost in a burst.
             if due || waited || viewer.takes_datagrams() {
@@ -164,7 +176,7 @@ impl Outlet {
 
     /// Takes a viewer in, who gets the cached GOP at once.
     pub(crate) fn add(&mut self, now: Instant, mut viewer: Viewer, settled: bool) -> (usize, Step) {
-        Self::begin(&self.muxer, &self.ring, &mut viewer, now, settled);
+        Self::begin(&self.muxer, &self.ring, &mut viewer, now, (settled, self.from_gop));
         let result = viewer.pump(now, &self.ring);
         let key = self.viewers.insert(viewer);
         let mut step = Step::default();
@@ -204,6 +216,17 @@ impl Outlet {
         Some(Step { written: Written::default(), gone: vec![(key, Gone::Left)] })
     }
 
+    /// Tells every viewer to leave; pushes to other servers are none.
+    pub(crate) fn dismiss(&mut self) -> Step {
+        let goodbye = self.muxer.farewell();
+        let viewers = self.viewers.iter_mut().filter(|(_, viewer)| !viewer.is_push());
+        let gone = viewers.map(|(key, viewer)| {
+            viewer.take_leave(&goodbye);
+            (key, Gone::Left)
+        });
+        Step { written: Written::default(), gone: gone.collect() }
+    }
+
     /// Finds viewers whose time is over. What was gathered goes out, should no unit come any more.
     pub(crate) fn check(&mut self, now: Instant) -> Step {
         let due = !self.merge.is_zero() && self.is_due(now);
@@ -233,12 +256,18 @@ impl Outlet {
     }
 
     /// Starts a viewer at the last beginning. Sound alone is believed only once it is `settled` that no video comes.
-    fn begin(muxer: &Muxer, ring: &Ring, viewer: &mut Viewer, now: Instant, settled: bool) {
+    fn begin(
+        muxer: &Muxer,
+        ring: &Ring,
+        viewer: &mut Viewer,
+        now: Instant,
+        (settled, from_gop): (bool, bool),
+    ) {
         let Some(number) = ring.beginning() else { return };
         if let Some(entry) = ring.get(number)
             && (settled || entry.tracks.video.is_some())
             // Datagrams of a whole GOP at once would be lost on the way: their viewers begin with the next key frame.
-            && (!viewer.takes_datagrams() || number + 1 == ring.end())
+            && (from_gop && !viewer.takes_datagrams() || viewer.is_push() || number + 1 == ring.end())
         {
             viewer.begin(now, number, muxer.head(entry, viewer), Arc::clone(&entry.tracks));
         }
@@ -262,6 +291,7 @@ mod tests {
     use super::*;
     use crate::{
         clock,
+        config::Config,
         door::{self, Framing, Seat},
     };
 
@@ -369,8 +399,9 @@ mod tests {
     #[test]
     fn what_is_merged_goes_out_together_and_a_newcomer_begins_at_once() {
         let ((server, client), (other, newcomer)) = (pair(), pair());
-        let (mut outlet, tracks, start) =
-            (outlet().merging(Duration::from_millis(300)), tracks(), clock::now());
+        let (mut outlet, tracks, start) = (outlet(), tracks(), clock::now());
+        let merge_write = Duration::from_millis(300);
+        outlet.set(&StreamOptions { merge_write, ..StreamOptions::of(&Config::default()) }, 4 << 20);
         let at = |ms: u64| start + Duration::from_millis(ms);
         let waits = |mut socket: &TcpStream| {
             socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();

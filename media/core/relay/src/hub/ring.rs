@@ -43,6 +43,11 @@ impl Ring {
         Self { entries: VecDeque::new(), first: 0, beginning: None, bytes: 0, bytes_max }
     }
 
+    /// Keeps at most `bytes_max` bytes from now on.
+    pub(crate) fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
     /// Adds a chunk. `needed` is the number of the oldest chunk that a viewer still waits for.
     pub(crate) fn push(&mut self, entry: Entry, needed: u64) {
         if entry.begins {

@@ -115,7 +115,7 @@ impl Stream {
     pub(crate) fn new(turn: Turn<'_>, index: usize, entry: Arc<Entry>) -> Self {
         Self {
             entry,
-            hub: Hub::new(turn.config.gop_bytes_max, index),
+            hub: Hub::new(turn.config, index),
             armed: None,
             faults: FaultCounts::new(),
             firsts: Firsts::default(),
@@ -159,16 +159,17 @@ impl Stream {
             self.firsts.key_frame_ms = Some(turn.wall_ms);
             self.tell(turn, Kind::FirstKeyFrame, vec![]);
         }
-        self.hub.handle_unit(turn, unit);
+        if let Some(tracks) = self.hub.handle_unit(turn, unit) {
+            self.entry.feeds.set_tracks(tracks);
+        }
     }
 
     fn handle_tracks(&mut self, turn: Turn<'_>, payload: &str, tracks: Arc<Tracks>) {
         let mut detail = vec![("payload", payload.to_owned())];
         detail.extend(report::describe(&tracks));
         self.tell(turn, Kind::Tracks, detail);
-        self.entry.feeds.set_tracks(Arc::clone(&tracks));
+        self.entry.feeds.set_tracks(self.hub.set_tracks(tracks));
         self.entry.feeds.set_flows(true);
-        self.hub.set_tracks(tracks);
     }
 
     /// Counts a deviation. That nothing can be made of what comes is told once, with `first_bytes` of it for people.
@@ -198,7 +199,7 @@ impl Stream {
         if self.hub.is_watched() {
             self.watched = turn.now;
             self.told.no_viewers = false;
-        } else if let Some(patience) = turn.config.no_viewer
+        } else if let Some(patience) = self.hub.options().no_viewer
             && !self.told.no_viewers
             && turn.now.saturating_duration_since(self.watched) >= patience
         {

@@ -16,6 +16,7 @@ use crate::{
         rights::{self, Claim, Refusal},
         route::Query,
     },
+    options::Output,
 };
 
 /// How long the application may take to judge a token.
@@ -67,5 +68,5 @@ async fn admit(
     let peer = connection.peer;
     let claim = Claim { app, name, peer, protocol: "rtmp", query, token: None, proof: None, again: false };
     rights::admit(directory, &shared.play_key, &claim, clock::wall_ms() / 1000, TOKEN_PATIENCE).await?;
-    Ok(directory.seat(app, name)?)
+    Ok(directory.seat(app, name, Output::Rtmp)?)
 }

@@ -35,6 +35,7 @@ use crate::{
         route::Query,
     },
     listener::Place,
+    options::Output,
     proof::Shown,
 };
 
@@ -330,7 +331,11 @@ impl<'a> Connection<'a> {
         if session.set_up.iter().all(Option::is_none) {
             return Err(455);
         }
-        self.shared.core.directory.seat(&session.app, &session.name).map_err(|denied| status(denied.into()))
+        self.shared
+            .core
+            .directory
+            .seat(&session.app, &session.name, Output::Rtsp)
+            .map_err(|denied| status(denied.into()))
     }
 
     /// Hands the player to its stream.
@@ -413,7 +418,11 @@ fn status(refusal: Refusal) -> u16 {
     match refusal {
         Refusal::UnknownStream => 404,
         Refusal::SignatureMissing | Refusal::ProofRefused => 401,
-        Refusal::SignatureExpired | Refusal::SignatureWrong | Refusal::TokenRefused | Refusal::Kicked => 403,
+        Refusal::SignatureExpired
+        | Refusal::SignatureWrong
+        | Refusal::TokenRefused
+        | Refusal::Kicked
+        | Refusal::FormNotAllowed => 403,
         Refusal::TooManyViewers => 453,
         Refusal::TokenUnchecked | Refusal::Busy => 503,
     }

@@ -73,7 +73,7 @@ impl Opening {
             Sockets::Udp(rtp, _) => to.map(|to| reach(rtp, to)),
             _ => to,
         };
-        let seat = entry.feeds.seat(0).map_err(|_| Error::Closed)?;
+        let seat = entry.feeds.place();
         let listed = means.directory.enter(Beginning {
             entry,
             events: Arc::clone(means.events),

@@ -158,6 +158,11 @@ impl UnitTap {
         self.seat.as_ref().is_some_and(|seat| seat.viewer() == viewer)
     }
 
+    /// Whether it counts as a viewer.
+    pub(crate) fn is_viewer(&self) -> bool {
+        self.seat.is_some()
+    }
+
     /// What is told of the subscriber, if it is a viewer; where it is, is not known here.
     pub(crate) fn stats(&self) -> Option<ViewerStats> {
         let seat = self.seat.as_ref()?;

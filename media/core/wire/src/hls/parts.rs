@@ -290,7 +290,7 @@ fn date_time(wall_ms: i64) -> String {
 mod tests {
     use super::*;
     use crate::{
-        hls::{Container, SegmenterOptions},
+        hls::{Container, LISTED, SegmenterOptions},
         media::{AudioCodec, VideoCodec},
         testing,
     };
@@ -301,7 +301,13 @@ mod tests {
     fn segmenter() -> Segmenter {
         let target = Ticks::from_millis(2000);
         let container = Container::LowLatency;
-        Segmenter::new(SegmenterOptions { container, target, first_sequence: 100, epoch_ms: EPOCH })
+        Segmenter::new(SegmenterOptions {
+            container,
+            target,
+            listed: LISTED,
+            first_sequence: 100,
+            epoch_ms: EPOCH,
+        })
     }
 
     /// The windows that pictures at 25 Hz make, a key frame a second, with sound beside them.

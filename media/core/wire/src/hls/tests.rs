@@ -8,6 +8,7 @@ fn segmenter(container: Container) -> Segmenter {
     Segmenter::new(SegmenterOptions {
         container,
         target: Ticks::from_millis(2000),
+        listed: LISTED,
         first_sequence: 100,
         epoch_ms: 0,
     })
@@ -130,4 +131,22 @@ fn the_end_of_a_stream_ends_its_last_segment_and_the_playlist() {
         assert_eq!(Ticks(whole), Ticks::from_millis(4000));
         assert!(last.tells_of(u64::MAX, Some(7)), "nobody waits for what does not come");
     }
+}
+
+#[test]
+fn another_length_counts_from_the_next_segment_on() {
+    let tracks = Arc::new(testing::tracks(VideoCodec::H264, None));
+    let mut segmenter = segmenter(Container::Ts);
+    feed(&mut segmenter, &tracks, 0, 9);
+    segmenter.change(Ticks::from_millis(4000), 3);
+    let window = feed(&mut segmenter, &tracks, 9, 40).unwrap();
+    let newest: Vec<_> = window.segments()[window.segments().len() - 3..].iter().collect();
+    assert!(newest.iter().all(|segment| segment.duration == Ticks::from_millis(4000)), "{newest:?}");
+    assert_eq!(window.segments().len(), 3 + LATE);
+    assert!(window.playlist("").contains("#EXT-X-TARGETDURATION:4\n"));
+    assert_eq!(window.playlist("").matches("#EXTINF").count(), 3);
+    segmenter.change(Ticks::from_millis(1000), 3);
+    let window = feed(&mut segmenter, &tracks, 40, 50).unwrap();
+    assert_eq!(window.segments().last().unwrap().duration, Ticks::from_millis(1000));
+    assert!(window.playlist("").contains("#EXT-X-TARGETDURATION:4\n"), "it was told, and may not change");
 }
