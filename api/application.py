@@ -32,6 +32,7 @@ from api.operator.groups import GroupController
 from api.operator.inputs import InputController
 from api.operator.keys import AccessKeyController
 from api.operator.me import MeController
+from api.operator.options import OptionController
 from api.operator.playbacks import PlaybackController
 from api.operator.projects import ProjectController
 from api.operator.pushes import PushController
@@ -104,6 +105,7 @@ def create(gateway: Gateway, *, console: Path = CONSOLE) -> Litestar:
                 AacController,
                 PushController,
                 InputController,
+                OptionController,
                 SenderController,
             ],
             middleware=[Gate(gateway)],

@@ -29,6 +29,7 @@ from gateway.record_plans.service import RecordPlans
 from gateway.retention.service import Retentions
 from gateway.senders.service import Senders
 from gateway.statistics.service import Statistics
+from gateway.streams.option_book import OptionBook
 from gateway.streams.service import Streams
 from gateway.streams.siblings import Siblings
 from gateway.streams.webrtc import WebRtcStreams
@@ -121,6 +122,7 @@ class Gateway:
     streams: Streams
     senders: Senders
     pushes: Pushes
+    options: OptionBook
     webrtc: WebRtcStreams
     siblings: Siblings
     retentions: Retentions

@@ -27,7 +27,7 @@ from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts, FirstStart
 from gateway.accounts.users import Users
 from gateway.app_recordings import build_plan_keeper, build_playbacks, build_retention_works
-from gateway.app_streams import build_streams, build_traffic, open_webrtc
+from gateway.app_streams import build_options, build_relay, build_streams, build_traffic, open_webrtc
 from gateway.audit.service import Audit
 from gateway.background import Background
 from gateway.certificates import Certificates
@@ -68,6 +68,7 @@ from gateway.statistics.service import Statistics
 from gateway.store import Store
 from gateway.store.secrets import SecretBox
 from gateway.streams.codings import Codings
+from gateway.streams.option_book import OptionBook
 from gateway.streams.service import Streams
 from gateway.streams.siblings import Siblings
 from gateway.streams.traffic import StreamTraffic
@@ -110,6 +111,7 @@ class App:
     streams: Streams
     senders: Senders
     pushes: Pushes
+    options: OptionBook
     traffic: StreamTraffic
     webrtc: WebRtcStreams
     siblings: Siblings
@@ -135,7 +137,7 @@ class App:
         secrets = SecretBox.load(settings.key_file)
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(Store.open(settings.database_url, secrets=secrets))
-            relay = await stack.enter_async_context(_relay(settings, secrets))
+            relay = await stack.enter_async_context(build_relay(settings, secrets))
             endpoint = _endpoint(settings)
             server = DeviceServer(store=store, endpoint=endpoint, policy=_device_policy(settings), clock=utc_now)
             packets = PacketCounter(store, relay.streams, utc_now, interval=settings.statistics.interval)
@@ -146,14 +148,15 @@ class App:
             quotas, passwords = Quotas(settings.accounts.quotas), Passwords()
             accounts = _accounts(settings, store, quotas, passwords)
             traffic = await stack.enter_async_context(build_traffic(settings, store, relay, accounts))
-            webrtc = await stack.enter_async_context(open_webrtc(settings, store, relay, traffic))
+            options = await build_options(settings, store, relay, traffic)
+            webrtc = await stack.enter_async_context(open_webrtc(settings, store, relay, traffic, options))
             works = build_retention_works(settings, store, relay)
             snapshots = await stack.enter_async_context(Snapshots(relay.key_frame))
             playbacks = build_playbacks(settings, store, relay, works)
             certificates = Certificates(settings.tls, utc_now)
             senders = Senders(store, relay, allow_private=settings.send.allow_private)
             pushes = Pushes(store, relay, utc_now, allow_private=settings.send.allow_private)
-            hearers = (invitations, codings, works.recorder, traffic, certificates, senders, pushes, playbacks)
+            hearers = (invitations, codings, works.recorder, traffic, options, certificates, senders, pushes, playbacks)
             _listen(settings, relay, *(hearer.handle_media for hearer in hearers))
             background = await stack.enter_async_context(Background())
             siblings = await stack.enter_async_context(Siblings(relay, store.streams, background.spawn))
@@ -189,6 +192,7 @@ class App:
                 (traffic.run(), "streams that are pushed or pulled"),
                 (audit.run(), "prune the audit log"),
                 (pushes.run(), "streams that are sent on"),
+                (options.run(), "options of streams"),
                 (certificates.run(), "TLS certificate"),
                 (playbacks.run(), "playbacks that nobody uses"),
             ):
@@ -231,6 +235,7 @@ class App:
                 streams=build_streams(settings, store, relay, quotas, traffic=traffic, invitations=invitations),
                 senders=senders,
                 pushes=pushes,
+                options=options,
                 traffic=traffic,
                 webrtc=webrtc,
                 siblings=siblings,
@@ -313,25 +318,6 @@ def _figures(counters: object) -> dict[str, float]:
 async def _first_start(settings: Settings, accounts: Accounts) -> FirstStart | None:
     password = settings.admin.password.get_secret_value() if settings.admin.password else None
     return await accounts.first_start(utc_now(), name=settings.admin.name, password=password)
-
-
-def _relay(settings: Settings, secrets: SecretBox) -> Relay:
-    rtp, media = settings.rtp, settings.media
-    return Relay(
-        rtp_host=rtp.host,
-        rtp_port_min=rtp.port_min,
-        rtp_port_max=rtp.port_max,
-        rtp_shared_port=rtp.shared_port,
-        threads=media.threads,
-        play_key=secrets.derive("play addresses"),
-        silence_ms=round(rtp.silence * 1000),
-        no_viewer_ms=round(media.no_viewers * 1000),
-        gop_bytes_max=media.gop_bytes_max,
-        hls_segment_ms=round(media.hls_segment * 1000),
-        merge_write_ms=round(media.merge_write * 1000),
-        hold_ms=round(rtp.hold * 1000),
-        viewers_max=media.viewers_max,
-    )
 
 
 def _listen(settings: Settings, relay: Relay, *hearers: Callable[[Event], None]) -> None:

@@ -9,9 +9,13 @@ from gateway.accounts.service import Accounts
 from gateway.clock import utc_now
 from gateway.devices.model import ChannelId, DeviceId
 from gateway.gb28181.invitation_service import Invitations
+from gateway.media_settings import Media
 from gateway.settings import Settings
 from gateway.store import Store
+from gateway.store.secrets import SecretBox
 from gateway.streams.model import StreamRecord
+from gateway.streams.option_book import OptionBook
+from gateway.streams.options import StreamOptions
 from gateway.streams.programs import Programs
 from gateway.streams.push import TokenPolicy, token_rule
 from gateway.streams.service import Streams
@@ -19,6 +23,26 @@ from gateway.streams.traffic import StreamTraffic
 from gateway.streams.webrtc import WebRtcStreams
 from media.relay import Relay
 from media.webrtc.service import Options, WebRtc
+
+
+def build_relay(settings: Settings, secrets: SecretBox) -> Relay:
+    """The relay, not started."""
+    rtp, media = settings.rtp, settings.media
+    return Relay(
+        rtp_host=rtp.host,
+        rtp_port_min=rtp.port_min,
+        rtp_port_max=rtp.port_max,
+        rtp_shared_port=rtp.shared_port,
+        threads=media.threads,
+        play_key=secrets.derive("play addresses"),
+        silence_ms=round(rtp.silence * 1000),
+        no_viewer_ms=round(media.no_viewers * 1000),
+        gop_bytes_max=media.gop_bytes_max,
+        hls_segment_ms=round(media.hls_segment * 1000),
+        merge_write_ms=round(media.merge_write * 1000),
+        hold_ms=round(rtp.hold * 1000),
+        viewers_max=media.viewers_max,
+    )
 
 
 def build_traffic(settings: Settings, store: Store, relay: Relay, accounts: Accounts) -> StreamTraffic:
@@ -39,6 +63,29 @@ def programs(settings: Settings) -> Programs:
     """What is left to a program of its own."""
     ffmpeg = settings.ffmpeg
     return Programs(path=ffmpeg.path, protocols=frozenset(ffmpeg.protocols), arguments=tuple(ffmpeg.arguments))
+
+
+def default_options(media: Media) -> StreamOptions:
+    """What counts for streams of which nothing was chosen."""
+    return StreamOptions(
+        forms=media.forms,
+        audio=media.audio,
+        gop_bytes_max=media.gop_bytes_max,
+        from_gop=media.from_gop,
+        viewers_max=media.viewers_max,
+        no_viewers=media.no_viewers,
+        hls_segment=media.hls_segment,
+        hls_segments=media.hls_segments,
+        hls_always=media.hls_always,
+        merge_write=media.merge_write,
+    )
+
+
+async def build_options(settings: Settings, store: Store, relay: Relay, traffic: StreamTraffic) -> OptionBook:
+    """What was chosen for streams; to be built before any stream opens. UnavailableError."""
+    options = OptionBook(store, relay, default_options(settings.media), stop=traffic.sources.stop_unwatched)
+    await options.load()
+    return options
 
 
 def build_streams(
@@ -72,7 +119,7 @@ def build_streams(
 
 @asynccontextmanager
 async def open_webrtc(
-    settings: Settings, store: Store, relay: Relay, traffic: StreamTraffic
+    settings: Settings, store: Store, relay: Relay, traffic: StreamTraffic, book: OptionBook
 ) -> AsyncIterator[WebRtcStreams]:
     """Sessions of browsers; without, if it is switched off, any."""
     chosen = settings.webrtc
@@ -86,7 +133,7 @@ async def open_webrtc(
     )
     async with AsyncExitStack() as stack:
         webrtc = await stack.enter_async_context(WebRtc(relay, options)) if chosen.enabled else None
-        yield WebRtcStreams(store=store, relay=relay, traffic=traffic, webrtc=webrtc, clock=utc_now)
+        yield WebRtcStreams(store=store, relay=relay, traffic=traffic, webrtc=webrtc, clock=utc_now, allows=book.allows)
 
 
 def token_policy(settings: Settings) -> TokenPolicy:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from gateway.devices.model import MediaTransport
 from gateway.setting_types import Port, Rules, Seconds, Section, address
+from gateway.streams.options import GOP_BYTES_MAX, Form, Segments
 
 
 class Rtp(Section):
@@ -144,7 +145,7 @@ class Media(Section):
     """0: one a core."""
     no_viewers: Annotated[float, Field(ge=0)] = 0.0
     """A stream that nobody watched for so long is ended; 0: never."""
-    gop_bytes_max: Annotated[int, Field(ge=65_536)] = 16_777_216
+    gop_bytes_max: Annotated[int, Field(ge=65_536, le=GOP_BYTES_MAX)] = 16_777_216
     """Of one stream, kept so that players begin at once."""
     hls_segment: Annotated[float, Field(ge=0.5, le=30.0)] = 2.0
     """Seconds of one HLS segment, if key frames allow; shorter ones bring players nearer to the camera."""
@@ -154,3 +155,13 @@ class Media(Section):
     """What comes within so long goes to a viewer with one write: less processor time, so much delay; 0: at once."""
     viewers_max: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Who may watch one stream at once, in whatever form; 0: any number."""
+    forms: tuple[Form, ...] = tuple(Form)
+    """How viewers may get streams of which nothing else was chosen."""
+    audio: bool = True
+    """Whether the sound of streams is given out, recorded and sent."""
+    from_gop: bool = True
+    """Viewers begin with what is kept since the last key frame; else with the next one."""
+    hls_segments: Annotated[int, Field(ge=3, le=30)] = 6
+    """Segments that a playlist of HLS lists."""
+    hls_always: tuple[Segments, ...] = ()
+    """Segments (ts, fmp4, ll) that are cut before anybody asks for them."""

@@ -62,6 +62,7 @@ class Relay:
         )
         self._core: Core | None = None
         self._callback: Callable[[Event], None] | None = None
+        self._opened: Callable[[str, str, int], None] = lambda app, name, receiver: None
 
     async def __aenter__(self) -> Self:
         self._core = await asyncio.to_thread(self._start)
@@ -98,6 +99,11 @@ class Relay:
                 # As its own callback, so that what one event breaks does not lose the others.
                 loop.call_soon(callback, event)
 
+    def when_opened(self, told: Callable[[str, str, int], None]) -> None:
+        """`told` is called with app, name and receiver of each stream, as soon as it is open and before the call that
+        opened it returns."""
+        self._opened = told
+
     def listen_http(self, host: str, port: int, upstream: str) -> int:
         """Opens the front door and returns its port (`Core.listen_http`)."""
         return self.core.listen_http(host, port, upstream)
@@ -133,7 +139,7 @@ class Relay:
         viewers_max: int | None = None,
     ) -> int:
         """Lets a publisher begin and returns the stream's receiver id (`Core.accept_publish`)."""
-        return self.core.accept_publish(
+        receiver = self.core.accept_publish(
             ticket,
             app,
             name,
@@ -141,6 +147,8 @@ class Relay:
             generation=generation,
             viewers_max=self._viewers_max if viewers_max is None else viewers_max,
         )
+        self._opened(app, name, receiver)
+        return receiver
 
     def refuse_publish(self, ticket: int, reason: str, *, unauthorized: bool = False) -> None:
         """Sends a publisher away (`Core.refuse_publish`)."""
@@ -162,7 +170,7 @@ class Relay:
         viewers_max: int | None = None,
     ) -> Receiver:
         """Opens a receiver (`Core.open_receiver`)."""
-        return self.core.open_receiver(
+        receiver = self.core.open_receiver(
             app,
             name,
             transport=transport,
@@ -175,6 +183,8 @@ class Relay:
             generation=generation,
             viewers_max=self._viewers_max if viewers_max is None else viewers_max,
         )
+        self._opened(app, name, receiver.id)
+        return receiver
 
     def open_pull(
         self,
@@ -192,7 +202,7 @@ class Relay:
         label: str = "",
     ) -> Receiver:
         """Opens a stream that is fetched from a server (`Core.open_pull`)."""
-        return self.core.open_pull(
+        receiver = self.core.open_pull(
             app,
             name,
             url,
@@ -205,6 +215,8 @@ class Relay:
             command=command,
             label=label,
         )
+        self._opened(app, name, receiver.id)
+        return receiver
 
     def switch_pull(
         self,
@@ -236,7 +248,7 @@ class Relay:
         viewers_max: int | None = None,
     ) -> Feed:
         """Opens a stream whose frames are pushed (`Core.open_feed`)."""
-        return self.core.open_feed(
+        feed = self.core.open_feed(
             app,
             name,
             transport=transport,
@@ -244,6 +256,8 @@ class Relay:
             generation=generation,
             viewers_max=self._viewers_max if viewers_max is None else viewers_max,
         )
+        self._opened(app, name, feed.id)
+        return feed
 
     def subscribe(
         self,
@@ -347,6 +361,34 @@ class Relay:
         """Sets how many may watch at once; 0 means any number."""
         self.core.set_viewers_max(app, name, viewers_max)
 
+    def set_options(
+        self,
+        receiver: int,
+        *,
+        forms: Sequence[str] | None = None,
+        audio: bool | None = None,
+        gop_bytes_max: int | None = None,
+        from_gop: bool | None = None,
+        no_viewer_ms: int | None = None,
+        hls_segment_ms: int | None = None,
+        hls_segments: int | None = None,
+        hls_always: Sequence[str] | None = None,
+        merge_write_ms: int | None = None,
+    ) -> None:
+        """Sets what is chosen for a stream, as long as it is open (`Core.set_options`)."""
+        self.core.set_options(
+            receiver,
+            forms=forms,
+            audio=audio,
+            gop_bytes_max=gop_bytes_max,
+            from_gop=from_gop,
+            no_viewer_ms=no_viewer_ms,
+            hls_segment_ms=hls_segment_ms,
+            hls_segments=hls_segments,
+            hls_always=hls_always,
+            merge_write_ms=merge_write_ms,
+        )
+
     def answer_play(self, ticket: int, allowed: bool) -> None:
         """Answers a `play` event (`Core.answer_play`)."""
         self.core.answer_play(ticket, allowed)
@@ -401,7 +443,7 @@ class Relay:
         generation: int = 0,
     ) -> Receiver:
         """Plays recordings as a stream (`Core.open_playback`)."""
-        return self.core.open_playback(
+        receiver = self.core.open_playback(
             app,
             name,
             files,
@@ -413,6 +455,8 @@ class Relay:
             generation=generation,
             viewers_max=self._viewers_max,
         )
+        self._opened(app, name, receiver.id)
+        return receiver
 
     def playback_seek(self, receiver: int, position_ms: int) -> None:
         """Goes on elsewhere (`Core.playback_seek`)."""

@@ -139,6 +139,7 @@ def services(app: App) -> api.services.Gateway:
         streams=app.streams,
         senders=app.senders,
         pushes=app.pushes,
+        options=app.options,
         webrtc=app.webrtc,
         siblings=app.siblings,
         retentions=app.retentions,

@@ -22,6 +22,7 @@ from gateway.store.groups import GroupStore
 from gateway.store.inputs import InputStore
 from gateway.store.members import MemberStore
 from gateway.store.migrate import upgrade
+from gateway.store.options import OptionStore
 from gateway.store.packets import PacketStore
 from gateway.store.provisions import Provisions
 from gateway.store.push_keys import PushKeyStore
@@ -56,6 +57,7 @@ class Store:
         self.streams = StreamStore(database)
         self.stream_events = StreamEventStore(database)
         self.inputs = InputStore(database)
+        self.options = OptionStore(database)
         self.events = EventStore(database)
         self.calls = CallStore(database)
         self.retention = RetentionStore(database)

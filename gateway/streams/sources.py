@@ -7,14 +7,14 @@ that none is accepted by what a stream was a moment ago.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, Protocol
 
 import structlog
 
 from gateway.errors import GatewayError, IllegalTransitionError, UnavailableError
-from gateway.store import Store
+from gateway.store import Store, StreamQuotas
 from gateway.streams.errors import UrlError
 from gateway.streams.history import StreamHistory
 from gateway.streams.inputs import Input
@@ -214,6 +214,20 @@ class StreamSources:
                 live.stream = stream
             elif stream.access_type is AccessType.HTTP_FLV:
                 self._pull(stream, await self._store.inputs.of(stream.stream_id))
+
+    async def stop_unwatched(self, app: str, name: str) -> None:
+        """Stops a stream that is pulled, because nobody watches it; any other goes on. UnavailableError."""
+        stream = await self._store.streams.find(app, name)
+        if stream is None or stream.access_type is not AccessType.HTTP_FLV:
+            return
+
+        def stopped(stream: StreamRecord) -> StreamRecord:
+            return replace(stream, state=StreamState.STOPPED, updated_at=self._clock())
+
+        # What stops needs no quota.
+        await self._store.streams.update(stream.project_id, name, stopped, quotas=StreamQuotas(0, 0))
+        log.info("nobody watches", app=app, stream=name)
+        await self.follow(app, name)
 
     async def set_inputs(self, stream: StreamRecord, inputs: Sequence[Input]) -> None:
         """Puts these in the place of the inputs that back the stream up, also if it is pulled now; it then begins with

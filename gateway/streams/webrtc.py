@@ -20,6 +20,7 @@ from gateway.errors import GatewayError
 from gateway.metrics import Gathered
 from gateway.store import Store
 from gateway.streams.live import LiveStream
+from gateway.streams.options import Form
 from gateway.streams.push import Push, Refusal
 from gateway.streams.traffic import StreamTraffic
 from media._core import CoreError
@@ -71,14 +72,16 @@ class WebRtcStreams:
         traffic: StreamTraffic,
         webrtc: WebRtc | None,
         clock: Callable[[], datetime],
+        allows: Callable[[str, str, Form], bool] = lambda app, name, form: True,
     ) -> None:
-        """`webrtc`: None if it is switched off."""
+        """`webrtc`: None if it is switched off; `allows`: whether a stream is given out so."""
         self.counts = Counter({"accepted": 0, **{why.value: 0 for why in Why}})
         self._store = store
         self._relay = relay
         self._traffic = traffic
         self._webrtc = webrtc
         self._clock = clock
+        self._allows = allows
 
     @property
     def enabled(self) -> bool:
@@ -106,6 +109,8 @@ class WebRtcStreams:
             raise self._refused(Why.UNKNOWN, "no such stream flows")
         if stream.private and not self._signed(app, name, expires, sign, stream.generation):
             await self._check_token(app, name, token)
+        if not self._allows(app, name, Form.WEBRTC):
+            raise self._refused(Why.FORBIDDEN, "the stream is not given out by WebRTC: its options say so")
         try:
             answered = await webrtc.play(live.receiver, offer)
         except CoreError as error:

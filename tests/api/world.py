@@ -64,6 +64,8 @@ from gateway.statistics.packet_counter import PacketCounter
 from gateway.statistics.service import Statistics
 from gateway.store import Store
 from gateway.streams.model import StreamRecord
+from gateway.streams.option_book import OptionBook
+from gateway.streams.options import StreamOptions
 from gateway.streams.push import RULES, TokenPolicy
 from gateway.streams.service import Streams
 from gateway.streams.siblings import Siblings
@@ -170,6 +172,15 @@ class Relay(NotingRelay):
 
     def stream(self, app: str, name: str) -> Live | None:
         return self.live.get((app, name))
+
+    def when_opened(self, told: Any) -> None:
+        """Nothing opens here."""
+
+    def set_options(self, receiver: int, **options: Any) -> None:
+        """Nothing flows here."""
+
+    def set_viewers_max(self, app: str, name: str, viewers_max: int) -> None:
+        """Nothing flows here."""
 
     def streams(self) -> list[Live]:
         return [replace(live, app=app, name=name) for (app, name), live in self.live.items()]
@@ -343,6 +354,7 @@ class World:
             streams=Streams(store, self.relay, limits, self.traffic.sources, channel_voided=self._voided),
             senders=Senders(store, self.relay),
             siblings=Siblings(self.relay, store.streams, lambda work, name: work.close()),
+            options=OptionBook(store, self.relay, StreamOptions(), stop=self.traffic.sources.stop_unwatched),
             pushes=Pushes(store, self.relay, lambda: self.now, allow_private=False),
             webrtc=WebRtcStreams(
                 store=store, relay=self.relay, traffic=self.traffic, webrtc=None, clock=lambda: self.now

@@ -9,6 +9,7 @@ from gateway.store import (  # noqa: F401 - their tables are in the metadata
     access_tables,
     audit_tables,
     input_tables,
+    option_tables,
     packet_tables,
     push_tables,
     record_plan_tables,

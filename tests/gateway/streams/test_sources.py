@@ -188,6 +188,23 @@ async def test_at_the_start_all_active_ones_are_pulled_spread_over_time(
     task.cancel()
 
 
+async def test_a_pull_that_nobody_watches_is_stopped_and_a_push_goes_on(world: World) -> None:
+    await world.add(kind=AccessType.HTTP_FLV)
+    await world.add("s2")
+    assert await world.push(name="s2") is None
+    receiver = world.sources.input_receiver("default", "s1")
+    assert receiver in world.relay.open
+    for name in ("s1", "s2", "unknown"):
+        await world.sources.stop_unwatched("default", name)
+    assert receiver not in world.relay.open
+    assert world.sources.look("default", "s1") is None
+    assert world.sources.look("default", "s2") is not None
+    states = {name: await world.store.streams.find("default", name) for name in ("s1", "s2")}
+    assert [one and one.state for one in states.values()] == [StreamState.STOPPED, StreamState.ACTIVE]
+    await world.change("s1", state=StreamState.ACTIVE)
+    assert world.sources.look("default", "s1") is not None
+
+
 async def test_where_a_pull_stands(world: World) -> None:
     await world.add(kind=AccessType.HTTP_FLV)
     receiver = world.receiver
