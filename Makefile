@@ -22,7 +22,7 @@ help:
 	@echo "make test    formatting, lint, types, import rules, all tests"
 	@echo "make build   .venv, the Rust core in release mode, the web page"
 	@echo "make fmt     format Python, Rust and TypeScript"
-	@echo "make fuzz    run every fuzz target for FUZZ_SECONDS (30)"
+	@echo "make fuzz    run every fuzz target for FUZZ_SECONDS (30), as many at once as there are cores"
 	@echo "make bench   measure; results go to docs/benchmarks.md by hand"
 
 # --- build ------------------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ $(STAMPS)/packages: tests/packages.txt
 	tests/install-packages tests/packages.txt
 	@touch $@
 
-test: build $(STAMPS)/dev $(STAMPS)/packages lint test-rust test-python
+test: build $(STAMPS)/dev $(STAMPS)/packages lint test-rust fuzz test-python
 
 lint: build $(STAMPS)/dev
 	$(BIN)/ruff format --check .
@@ -91,7 +91,7 @@ fmt: $(STAMPS)/dev
 FUZZ_SECONDS ?= 30
 
 fuzz: build $(STAMPS)/dev
-	tests/fuzz/run $(FUZZ_SECONDS)
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 bench: build $(STAMPS)/dev
 	$(BIN)/python -m tests.bench
@@ -104,6 +104,7 @@ lock: $(STAMPS)/dev
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 \
 	  --group pyproject.toml:build --group pyproject.toml:dev pyproject.toml -o requirements-dev.lock
 	cd $(CORE) && cargo update --workspace
+	cd $(CORE)/fuzz && cargo update --workspace
 	cd $(CONSOLE) && npm install --package-lock-only
 
 clean:

@@ -91,6 +91,7 @@ def parse(offer: str) -> SessionDescription:
         raise OfferError(f"the offer is longer than {OFFER_MAX} characters")
     try:
         session = SessionDescription.parse(offer)
+        str(session)  # addresses are looked at only when it is written again
     except Exception as error:  # aiortc's reader says neither what it raises nor where
         raise OfferError("the offer is no session description that can be read") from error
     if not 0 < len(session.media) <= MEDIA_MAX:

@@ -1,7 +1,10 @@
 //! An HLS playlist: read or refused, what was read keeps its bounds, and the follower never asks for one segment twice.
 #![no_main]
 
-use std::{collections::HashSet, time::{Duration, Instant}};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use libfuzzer_sys::fuzz_target;
 use wire::playlist::{self, Follower, Next, Playlist};
@@ -21,7 +24,9 @@ fuzz_target!(|data: &[u8]| {
                 follower.handle_list(now + Duration::from_millis(round), media.clone());
                 loop {
                     match follower.poll(now) {
-                        Next::Segment { number, .. } => assert!(seen.insert(number) || media.sequence > u64::MAX - 100_001),
+                        Next::Segment { number, .. } => {
+                            assert!(seen.insert(number) || media.sequence > u64::MAX - 100_001)
+                        }
                         Next::End => break assert!(ended),
                         Next::Refresh(_) | Next::Stale(_) => break assert!(!ended),
                     }

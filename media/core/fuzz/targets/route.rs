@@ -19,7 +19,8 @@ fuzz_target!(|input: (&str, &str)| {
     assert!(!route.app.is_empty() && !route.name.is_empty());
     assert!(!route.app.contains('/') && !route.name.contains('/'));
     for generation in [0, 1] {
-        let verdict = |query: &Query, now_s| verify(b"key", &route.app, &route.name, generation, query, now_s);
+        let verdict =
+            |query: &Query, now_s| verify(b"key", &route.app, &route.name, generation, query, now_s);
         assert!(verdict(&query, 0).is_err());
         let good = Query::parse(&sign(b"key", &route.app, &route.name, 1000, generation));
         assert!(verdict(&good, 999).is_ok());

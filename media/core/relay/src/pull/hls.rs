@@ -1,7 +1,7 @@
 //! HLS (RFC 8216): a playlist, perhaps by way of one that lists playlists, and the segments it names. Segments come in
 //! pieces of seconds; what is in them is handed on at the pace of its own clock.
 
-mod segments;
+pub(super) mod segments;
 
 use std::{collections::VecDeque, convert::Infallible, future::Future, pin::Pin, time::Duration};
 

@@ -12,6 +12,8 @@ mod child;
 mod connect;
 mod failure;
 mod fetch;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hls;
 mod http;
 mod input;

@@ -95,19 +95,19 @@ impl Wanted {
 }
 
 /// Datagrams to the bytes of one transport stream.
-struct Datagrams {
+pub(super) struct Datagrams {
     reader: TsReader,
     order: Reorder<Bytes>,
     portion: Portion,
 }
 
 impl Datagrams {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let reader = TsReader::new(Options::default());
         Self { reader, order: Reorder::new(HOLD, WINDOW), portion: Portion::default() }
     }
 
-    fn handle(&mut self, data: &[u8]) -> Result<(), Failure> {
+    pub(super) fn handle(&mut self, data: &[u8]) -> Result<(), Failure> {
         let now = clock::now();
         self.portion.bytes += data.len() as u64;
         self.portion.messages += 1;
@@ -156,7 +156,7 @@ impl Datagrams {
         self.settle()
     }
 
-    fn take(&mut self) -> Portion {
+    pub(super) fn take(&mut self) -> Portion {
         self.portion.outputs.extend(iter::from_fn(|| self.reader.poll_output()));
         std::mem::take(&mut self.portion)
     }

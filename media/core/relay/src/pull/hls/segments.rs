@@ -36,7 +36,7 @@ enum Reader {
 
 /// Reads segment after segment. What is in a segment comes at once, so it is read with a clock that almost stands:
 /// only the stream's own times count.
-pub(super) struct Segments {
+pub(in crate::pull) struct Segments {
     reader: Reader,
     now: Instant,
 }
@@ -49,12 +49,12 @@ impl Default for Segments {
 
 impl Segments {
     /// What the segments are, as snapshots tell it.
-    pub(super) fn payload(&self) -> &'static str {
+    pub(in crate::pull) fn payload(&self) -> &'static str {
         if matches!(self.reader, Reader::Mp4(_)) { "fmp4" } else { "ts" }
     }
 
     /// Takes the initialisation section of the segments that follow.
-    pub(super) fn handle_init(&mut self, data: &[u8]) -> Result<(), Failure> {
+    pub(in crate::pull) fn handle_init(&mut self, data: &[u8]) -> Result<(), Failure> {
         if matches!(self.reader, Reader::None) {
             self.reader = Reader::Mp4(Box::new(Mp4Reader::new(Options::default())));
         }
@@ -65,7 +65,7 @@ impl Segments {
     }
 
     /// Takes a whole segment: what is in it, and of how many packets or samples.
-    pub(super) fn handle_segment(&mut self, data: &Bytes) -> Result<(Vec<Output>, u32), Failure> {
+    pub(in crate::pull) fn handle_segment(&mut self, data: &Bytes) -> Result<(Vec<Output>, u32), Failure> {
         self.now += STEP;
         let fragmented = data.get(4..8).is_some_and(|name| FRAGMENTED.iter().any(|known| name == *known));
         if !fragmented && matches!(self.reader, Reader::None) {
@@ -90,7 +90,7 @@ impl Segments {
     }
 
     /// Segments are missing.
-    pub(super) fn handle_gap(&mut self) {
+    pub(in crate::pull) fn handle_gap(&mut self) {
         match &mut self.reader {
             Reader::None => {}
             Reader::Ts(reader) => reader.handle_gap(),
@@ -99,7 +99,7 @@ impl Segments {
     }
 
     /// What follows has a clock and tracks of its own.
-    pub(super) fn handle_restart(&mut self) {
+    pub(in crate::pull) fn handle_restart(&mut self) {
         match &mut self.reader {
             Reader::None => {}
             Reader::Ts(reader) => reader.handle_restart(),
@@ -109,7 +109,7 @@ impl Segments {
 }
 
 /// A segment without its encryption (RFC 8216 §5.2: AES-128-CBC, PKCS 7).
-pub(super) fn decrypt(data: &[u8], key: [u8; 16], iv: [u8; 16]) -> Result<Bytes, Failure> {
+pub(in crate::pull) fn decrypt(data: &[u8], key: [u8; 16], iv: [u8; 16]) -> Result<Bytes, Failure> {
     let cipher = cbc::Decryptor::<Aes128>::new(&key.into(), &iv.into());
     let plain = cipher
         .decrypt_padded_vec::<Pkcs7>(data)
