@@ -52,7 +52,8 @@ async def test_what_did_not_come_is_named(impatient: RunningGateway, manners: Mi
     ids=["BYE", "silence"],
 )
 async def test_a_lost_stream_is_called_again(impatient: RunningGateway, manners: Misbehaviour, cause: str) -> None:
-    async with ipcs(impatient, misbehaviour=manners) as (running, [device_id]):
+    """The device itself stays there: its keepalives come often enough for a gateway that waits 11 s for one."""
+    async with ipcs(impatient, misbehaviour=manners, keepalive_s=1.0) as (running, [device_id]):
         channel = await impatient.wait_for(device_id, "ONLINE")
         assert (await impatient.set_state(channel, "ACTIVE")).status_code == 200
         await impatient.wait_for(device_id, "INVITE_SUCCESS")
