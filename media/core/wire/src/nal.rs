@@ -144,6 +144,11 @@ pub fn length_prefixed(mut data: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     })
 }
 
+/// Whether these are NAL units with their lengths, and nothing else.
+pub fn is_length_prefixed(data: &[u8]) -> bool {
+    !data.is_empty() && length_prefixed(data).map(|nal| nal.len() + 4).sum::<usize>() == data.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

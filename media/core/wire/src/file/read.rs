@@ -200,6 +200,20 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_whose_lengths_were_spoilt_is_left_out() {
+        for codec in [VideoCodec::H264, VideoCodec::H265] {
+            let (form, mut data, units) = file(codec, None);
+            let picture = &units[30].data;
+            let at = (0..data.len()).rfind(|at| data[*at..].starts_with(picture)).expect("it is there");
+            data[at..at + 4].copy_from_slice(&u32::MAX.to_be_bytes());
+            let mut reader = FileReader::open(form, &mut &data[..]).expect("a file");
+            let read = read_all(&mut reader, &data);
+            assert_eq!(read.len(), units.len() - 1, "{codec:?}");
+            assert!(read.iter().all(|unit| crate::nal::is_length_prefixed(&unit.data)));
+        }
+    }
+
+    #[test]
     fn broken_files_end_and_never_panic() {
         for codec in [VideoCodec::H264, VideoCodec::H265] {
             let (form, data, _) = file(codec, Some(AudioCodec::Aac));

@@ -15,6 +15,7 @@ use crate::{
     flv_read::body::{self, Audio, Video},
     hevc,
     media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec},
+    nal,
     parameter_sets::ParameterSets,
 };
 
@@ -111,7 +112,10 @@ impl FlvBody {
                     self.video_header(codec, &record);
                     None
                 }
-                Video::Picture(_, delay, data) if !data.is_empty() && self.tracks.video.is_some() => {
+                // One that the disk spoilt is left out.
+                Video::Picture(_, delay, data)
+                    if nal::is_length_prefixed(&data) && self.tracks.video.is_some() =>
+                {
                     let pts = Ticks((dts + Ticks::from_millis(delay.into())).0.max(dts.0));
                     self.make(Kind::Video, dts, pts, first >> 4 & 7 == 1, data)
                 }

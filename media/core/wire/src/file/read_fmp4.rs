@@ -11,7 +11,7 @@ use super::{
 use crate::{
     aac, avc, fmp4, hevc,
     media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
-    opus,
+    nal, opus,
     parameter_sets::ParameterSets,
 };
 
@@ -117,7 +117,11 @@ impl Fmp4Body {
         for sample in run.get(12..)?.chunks_exact(entry) {
             let length = word(sample, 4)? as usize;
             let end = at.checked_add(length).filter(|end| at >= HEADER && *end <= mdat.len())?;
-            if scale > 0 {
+            // A picture that the disk spoilt, or that no track announces, is left out.
+            let whole = !is_video
+                || self.tracks.video.is_some()
+                    && nal::is_length_prefixed(mdat.get(at..end).unwrap_or_default());
+            if scale > 0 && whole {
                 let dts = Ticks(ticks(time, scale));
                 let offset = if is_video { word(sample, 12)?.cast_signed().max(0) } else { 0 };
                 let key = !is_video || word(sample, 8)? == fmp4::SYNC_SAMPLE;
