@@ -32,7 +32,8 @@ INPUT_MAX: Final = 10
 MEMORY_MB: Final = 1024
 SEED_BYTES_MAX: Final = 8 << 10
 SEEDS_MAX: Final = 64 << 10
-"""Bytes of one committed seed, and of all of a target."""
+SEEDS_COUNT_MAX: Final = 60
+"""Bytes of one committed seed, of all of a target, and how many are taken beside those with a name."""
 SHOWN: Final = 4096
 """Bytes of an input that are printed; the file has all."""
 
@@ -105,7 +106,8 @@ class RustTarget:
     def make_seeds(self) -> str:
         """Replaces the committed seeds by the least set that reaches what they and the corpus do.
 
-        Seeds that people named stay as they are: they say what a target is about.
+        Seeds that people named stay as they are: they say what a target is about. Of the found ones the
+        smallest are taken.
         """
         named = [path for path in self._inputs() if not re.fullmatch(r"[0-9a-f]{40}", path.name)]
         with tempfile.TemporaryDirectory(prefix=f"fuzz-{self.name}-") as temporary:
@@ -116,7 +118,7 @@ class RustTarget:
             self.corpus.mkdir(parents=True, exist_ok=True)
             folders = [str(merged), *self._committed(), str(self.corpus)]
             subprocess.run(
-                [str(self._program()), "-merge=1", f"-max_len={SEED_BYTES_MAX}", *folders],
+                [str(self._program()), "-set_cover_merge=1", f"-max_len={SEED_BYTES_MAX}", *folders],
                 check=True,
                 capture_output=True,
                 timeout=600,
@@ -127,7 +129,7 @@ class RustTarget:
                 path.unlink()
             left = SEEDS_MAX - sum(map(_size, named))
             taken = 0
-            for path in new:
+            for path in new[:SEEDS_COUNT_MAX]:
                 left -= _size(path)
                 if left < 0:
                     break

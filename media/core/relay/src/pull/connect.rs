@@ -16,7 +16,7 @@ use tokio::{
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+    rustls::{self, CertificateError, ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 
 use super::{
@@ -108,8 +108,28 @@ pub(crate) async fn connect(
     let name =
         ServerName::try_from(location.host.clone()).map_err(|error| Failure::Tls(error.to_string()))?;
     let connector = TlsConnector::from(trust.config(location.scheme == Scheme::Https)?);
-    let stream = connector.connect(name, stream).await.map_err(|error| Failure::Tls(error.to_string()))?;
+    let stream = connector.connect(name, stream).await.map_err(|error| Failure::Tls(tls_reason(&error)))?;
     Ok((Box::new(stream), peer))
+}
+
+/// Why there is no TLS, in words for those who can put a certificate right.
+fn tls_reason(error: &io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let Some(rustls::Error::InvalidCertificate(wrong)) = inner else { return error.to_string() };
+    let told = match wrong {
+        CertificateError::UnknownIssuer => "is signed by itself or by nobody that we trust",
+        // How a certificate that is an authority's own is called, which has no name in the library.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "is that of an authority, mostly one signed by itself"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "is not valid yet",
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is not for the name that the URL has"
+        }
+        _ => return error.to_string(),
+    };
+    format!("the server's certificate {told}: {error}")
 }
 
 async fn resolve(location: &Location) -> Result<Vec<SocketAddr>, Failure> {
