@@ -13,11 +13,12 @@ from typing import Final
 from gateway.devices.model import MediaTransport
 from gateway.gb28181.call import Attempt
 from gateway.gb28181.offer import AnswerError, read_answer
-from media.webrtc.negotiation import NotAcceptableError, OfferError, choose, parse
+from media.webrtc.negotiation import NotAcceptableError, OfferError, VideoCoding, choose, parse
 from tests.fuzz._driver import main
 from tests.fuzz.sip_syntax import mutate
 
 SLOW: Final = 0.5  # seconds; inputs are small, so that more means a super-linear reader
+VIDEO: Final[tuple[VideoCoding | None, ...]] = ("H264", "H264", "H265", None)
 SPS: Final = bytes.fromhex("6764001facd9405005bb011000000300100000030320f1831960")
 WORDS: Final = [
     *(b"a=rtpmap:96 H264/90000\r\n", b"a=fmtp:96 packetization-mode=1;profile-level-id=42e01f\r\n", b"a=mid:0\r\n"),
@@ -25,6 +26,7 @@ WORDS: Final = [
     *(b"a=ice-ufrag:abcd\r\n", b"a=fingerprint:sha-256 00:11\r\n", b"a=setup:actpass\r\n", b"a=ssrc:1 cname:x\r\n"),
     *(b"a=candidate:1 1 UDP 1 127.0.0.1 9 typ host\r\n", b"a=group:BUNDLE 0 1\r\n", b"a=rtcp-fb:* nack\r\n"),
     *(b"y=0115000001\r\n", b"f=v/2/6/25/1/1a/1/8/1\r\n", b"c=IN IP4 224.0.0.1\r\n", b"c=IN IP6 ::1\r\n"),
+    *(b"a=rtpmap:98 H265/90000\r\n", b"a=fmtp:98 profile-id=1;tier-flag=0;level-id=93;tx-mode=SRST\r\n"),
     *(b"a=setup:passive\r\n", b"a=connection:new\r\n", b"TCP/RTP/AVP", b"65536", b"-1", b"\xef\xbb\xbf", b"\0"),
 ]
 SECRETS: Final = (
@@ -51,13 +53,13 @@ ANSWER: Final = (
 )
 
 
-def check_offer(text: str, *, h264: bool) -> None:
+def check_offer(text: str, video: VideoCoding | None) -> None:
     """An offer is refused by a documented error, or what is left of it can be read again and holds what was chosen."""
     try:
-        chosen = choose(text, h264=h264, sps=SPS, sound=("OPUS", "PCMA", "PCMU"))
+        chosen = choose(text, video=video, sps=SPS, sound=("OPUS", "PCMA", "PCMU"))
     except (OfferError, NotAcceptableError):
         return
-    assert chosen.video == h264 or not h264
+    assert chosen.video == video
     reduced = parse(chosen.offer)
     assert all(len(media.rtp.codecs) == 1 for media in reduced.media)
     assert chosen.answer(chosen.offer)
@@ -87,7 +89,7 @@ def run(seconds: float, seed: int, clock: Callable[[], float]) -> tuple[int, byt
         count += 1
         began = clock()
         try:
-            check_offer(data.decode("utf-8", "replace"), h264=rng.random() < 0.7)
+            check_offer(data.decode("utf-8", "replace"), rng.choice(VIDEO))
             check_answer(bytes(data), rng.choice(list(MediaTransport)))
             assert clock() - began < SLOW, f"took {clock() - began:.2f} s"
         except Exception:  # noqa: BLE001 RUF100 - any exception is a finding
