@@ -234,3 +234,30 @@ async def test_datagrams_are_a_source(tmp_path: Path, form: str) -> None:
     sent, got = await asyncio.to_thread(pictures, source), await asyncio.to_thread(pictures, out)
     assert len(sent) - len(got) <= 2, "nothing tells that the last picture is complete"
     assert got[:-3] == sent[: len(got) - 3], "pictures in between refer to it"
+
+
+async def test_a_multicast_group_is_joined_where_the_url_says(tmp_path: Path) -> None:
+    """On the loopback interface; another group at the same port is not heard."""
+    source, port = tmp_path / "source.ts", free_port()
+    await asyncio.to_thread(film, source, 1)
+    data = source.read_bytes()
+    group, foreign = "239.255.28.181", "239.255.28.182"
+    async with relay_at(24100) as relay:
+        events = listen(relay)
+        for name, address in (("joined", group), ("other", foreign)):
+            url = f"udp://{address}:{port}?interface={HOST}"
+            relay.open_pull("test", name, url, private=False, allow_private=True)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(HOST))
+            sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 0)
+            await until(lambda: kinds(events).count("connecting") == 2)
+            async with asyncio.timeout(20):
+                while "first_key_frame" not in kinds(events):
+                    for at in range(0, len(data), 1316):
+                        sender.sendto(data[at : at + 1316], (group, port))
+                        await asyncio.sleep(0.001)
+        joined, other = relay.stream("test", "joined"), relay.stream("test", "other")
+    assert joined is not None
+    assert other is not None
+    assert (joined.transport, joined.payload, joined.video_codec) == ("udp-ts", "ts", "H264")
+    assert other.bytes_in == 0
