@@ -100,7 +100,8 @@ class WebRtc(Section):
     sessions_max: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Players and publishers together."""
     keep_opus: bool = False
-    """Whether what browsers publish keeps its Opus, which FLV, RTMP and MPEG-TS do not carry; else it becomes AAC."""
+    """Whether what browsers publish keeps its Opus, which not every player of FLV, RTMP and MPEG-TS reads; else it
+    becomes AAC."""
     key_frame_interval: Annotated[float, Field(ge=0.2, le=60)] = 2.0
     """How often a publishing browser is asked for a key frame."""
 

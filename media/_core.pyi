@@ -522,7 +522,7 @@ class Stream:
     def ssrc(self) -> int | None: ...
     @property
     def payload(self) -> str | None:
-        """ps, h264, h265, g711a, g711u, aac, ts; flv for what is fed as FLV, units for what is fed by `Feed`;
+        """ps, h264, h265, g711a, g711u, aac, opus, ts; flv for what is fed as FLV, units for what is fed by `Feed`;
         None before the first packet."""
     @property
     def private(self) -> bool: ...

@@ -48,7 +48,8 @@ class Options:
     """UDP ports, one a session and address; 0: any."""
     sessions_max: int = 100
     keep_opus: bool = False
-    """Whether what browsers publish keeps its Opus, which FLV, RTMP and MPEG-TS do not carry; else it becomes AAC."""
+    """Whether what browsers publish keeps its Opus, which not every player of FLV, RTMP and MPEG-TS reads; else it
+    becomes AAC."""
     key_frame_seconds: float = 2.0
     """How often a publishing browser is asked for a key frame."""
 

@@ -72,6 +72,15 @@ class House:
                         return event
                 await asyncio.sleep(0.01)
 
+    async def told(self, receiver: int, *kinds: str) -> list[Event]:
+        """What was told of the receiver until one of these came, which stays."""
+        async with asyncio.timeout(30):
+            while True:
+                found = [event for event in self.events if event.receiver == receiver]
+                if any(event.kind in kinds for event in found):
+                    return found
+                await asyncio.sleep(0.02)
+
     def stream(self, name: str) -> Stream:
         stream = self.relay.stream("live", name)
         assert stream is not None

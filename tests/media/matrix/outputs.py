@@ -5,6 +5,7 @@ import io
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
 import av
@@ -12,6 +13,7 @@ import httpx
 from websockets.asyncio.client import connect
 
 from tests.media.house import HOST, House, digest
+from tests.media.matrix.material import FPS
 
 POOL: Final = ThreadPoolExecutor(max_workers=128)
 """Players wait most of their time; the loop's own threads are too few for them."""
@@ -104,8 +106,10 @@ def _sent_on(payload: Literal["ps", "es"], transport: Literal["udp", "tcp_active
         taken = "tcp_passive" if transport == "tcp_active" else "udp"
         receiver = house.relay.open_receiver("live", second, transport=taken, peer=HOST, private=False)
         if payload == "es":
-            coding = {"h264": "H264", "hevc": "H265"}[name.split("-", maxsplit=1)[0]]
-            house.relay.expect(receiver.id, payloads=[(96, coding), (97, "MPEG4-GENERIC")])
+            video, audio = name.split("-")
+            coding = {"h264": "H264", "hevc": "H265"}[video]
+            sound = {"aac": "MPEG4-GENERIC", "opus": "OPUS"}.get(audio)
+            house.relay.expect(receiver.id, payloads=[(96, coding), *([(97, sound)] if sound else [])])
         house.relay.open_sender(
             house.stream(name).receiver, transport=transport, host=HOST, port=receiver.port, ssrc=7, payload=payload
         )
@@ -119,24 +123,69 @@ def _sent_on(payload: Literal["ps", "es"], transport: Literal["udp", "tcp_active
     return play
 
 
+async def _recorded(house: House, name: str) -> Got:
+    """Recorded to the stream's end, and read from the disk."""
+    receiver = house.stream(name).receiver
+    with TemporaryDirectory() as folder:
+        house.relay.record(receiver, directory=folder, slice_ms=86_400_000, utc_offset_ms=0, tag="")
+        told = await house.told(receiver, "record_ended")
+        files = [event.detail["path"] for event in told if event.kind == "slice"]
+        whole = Got(error="" if files else "nothing was recorded")
+        for part in [await _in_thread(file) for file in files]:  # a source that breaks off ends a file
+            whole.codecs |= part.codecs
+            whole.pictures += part.pictures
+            whole.sound += part.sound
+            whole.error = whole.error or part.error
+        return whole
+
+
 Player = Callable[[House, str], Awaitable[Got]]
-PLAYERS: Final[dict[str, Player]] = {
-    "http-flv": _address("http://{host}:{house.http}/live/{name}.live.flv", "flv"),
-    "ws-flv": _websocket("flv", "flv"),
-    "http-ts": _address("http://{host}:{house.http}/live/{name}.live.ts", "mpegts"),
-    "ws-ts": _websocket("ts", "mpegts"),
-    "http-fmp4": _address("http://{host}:{house.http}/live/{name}.live.mp4", "mp4"),
-    "ws-fmp4": _websocket("mp4", "mp4"),
-    "rtmp": _address("rtmp://{host}:{house.rtmp}/live/{name}", "flv"),
-    "rtsp, tcp": _address("rtsp://{host}:{house.rtsp}/live/{name}", rtsp_transport="tcp"),
-    "PS, UDP": _sent_on("ps", "udp"),
-    "PS, TCP": _sent_on("ps", "tcp_active"),
-    "RTP of NAL units": _sent_on("es", "udp"),
-    "hls, ts": lambda house, name: _hls(house, name, "hls.m3u8", "mpegts"),
-    "hls, fmp4": lambda house, name: _hls(house, name, "hls.fmp4.m3u8", "mp4"),
-    "hls, low latency": lambda house, name: _hls(house, name, "hls.ll.m3u8", "mp4"),
+
+
+@dataclass(frozen=True)
+class Output:
+    """A way out: who plays it, and what it leaves out."""
+
+    play: Player
+    without: frozenset[str] = frozenset()
+    """Sounds that it does not carry: its players get the pictures."""
+    late: int = FPS
+    """Pictures that a player may have missed at the beginning, who came while the stream ran: one GOP, or two."""
+    unfinished: int = 0
+    """Pictures that its players may lose at the end."""
+    why: str = ""
+    """The reason of what is left out, for docs/media.md."""
+
+
+_G711: Final = frozenset({"pcm_alaw", "pcm_mulaw"})
+_NO_G711: Final = "players of TS wait for what they do not know"
+_NO_OPUS: Final = "no stream type for Opus is agreed on"
+_DATAGRAMS: Final = "datagrams begin with the next key frame"
+OUTPUTS: Final[dict[str, Output]] = {
+    "http-flv": Output(_address("http://{host}:{house.http}/live/{name}.live.flv", "flv")),
+    "ws-flv": Output(_websocket("flv", "flv")),
+    "http-ts": Output(
+        _address("http://{host}:{house.http}/live/{name}.live.ts", "mpegts"), without=_G711, why=_NO_G711
+    ),
+    "ws-ts": Output(_websocket("ts", "mpegts"), without=_G711, why=_NO_G711),
+    "http-fmp4": Output(_address("http://{host}:{house.http}/live/{name}.live.mp4", "mp4")),
+    "ws-fmp4": Output(_websocket("mp4", "mp4")),
+    "rtmp": Output(_address("rtmp://{host}:{house.rtmp}/live/{name}", "flv")),
+    "rtsp, tcp": Output(_address("rtsp://{host}:{house.rtsp}/live/{name}", rtsp_transport="tcp")),
+    "rtsp, udp": Output(
+        _address("rtsp://{host}:{house.rtsp}/live/{name}", rtsp_transport="udp"),
+        late=2 * FPS,
+        unfinished=1,
+        why=f"{_DATAGRAMS}; a player stops reading them when the connection ends",
+    ),
+    "PS, UDP": Output(
+        _sent_on("ps", "udp"), without=frozenset({"opus"}), late=2 * FPS, why=f"{_NO_OPUS}; {_DATAGRAMS}"
+    ),
+    "PS, TCP": Output(_sent_on("ps", "tcp_active"), without=frozenset({"opus"}), why=_NO_OPUS),
+    "RTP of NAL units": Output(_sent_on("es", "udp"), late=2 * FPS, why=_DATAGRAMS),
+    "RTP of NAL units, TCP": Output(_sent_on("es", "tcp_active")),
+    "hls, ts": Output(lambda house, name: _hls(house, name, "hls.m3u8", "mpegts"), without=_G711, why=_NO_G711),
+    "hls, fmp4": Output(lambda house, name: _hls(house, name, "hls.fmp4.m3u8", "mp4")),
+    "hls, low latency": Output(lambda house, name: _hls(house, name, "hls.ll.m3u8", "mp4")),
+    "recording": Output(_recorded),
 }
-LATE: Final = {"PS, UDP": 50, "RTP of NAL units": 50}
-"""Pictures that may be missing at the beginning, if more than a GOP: datagrams begin with the next key frame."""
-NO_G711: Final = frozenset({"hls, ts", "http-ts", "ws-ts"})
-"""Outputs whose players expect no G.711, and get none (docs/media.md)."""

@@ -1,7 +1,7 @@
-//! FLV as a live stream (Adobe, "Video File Format Specification", version 10.1, annex E), with H.265 in the form of
-//! Enhanced RTMP (Veovera, v2, "Enhanced Video") or under codec id 12, as older players expect it.
+//! FLV as a live stream (Adobe, "Video File Format Specification", version 10.1, annex E), with H.265 and Opus in the form
+//! of Enhanced RTMP (Veovera, v2), or for older players H.265 under codec id 12, and no Opus.
 //!
-//! Opus is not carried. Timestamps are the stream's own, in milliseconds, and wrap with 32 bits as FLV's do.
+//! Timestamps are the stream's own, in milliseconds, and wrap with 32 bits as FLV's do.
 
 use bytes::Bytes;
 
@@ -11,7 +11,8 @@ use crate::{
     media::{AccessUnit, Tracks},
 };
 
-/// How H.265 is written.
+/// How H.265 is written. Who does not know the enhanced form of video does not know that of sound either, which is the
+/// only one that Opus has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum H265 {
     /// FourCC `hvc1` in the extended tag header: what ffmpeg, VLC, OBS and mpegts.js read.
@@ -198,7 +199,7 @@ mod tests {
     fn a_unit_that_is_not_carried_announces_nothing_in_vain() {
         let before = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::Opus)));
         let after = Arc::new(testing::tracks(VideoCodec::H265, Some(AudioCodec::Opus)));
-        let mut muxer = muxer(H265::Enhanced);
+        let mut muxer = muxer(H265::Codec12);
         muxer.write(&testing::video(&before, 0, 0, true));
         assert!(muxer.write(&testing::audio(&after, 20, 100)).is_none());
         let chunk = muxer.write(&testing::video(&after, 40, 40, true)).expect("video is carried");
@@ -217,7 +218,20 @@ mod tests {
     #[test]
     fn what_flv_cannot_carry_is_left_out() {
         let tracks = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::Opus)));
-        assert_eq!(muxer(H265::Enhanced).head(&tracks)[4], 1);
-        assert!(muxer(H265::Enhanced).write(&testing::audio(&tracks, 0, 100)).is_none());
+        assert_eq!(muxer(H265::Codec12).head(&tracks)[4], 1);
+        assert!(muxer(H265::Codec12).write(&testing::audio(&tracks, 0, 100)).is_none());
+    }
+
+    #[test]
+    fn opus_is_written_in_the_enhanced_form() {
+        let tracks = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::Opus)));
+        let head = muxer(H265::Enhanced).head(&tracks);
+        assert_eq!(head[4], 5);
+        let tags = testing::flv_tags(&head[13..]);
+        assert_eq!(tags[2].data, [&[0x90], &b"Opus"[..], &crate::opus::head(2)].concat());
+        let codec = [&b"\0\x0caudiocodecid\0"[..], &f64::from(0x4F70_7573).to_be_bytes()].concat();
+        assert!(tags[0].data.windows(codec.len()).any(|window| window == codec));
+        let chunk = muxer(H265::Enhanced).write(&testing::audio(&tracks, 0, 100)).expect("Opus is carried");
+        assert_eq!(testing::flv_tags(&chunk.to_bytes())[0].data[..6], [0x91, b'O', b'p', b'u', b's', 0xD5]);
     }
 }

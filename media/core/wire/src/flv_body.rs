@@ -1,5 +1,5 @@
 //! What FLV's tags and RTMP's messages carry alike (Adobe, "Video File Format Specification", version 10.1, §E.4.2 and
-//! §E.4.3; Veovera, "Enhanced RTMP", v2, "Enhanced Video").
+//! §E.4.3; Veovera, "Enhanced RTMP", v2, "Enhanced Video" and "Enhanced Audio").
 
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub(crate) const VIDEO: u8 = 9;
 pub(crate) const SCRIPT: u8 = 18;
 const AAC: u8 = 0xAF; // sound format 10; the other bits are fixed for AAC (§E.4.2.1)
 const HVC1: [u8; 4] = *b"hvc1";
+const OPUS: [u8; 4] = *b"Opus";
+const EXTENDED_AUDIO: u8 = 0x90; // sound format 9; the packet type stands in the other bits
 
 /// The tracks that were announced last.
 #[derive(Debug, Default)]
@@ -46,13 +48,13 @@ impl FlvOptions {
                 let track = unit.tracks.video.as_ref()?;
                 Some((VIDEO, self.video_prefix(unit, track), sample::without_announced_sets(unit, track)))
             }
-            Kind::Audio => Some((AUDIO, audio_prefix(self.sound(&unit.tracks)?)?, unit.data.clone())),
+            Kind::Audio => Some((AUDIO, self.audio_prefix(self.sound(&unit.tracks)?)?, unit.data.clone())),
         }
     }
 
     /// The audio track, if it is carried.
     pub(crate) fn sound(self, tracks: &Tracks) -> Option<&AudioTrack> {
-        tracks.audio.as_ref().filter(|track| self.audio && audio_prefix(track).is_some())
+        tracks.audio.as_ref().filter(|track| self.audio && self.audio_prefix(track).is_some())
     }
 
     /// onMetaData, with more properties behind ours: names with values, as AMF0.
@@ -68,7 +70,10 @@ impl FlvOptions {
             entries.push(("videocodecid".into(), Value::Number(self.codec_id(track.codec))));
         }
         if let Some(track) = self.sound(tracks) {
-            let format = audio_prefix(track).map_or(0, |prefix| prefix.bytes[0] >> 4);
+            let format = match track.codec {
+                AudioCodec::Opus => u32::from_be_bytes(OPUS),
+                _ => self.audio_prefix(track).map_or(0, |prefix| prefix.bytes[0] >> 4).into(),
+            };
             entries.push(("audiocodecid".into(), Value::Number(format.into())));
             entries.push(("audiosamplerate".into(), Value::Number(track.sample_rate.into())));
             entries.push(("audiosamplesize".into(), Value::Number(16.0)));
@@ -106,10 +111,32 @@ impl FlvOptions {
             };
             headers.extend(record.map(|record| (VIDEO, [prefix.bytes(), &record].concat())));
         }
-        if let Some(track) = self.sound(tracks).filter(|track| track.codec == AudioCodec::Aac) {
-            headers.push((AUDIO, [&[AAC, 0], &track.config[..]].concat()));
+        match self.sound(tracks) {
+            Some(track) if track.codec == AudioCodec::Aac => {
+                headers.push((AUDIO, [&[AAC, 0], &track.config[..]].concat()));
+            }
+            Some(track) if track.codec == AudioCodec::Opus => {
+                headers.push((AUDIO, [&[EXTENDED_AUDIO], &OPUS[..], &track.config].concat()));
+            }
+            _ => {}
         }
         headers
+    }
+
+    /// `AudioTagHeader` (§E.4.2.1) or `ExAudioTagHeader` of a frame; `None` for what is not carried. G.711 has formats 7
+    /// and 8, always at 8 kHz, whatever the rate bits say. Opus has no format of old, so that players who want H.265 in
+    /// the older form get none.
+    fn audio_prefix(self, track: &AudioTrack) -> Option<Prefix> {
+        let stereo = u8::from(track.channels > 1);
+        match track.codec {
+            AudioCodec::Aac if track.config.len() >= 2 => Some(Prefix::new(&[AAC, 1])),
+            AudioCodec::G711A => Some(Prefix::new(&[0x72 | stereo])),
+            AudioCodec::G711U => Some(Prefix::new(&[0x82 | stereo])),
+            AudioCodec::Opus if self.h265 == H265::Enhanced => {
+                Some(Prefix::new(&[EXTENDED_AUDIO | 1]).and(&OPUS))
+            }
+            AudioCodec::Aac | AudioCodec::Opus => None,
+        }
     }
 
     /// `VideoTagHeader` (§E.4.3.1) or `ExVideoTagHeader` of a coded picture.
@@ -152,18 +179,6 @@ impl Prefix {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
-    }
-}
-
-/// `AudioTagHeader` (§E.4.2.1) of a frame; `None` for what FLV does not carry here. G.711 has formats 7 and 8, always at
-/// 8 kHz, whatever the rate bits say.
-fn audio_prefix(track: &AudioTrack) -> Option<Prefix> {
-    let stereo = u8::from(track.channels > 1);
-    match track.codec {
-        AudioCodec::Aac if track.config.len() >= 2 => Some(Prefix::new(&[AAC, 1])),
-        AudioCodec::G711A => Some(Prefix::new(&[0x72 | stereo])),
-        AudioCodec::G711U => Some(Prefix::new(&[0x82 | stereo])),
-        AudioCodec::Aac | AudioCodec::Opus => None,
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     fault::Fault,
     hevc,
     media::{AudioCodec, VideoCodec},
-    nal,
+    nal, opus,
     timeline::Stamp,
     units::Units,
     unpack::{Options, Output, Payload},
@@ -195,6 +195,20 @@ impl TagReader {
                 } else {
                     self.units.fault(Fault::ParameterSetsMissing);
                 }
+            }
+            Audio::OpusHead(head) => {
+                self.tell();
+                self.units.change_audio(AudioCodec::Opus);
+                match opus::stated_channels(&head) {
+                    Some(channels) => self.units.sound.set_channels(channels),
+                    None => self.units.fault(Fault::BadSequenceHeader),
+                }
+            }
+            Audio::Opus(data) if data.is_empty() => {}
+            Audio::Opus(data) => {
+                self.tell();
+                self.units.change_audio(AudioCodec::Opus);
+                self.units.handle_audio(now, data, stamp);
             }
             Audio::G711(codec, channels, data) => {
                 self.tell();

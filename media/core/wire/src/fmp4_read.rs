@@ -29,9 +29,13 @@ pub struct BadMp4(&'static str);
 /// What the samples of a track are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Coding {
-    Video { codec: VideoCodec, length_size: usize },
+    Video {
+        codec: VideoCodec,
+        length_size: usize,
+    },
     Aac,
-    G711(AudioCodec),
+    /// G.711 or Opus.
+    Plain(AudioCodec),
 }
 
 /// From initialisation section and segments to access units.
@@ -79,8 +83,9 @@ impl Mp4Reader {
             b"avc1" | b"avc3" => video(VideoCodec::H264),
             b"hvc1" | b"hev1" => video(VideoCodec::H265),
             b"mp4a" => Some(Coding::Aac),
-            b"alaw" => Some(Coding::G711(AudioCodec::G711A)),
-            b"ulaw" => Some(Coding::G711(AudioCodec::G711U)),
+            b"alaw" => Some(Coding::Plain(AudioCodec::G711A)),
+            b"ulaw" => Some(Coding::Plain(AudioCodec::G711U)),
+            b"Opus" => Some(Coding::Plain(AudioCodec::Opus)),
             _ => None,
         };
         match coding {
@@ -110,8 +115,12 @@ impl Mp4Reader {
                 }
                 coding
             }
-            Some(Coding::G711(codec)) => {
+            Some(Coding::Plain(codec)) => {
                 self.units.change_audio(codec);
+                // `dOps`: a version, then how many channels come out.
+                if let (AudioCodec::Opus, &[_, channels @ 1..=2, ..]) = (codec, &track.config[..]) {
+                    self.units.sound.set_channels(channels);
+                }
                 coding
             }
             None => {
@@ -167,7 +176,7 @@ impl Mp4Reader {
                 }
             }
             Coding::Aac => self.units.handle_aac(now, Bytes::copy_from_slice(&bytes), stamp),
-            Coding::G711(_) => self.units.handle_audio(now, Bytes::copy_from_slice(&bytes), stamp),
+            Coding::Plain(_) => self.units.handle_audio(now, Bytes::copy_from_slice(&bytes), stamp),
         }
     }
 

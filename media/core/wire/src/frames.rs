@@ -13,7 +13,7 @@ use crate::{
     fault::Fault,
     media::{Kind, VideoCodec},
     nal,
-    ps::{PesHeader, ProgramMap, Sink, is_audio, is_video},
+    ps::{MapEntry, PesHeader, ProgramMap, Sink, is_audio, is_video},
     timeline::Stamp,
 };
 
@@ -24,8 +24,8 @@ pub(crate) enum Event {
     Frame(Frame),
     /// Another program stream map than before.
     Map {
-        video: Option<u8>,
-        audio: Option<u8>,
+        video: Option<MapEntry>,
+        audio: Option<MapEntry>,
     },
     /// Video bytes are lost: what follows up to the next key frame cannot be decoded.
     VideoGap,
@@ -378,7 +378,7 @@ impl Sink for Frames {
         let entry = |known: Option<u8>, of: fn(u8) -> bool| {
             let mut streams = map.streams.iter().filter(|entry| of(entry.stream_id));
             let used = streams.clone().find(|entry| Some(entry.stream_id) == known);
-            used.or_else(|| streams.next()).map(|entry| entry.stream_type)
+            used.or_else(|| streams.next()).copied()
         };
         let (video, audio) = (entry(self.video_id, is_video), entry(self.audio_id, is_audio));
         self.events.push_back(Event::Map { video, audio });

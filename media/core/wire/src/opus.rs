@@ -1,5 +1,5 @@
-//! What must be known of Opus to carry it: how long a packet lasts (RFC 6716 §3.1), and its identification header
-//! (RFC 7845 §5.1) in the two forms that containers have.
+//! What must be known of Opus to carry it: how long a packet lasts (RFC 6716 §3.1), its identification header
+//! (RFC 7845 §5.1) in the two forms that containers have, and what stands before packets in transport streams.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -41,6 +41,42 @@ pub fn head(channels: u8) -> Bytes {
     out.freeze()
 }
 
+/// How many channels an `OpusHead` states; `None` if it is none, or of more than two.
+pub(crate) fn stated_channels(head: &[u8]) -> Option<u8> {
+    let rest = head.strip_prefix(b"OpusHead")?;
+    let &[version, channels @ 1..=2, _, _, _, _, _, _, _, _, 0, ..] = rest else { return None };
+    (version >> 4 == 0).then_some(channels)
+}
+
+/// What a transport stream registers it by (ISO/IEC 13818-1 §2.6.8).
+pub(crate) const REGISTRATION: [u8; 4] = *b"Opus";
+
+/// Writes what stands before a packet of `size` bytes in a transport stream: 11 bits set but the first, flags, and the
+/// size in steps of 255.
+pub(crate) fn put_control_header(out: &mut Vec<u8>, size: usize) {
+    out.put_slice(&[0x7F, 0xE0]);
+    out.put_bytes(0xFF, size / 255);
+    out.put_u8((size % 255) as u8);
+}
+
+/// The packet behind the control header that begins `data`, and what follows it; `None` if it is none, or cut.
+pub(crate) fn behind_control_header(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let &[0x7F, low, ref rest @ ..] = data else { return None };
+    if low & 0xE0 != 0xE0 {
+        return None;
+    }
+    let full = rest.iter().take_while(|&&byte| byte == 0xFF).count();
+    let (&last, rest) = rest.get(full..)?.split_first()?;
+    let size = full * 255 + usize::from(last);
+    let trims = 2 * (usize::from(low >> 4 & 1) + usize::from(low >> 3 & 1));
+    let mut rest = rest.get(trims..)?;
+    if low & 4 != 0 {
+        let (&extension, behind) = rest.split_first()?;
+        rest = behind.get(usize::from(extension)..)?;
+    }
+    rest.split_at_checked(size)
+}
+
 /// The content of `dOps` (Encapsulation of Opus in ISO Base Media File Format §4.3.2) of one or two channels, big endian.
 pub(crate) fn specific_box(channels: u8) -> [u8; 11] {
     let [skip_high, skip_low] = PRE_SKIP.to_be_bytes();
@@ -68,5 +104,28 @@ mod tests {
         let head = head(2);
         assert_eq!(&head[8..12], [1, 2, 0x38, 0x01]);
         assert_eq!(specific_box(2)[..4], [0, 2, 0x01, 0x38]);
+        assert_eq!((stated_channels(&head), stated_channels(&head[..18])), (Some(2), None));
+        let surround = [&head[..9], &[6], &head[10..18], &[1, 4, 2]].concat();
+        assert_eq!(stated_channels(&surround), None);
+    }
+
+    #[test]
+    fn control_headers_of_every_size_are_read_as_written() {
+        for size in [0, 1, 254, 255, 256, 510, 1275] {
+            let mut data = Vec::new();
+            put_control_header(&mut data, size);
+            data.resize(data.len() + size, 7);
+            data.extend_from_slice(b"next");
+            let (packet, rest) = behind_control_header(&data).expect("whole");
+            assert_eq!((packet.len(), rest), (size, &b"next"[..]));
+        }
+    }
+
+    #[test]
+    fn control_headers_with_trimming_and_extension_are_stepped_over() {
+        let header = [0x7F, 0xFC, 2, 0, 9, 0, 8, 3, 1, 2, 3, 0xAA, 0xBB];
+        assert_eq!(behind_control_header(&header), Some((&[0xAA, 0xBB][..], &[][..])));
+        assert!((0..header.len()).all(|cut| behind_control_header(&header[..cut]).is_none()));
+        assert_eq!(behind_control_header(&[0x7F, 0xC0, 1, 1]), None);
     }
 }

@@ -3,6 +3,8 @@
 use crate::{
     aac::Config,
     media::{AudioCodec, VideoCodec},
+    opus,
+    ps::MapEntry,
 };
 
 /// What the packets of a stream carry, as found by probing.
@@ -20,6 +22,8 @@ pub enum Payload {
     G711U,
     /// AAC (RFC 3640).
     Aac,
+    /// Opus (RFC 7587).
+    Opus,
     /// Transport stream.
     Ts,
     /// FLV: tags of HTTP-FLV, or messages of RTMP.
@@ -27,7 +31,7 @@ pub enum Payload {
 }
 
 impl Payload {
-    /// Its name in the interface: `ps`, `h264`, `h265`, `g711a`, `g711u`, `aac`, `ts`, `flv`.
+    /// Its name in the interface: `ps`, `h264`, `h265`, `g711a`, `g711u`, `aac`, `opus`, `ts`, `flv`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ps => "ps",
@@ -36,6 +40,7 @@ impl Payload {
             Self::G711A => "g711a",
             Self::G711U => "g711u",
             Self::Aac => "aac",
+            Self::Opus => "opus",
             Self::Ts => "ts",
             Self::Flv => "flv",
         }
@@ -47,6 +52,7 @@ impl Payload {
 pub(crate) enum BareAudio {
     G711(AudioCodec),
     Aac { rate: u32, stated: bool },
+    Opus,
     Unsupported(&'static str),
 }
 
@@ -88,6 +94,7 @@ pub(crate) fn expected(name: &str) -> Option<Expected> {
         "H265" | "HEVC" => Expected::Main(Announced::Video(VideoCodec::H265)),
         "PCMA" => Expected::Audio(BareAudio::G711(AudioCodec::G711A)),
         "PCMU" => Expected::Audio(BareAudio::G711(AudioCodec::G711U)),
+        "OPUS" => Expected::Audio(BareAudio::Opus),
         "MPEG4-GENERIC" | "AAC" => Expected::Audio(BareAudio::Aac {
             rate: rate.unwrap_or(Config::ASSUMED.sample_rate),
             stated: rate.is_some(),
@@ -109,8 +116,17 @@ pub(crate) fn video_of_stream_type(stream_type: u8) -> Result<VideoCodec, &'stat
     }
 }
 
+/// The audio coding of a stream of a map, or the name of one that is not carried. A type for private data says nothing,
+/// what the stream is registered by does.
+pub(crate) fn audio_of_entry(entry: MapEntry) -> Result<AudioCodec, &'static str> {
+    match (entry.stream_type, entry.registration) {
+        (0x06, Some(opus::REGISTRATION)) => Ok(AudioCodec::Opus),
+        (stream_type, _) => audio_of_stream_type(stream_type),
+    }
+}
+
 /// The audio coding of a stream type, or the name of one that is not carried.
-pub(crate) fn audio_of_stream_type(stream_type: u8) -> Result<AudioCodec, &'static str> {
+fn audio_of_stream_type(stream_type: u8) -> Result<AudioCodec, &'static str> {
     match stream_type {
         0x90 => Ok(AudioCodec::G711A),
         0x91 => Ok(AudioCodec::G711U),

@@ -12,7 +12,7 @@ pub(crate) mod map;
 
 use memchr::memmem;
 
-use self::header::{Unit, parse};
+use self::header::{Unit, parse, parse_pes};
 pub use self::{
     header::PesHeader,
     map::{MapEntry, ProgramMap},
@@ -366,9 +366,9 @@ impl Default for Demuxer {
     }
 }
 
-/// The header of the PES packet that begins `data`, and its length; `None` if it is cut or none of video or audio.
-pub(crate) fn pes_header(data: &[u8]) -> Option<(PesHeader, usize)> {
-    match parse(data) {
+/// The header of the PES packet that begins `data`, and its length, whatever its id; `None` if it is cut or none.
+pub(crate) fn pes_header_of_any(data: &[u8]) -> Option<(PesHeader, usize)> {
+    match parse_pes(data) {
         Unit::Pes { header, len } => Some((header, len)),
         _ => None,
     }

@@ -23,9 +23,10 @@ pub(crate) struct Sound {
     announced: Option<AudioCodec>,
     codec: Option<AudioCodec>,
     config: Option<Config>,
-    stated: Bytes, // the configuration as it came, if it came apart from the frames
-    channels: u8,  // of G.711 and Opus
+    stated: Bytes,        // the configuration as it came, if it came apart from the frames
+    channels: Option<u8>, // of G.711 and Opus, if stated
     adts: bool,
+    wrapped: bool,  // Opus with control headers, as in transport streams
     rest: BytesMut, // the start of an ADTS frame
 }
 
@@ -43,8 +44,9 @@ impl Sound {
             codec: None,
             config: None,
             stated: Bytes::new(),
-            channels: 1,
+            channels: None,
             adts: false,
+            wrapped: false,
             rest: BytesMut::new(),
         }
     }
@@ -53,7 +55,7 @@ impl Sound {
     pub(crate) fn announce(&mut self, codec: Option<AudioCodec>) {
         if self.announced != codec {
             self.announced = codec;
-            self.codec = None;
+            (self.codec, self.channels, self.wrapped) = (None, None, false);
             self.rest.clear();
         }
     }
@@ -80,7 +82,12 @@ impl Sound {
 
     /// How many channels G.711 or Opus has.
     pub(crate) fn set_channels(&mut self, channels: u8) {
-        self.channels = channels;
+        self.channels = Some(channels);
+    }
+
+    /// Opus comes as transport streams have it: each packet behind a control header.
+    pub(crate) fn expect_control_headers(&mut self) {
+        self.wrapped = true;
     }
 
     /// A frame that was cut is not continued.
@@ -91,6 +98,8 @@ impl Sound {
     /// The track, once the coding is certain.
     pub(crate) fn track(&self) -> Option<AudioTrack> {
         let codec = self.codec?;
+        // Opus need not say: packets may be of one or two, and decoders make two of either.
+        let channels = self.channels.unwrap_or(if codec == AudioCodec::Opus { 2 } else { 1 });
         let (config, sample_rate, channels) = match self.config {
             Some(config) if codec == AudioCodec::Aac => {
                 let stated = Some(self.stated.clone()).filter(|stated| !stated.is_empty());
@@ -98,8 +107,8 @@ impl Sound {
                 (bytes, config.sample_rate, config.channels)
             }
             _ if codec == AudioCodec::Aac => return None,
-            _ if codec == AudioCodec::Opus => (opus::head(self.channels), opus::RATE, self.channels),
-            _ => (Bytes::new(), G711_RATE, self.channels),
+            _ if codec == AudioCodec::Opus => (opus::head(channels), opus::RATE, channels),
+            _ => (Bytes::new(), G711_RATE, channels),
         };
         Some(AudioTrack { codec, sample_rate, channels, config })
     }
@@ -117,6 +126,7 @@ impl Sound {
         }
         match self.decide(&data, fault) {
             AudioCodec::Aac if self.adts => self.split(data, stamp, out, fault),
+            AudioCodec::Opus if self.wrapped => Self::unwrap(&data, stamp, out, fault),
             _ => out.push(Run { data, stamp }),
         }
     }
@@ -161,6 +171,24 @@ impl Sound {
         }
         self.codec = Some(codec);
         codec
+    }
+
+    /// The packets of Opus behind their control headers, which a payload holds whole.
+    fn unwrap(mut data: &[u8], stamp: Stamp, out: &mut Vec<Run>, fault: &mut impl FnMut(Fault)) {
+        let mut stamp = Some(stamp);
+        let mut after = Stamp::Arrival;
+        while !data.is_empty() {
+            let Some((packet, rest)) = opus::behind_control_header(data) else {
+                return fault(Fault::BadPayload);
+            };
+            data = rest;
+            let Some(samples) = opus::duration(packet) else {
+                fault(Fault::BadPayload);
+                continue;
+            };
+            out.push(Run { data: Bytes::copy_from_slice(packet), stamp: stamp.take().unwrap_or(after) });
+            after = Stamp::After(Ticks(i64::from(samples) * Ticks::PER_SECOND / i64::from(opus::RATE)));
+        }
     }
 
     /// ADTS frames; one may be cut by the end of a payload. A payload's time is that of the first frame that

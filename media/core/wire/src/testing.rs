@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec, VideoTrack};
+use crate::{
+    media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
+    opus,
+};
 
 /// High profile, level 1.3.
 pub const H264_SPS: &[u8] =
@@ -21,7 +24,7 @@ pub const H265_SPS: &[u8] =
 pub const H265_PPS: &[u8] = b"\x44\x01\xc1\x72\xb4\x62\x40";
 pub const H265_IDR: &[u8] = b"\x26\x01\xaf\x00\x01";
 
-/// Tracks of the given codings: 25 Hz, mono sound of 8 kHz (AAC: 16 kHz).
+/// Tracks of the given codings: 25 Hz, mono sound of 8 kHz (AAC: 16 kHz, Opus: stereo of 48 kHz).
 pub fn tracks(video: VideoCodec, audio: Option<AudioCodec>) -> Tracks {
     let sets = |sets: &[&'static [u8]]| sets.iter().map(|set| Bytes::from_static(set)).collect::<Vec<_>>();
     let (vps, sps, pps) = match video {
@@ -33,6 +36,7 @@ pub fn tracks(video: VideoCodec, audio: Option<AudioCodec>) -> Tracks {
         AudioCodec::Aac => {
             AudioTrack { codec, sample_rate: 16_000, channels: 1, config: Bytes::from_static(&[0x14, 0x08]) }
         }
+        AudioCodec::Opus => AudioTrack { codec, sample_rate: opus::RATE, channels: 2, config: opus::head(2) },
         _ => AudioTrack { codec, sample_rate: 8_000, channels: 1, config: Bytes::new() },
     });
     Tracks { video: Some(video), audio }

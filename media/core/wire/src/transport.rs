@@ -11,7 +11,7 @@ use crate::{
     fault::Fault,
     frames::{Event, Frames},
     media::{Kind, VideoCodec},
-    payload::{audio_of_stream_type, video_of_stream_type},
+    payload::{audio_of_entry, video_of_stream_type},
     ps::{self, MapEntry, PesHeader, ProgramMap, Sink},
     rtp,
 };
@@ -158,14 +158,15 @@ impl Transport {
     fn handle_map(&mut self, section: &[u8]) {
         let mut map = ProgramMap::default();
         let mut streams = Vec::new();
-        for (stream_type, pid) in entries(section) {
-            let kind = if known_video(stream_type) { Kind::Video } else { Kind::Audio };
-            if (kind == Kind::Audio && !known_audio(stream_type))
+        for (entry, pid) in entries(section) {
+            let kind = if known_video(entry.stream_type) { Kind::Video } else { Kind::Audio };
+            let entry = MapEntry { stream_id: stream_id(kind), ..entry };
+            if (kind == Kind::Audio && !known_audio(entry))
                 || streams.iter().any(|stream: &Elementary| stream.kind == kind)
             {
                 continue;
             }
-            map.streams.push(MapEntry { stream_type, stream_id: stream_id(kind) });
+            map.streams.push(entry);
             let kept = self.streams.iter().position(|stream| stream.pid == pid && stream.kind == kind);
             streams.push(match kept {
                 Some(at) => self.streams.swap_remove(at),
@@ -223,7 +224,7 @@ impl Transport {
     fn begin(&mut self, at: usize, payload: &[u8]) {
         let kind = self.streams[at].kind;
         self.close(at);
-        let Some((header, len)) = ps::pes_header(payload) else {
+        let Some((header, len)) = ps::pes_header_of_any(payload) else {
             return self.frames.fault(Fault::BadPesHeader);
         };
         let stream = &mut self.streams[at];
@@ -265,8 +266,8 @@ fn known_video(stream_type: u8) -> bool {
     video_of_stream_type(stream_type).is_ok() || matches!(stream_type, 0x02 | 0x10 | 0x80)
 }
 
-fn known_audio(stream_type: u8) -> bool {
-    audio_of_stream_type(stream_type).is_ok() || matches!(stream_type, 0x03 | 0x04 | 0x11 | 0x92..=0x9B)
+fn known_audio(entry: MapEntry) -> bool {
+    audio_of_entry(entry).is_ok() || matches!(entry.stream_type, 0x03 | 0x04 | 0x11 | 0x92..=0x9B)
 }
 
 /// The first programme's map (§2.4.4.3).
@@ -275,8 +276,8 @@ fn map_pid(section: &[u8]) -> Option<u16> {
     Some(u16::from_be_bytes([programme[2] & 0x1F, programme[3]]))
 }
 
-/// Stream types and PIDs of a programme (§2.4.4.8).
-fn entries(section: &[u8]) -> impl Iterator<Item = (u8, u16)> + '_ {
+/// Streams, without ids, and PIDs of a programme (§2.4.4.8).
+fn entries(section: &[u8]) -> impl Iterator<Item = (MapEntry, u16)> + '_ {
     let described =
         section.get(2..4).map_or(0, |len| usize::from(u16::from_be_bytes([len[0] & 0x0F, len[1]])));
     let mut rest = section.get(4 + described..).unwrap_or_default();
@@ -285,7 +286,21 @@ fn entries(section: &[u8]) -> impl Iterator<Item = (u8, u16)> + '_ {
             return None;
         };
         let described = usize::from(u16::from_be_bytes([described_high & 0x0F, described_low]));
-        rest = tail.get(described..).unwrap_or_default();
-        Some((stream_type, u16::from_be_bytes([high & 0x1F, low])))
+        let (descriptors, behind) = tail.split_at_checked(described).unwrap_or_default();
+        rest = behind;
+        let entry = MapEntry { stream_type, stream_id: 0, registration: registration(descriptors) };
+        Some((entry, u16::from_be_bytes([high & 0x1F, low])))
     })
+}
+
+/// What the first registration descriptor (§2.6.8) says.
+fn registration(mut descriptors: &[u8]) -> Option<[u8; 4]> {
+    while let &[tag, len, ref rest @ ..] = descriptors {
+        let (content, behind) = rest.split_at_checked(usize::from(len))?;
+        if tag == 5 {
+            return content.first_chunk().copied();
+        }
+        descriptors = behind;
+    }
+    None
 }

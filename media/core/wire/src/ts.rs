@@ -2,7 +2,8 @@
 //!
 //! G.711 has no stream type of its own; 0x90 (A-law) and 0x91 (µ-law), private numbers that surveillance players know
 //! from the programme stream, announce it. A player that does not know them waits for what it cannot identify, so G.711
-//! beside video is carried for those who ask ([`Sound`]). Opus is not carried.
+//! beside video is carried for those who ask ([`Sound`]). Opus is private data under its registration ("Opus"), each
+//! packet behind a control header, as ffmpeg, VLC and `GStreamer` read it.
 
 use bytes::{BufMut, BytesMut};
 
@@ -10,6 +11,7 @@ use crate::{
     adts,
     media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
     nal::{self, NalKind},
+    opus,
 };
 
 const PACKET_SIZE: usize = 188;
@@ -116,12 +118,20 @@ impl Opening {
     }
 }
 
-fn stream_type(codec: AudioCodec) -> Option<u8> {
+fn stream_type(codec: AudioCodec) -> u8 {
     match codec {
-        AudioCodec::Aac => Some(0x0F),
-        AudioCodec::G711A => Some(0x90),
-        AudioCodec::G711U => Some(0x91),
-        AudioCodec::Opus => None,
+        AudioCodec::Aac => 0x0F,
+        AudioCodec::G711A => 0x90,
+        AudioCodec::G711U => 0x91,
+        AudioCodec::Opus => 0x06,
+    }
+}
+
+/// The descriptors of sound: the registration, and how many channels there are.
+fn descriptors(track: &AudioTrack) -> Vec<u8> {
+    match track.codec {
+        AudioCodec::Opus => [&[5, 4], &opus::REGISTRATION[..], &[0x7F, 2, 0x80, track.channels]].concat(),
+        _ => Vec::new(),
     }
 }
 
@@ -130,7 +140,7 @@ fn audible(tracks: &Tracks, sound: Sound) -> Option<&AudioTrack> {
     let carried = |codec| match sound {
         _ if tracks.video.is_none() => true,
         Sound::All => true,
-        Sound::Standard => codec == AudioCodec::Aac,
+        Sound::Standard => matches!(codec, AudioCodec::Aac | AudioCodec::Opus),
         Sound::Silent => false,
     };
     tracks.audio.as_ref().filter(|track| carried(track.codec))
@@ -140,17 +150,18 @@ fn audible(tracks: &Tracks, sound: Sound) -> Option<&AudioTrack> {
 fn programme(tracks: &Tracks, sound: Sound) -> Vec<u8> {
     let clock_pid = if tracks.video.is_some() { VIDEO_PID } else { AUDIO_PID };
     let video = tracks.video.as_ref().map(|track| match track.codec {
-        VideoCodec::H264 => (0x1B, VIDEO_PID),
-        VideoCodec::H265 => (0x24, VIDEO_PID),
+        VideoCodec::H264 => (0x1B, VIDEO_PID, Vec::new()),
+        VideoCodec::H265 => (0x24, VIDEO_PID, Vec::new()),
     });
-    let audio = audible(tracks, sound).and_then(|track| Some((stream_type(track.codec)?, AUDIO_PID)));
-    let mut out = Vec::with_capacity(14);
+    let audio = audible(tracks, sound).map(|track| (stream_type(track.codec), AUDIO_PID, descriptors(track)));
+    let mut out = Vec::with_capacity(24);
     out.put_u16(0xE000 | clock_pid);
     out.put_u16(0xF000); // no descriptors
-    for (stream_type, pid) in video.into_iter().chain(audio) {
+    for (stream_type, pid, descriptors) in video.into_iter().chain(audio) {
         out.put_u8(stream_type);
         out.put_u16(0xE000 | pid);
-        out.put_u16(0xF000);
+        out.put_u16(0xF000 | descriptors.len() as u16);
+        out.put_slice(&descriptors);
     }
     out
 }
@@ -219,7 +230,12 @@ fn put_packets(out: &mut BytesMut, pid: u16, counter: &mut u8, opening: &Opening
 fn put_pes_header(out: &mut Vec<u8>, unit: &AccessUnit, payload_size: usize) {
     let timed_twice = unit.pts != unit.dts;
     let times = if timed_twice { 10 } else { 5 };
-    let stream_id = if unit.kind == Kind::Video { 0xE0 } else { 0xC0 };
+    let opus = unit.tracks.audio.as_ref().is_some_and(|track| track.codec == AudioCodec::Opus);
+    let stream_id = match unit.kind {
+        Kind::Video => 0xE0,
+        Kind::Audio if opus => 0xBD, // private_stream_1
+        Kind::Audio => 0xC0,
+    };
     out.put_slice(&[0, 0, 1, stream_id]);
     out.put_u16(u16::try_from(payload_size + 3 + times).unwrap_or(0));
     out.put_slice(&[0x84, if timed_twice { 0xC0 } else { 0x80 }, times as u8]);
@@ -257,9 +273,13 @@ fn put_picture(out: &mut Vec<u8>, unit: &AccessUnit, track: &VideoTrack) {
 }
 
 fn put_sound(out: &mut Vec<u8>, unit: &AccessUnit, track: &AudioTrack) -> Option<()> {
-    stream_type(track.codec)?;
     let header = match track.codec {
         AudioCodec::Aac => adts::header(track, unit.data.len())?.to_vec(),
+        AudioCodec::Opus => {
+            let mut header = Vec::with_capacity(4);
+            opus::put_control_header(&mut header, unit.data.len());
+            header
+        }
         _ => Vec::new(),
     };
     let size = header.len() + unit.data.len();

@@ -91,6 +91,7 @@ mod tests {
         assert!(carried(Sound::Standard, AudioCodec::Aac, false));
         assert!(!carried(Sound::Silent, AudioCodec::Aac, false));
         assert!(carried(Sound::Silent, AudioCodec::G711A, true), "else there would be nothing");
-        assert!(!carried(Sound::All, AudioCodec::Opus, false));
+        assert!(carried(Sound::Standard, AudioCodec::Opus, false));
+        assert!(!carried(Sound::Silent, AudioCodec::Opus, false));
     }
 }

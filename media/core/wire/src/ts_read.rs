@@ -285,9 +285,14 @@ mod tests {
 
     #[test]
     fn every_unit_comes_out_however_the_bytes_are_cut() {
-        let (expected, bytes) = stream(12, Some(AudioCodec::G711A));
-        for step in [1, 187, 188, 1000, usize::MAX] {
-            assert_same(&read(&bytes, step), &expected);
+        for audio in [AudioCodec::G711A, AudioCodec::Opus] {
+            let (expected, bytes) = stream(12, Some(audio));
+            for step in [1, 187, 188, 1000, usize::MAX] {
+                let units = read(&bytes, step);
+                assert_same(&units, &expected);
+                let track = units.last().and_then(|unit| unit.tracks.audio.clone());
+                assert_eq!(track, expected[0].tracks.audio);
+            }
         }
     }
 

@@ -13,7 +13,8 @@ use crate::{
     media::{AccessUnit, AudioCodec, Kind, Tracks, VideoCodec, VideoTrack},
     nal::{self, NalKind},
     parameter_sets::ParameterSets,
-    payload::{audio_of_stream_type, video_of_stream_type},
+    payload::{audio_of_entry, video_of_stream_type},
+    ps::MapEntry,
     sound::{Run, Sound},
     timeline::{Stamp, Timed, Timeline},
     unpack::{Options, Output},
@@ -157,13 +158,17 @@ impl Units {
     }
 
     /// What a program stream map says of the codings.
-    pub(crate) fn handle_map(&mut self, video: Option<u8>, audio: Option<u8>) {
-        let (video, audio) = (video.map(video_of_stream_type), audio.map(audio_of_stream_type));
+    pub(crate) fn handle_map(&mut self, video: Option<MapEntry>, audio: Option<MapEntry>) {
+        let (video, audio) =
+            (video.map(|entry| video_of_stream_type(entry.stream_type)), audio.map(audio_of_entry));
         for name in [video.and_then(Result::err), audio.and_then(Result::err)].into_iter().flatten() {
             self.fault(Fault::UnsupportedCodec(name));
         }
         self.muted = matches!(audio, Some(Err(_)));
         self.announce(video.and_then(Result::ok), audio.and_then(Result::ok));
+        if audio == Some(Ok(AudioCodec::Opus)) {
+            self.sound.expect_control_headers();
+        }
     }
 
     /// Video bytes are lost.

@@ -13,6 +13,7 @@ use crate::{
     fault::Fault,
     frames::{self, Frame},
     media::{AccessUnit, AudioCodec, Kind, Tracks, VideoCodec},
+    opus,
     payload::{BareAudio, Expected, expected, static_audio},
     probe::{Probe, Verdict},
     program::Program,
@@ -298,6 +299,10 @@ impl Unpacker {
                 let data = Bytes::copy_from_slice(packet.payload);
                 self.units.handle_audio(now, data, Stamp::Rtp { timestamp, rate: 8000 });
             }
+            BareAudio::Opus => {
+                let data = Bytes::copy_from_slice(packet.payload);
+                self.units.handle_audio(now, data, Stamp::Rtp { timestamp, rate: opus::RATE });
+            }
             BareAudio::Aac { .. } => {
                 let units = &mut self.units;
                 let each = |data, stamp| units.handle_aac(now, data, stamp);
@@ -322,6 +327,10 @@ impl Unpacker {
                 if stated {
                     self.units.sound.configure(Config { sample_rate: rate, ..Config::ASSUMED });
                 }
+            }
+            BareAudio::Opus => {
+                self.tell(Payload::Opus);
+                self.units.announce(None, Some(AudioCodec::Opus));
             }
             BareAudio::Unsupported(name) => self.units.fault(Fault::UnsupportedCodec(name)),
         }

@@ -202,6 +202,27 @@ fn aac_frames_are_cut_out_of_their_packets() {
 }
 
 #[test]
+fn opus_in_packets_of_its_own_is_read_as_it_is() {
+    for toc in [0xE8, 0xEC] {
+        let mut run = Run::new();
+        run.unpacker.expect([(111, "opus/48000/2")]);
+        let packets: Vec<Vec<u8>> = (0..60).map(|number| [vec![toc], filler(60, number)].concat()).collect();
+        for (number, payload) in packets.iter().enumerate() {
+            let (seq, timestamp) = (number as u16, number as u32 * 960);
+            run.frame(&[Rtp { seq, timestamp, marker: false, payload_type: 111, payload: payload.clone() }]);
+        }
+        let track = run.seen.tracks[0].audio.as_ref().unwrap();
+        assert_eq!((track.codec, track.sample_rate, track.channels), (AudioCodec::Opus, 48_000, 2));
+        assert_eq!(run.seen.payloads, [Payload::Opus]);
+        let audio = run.seen.audio();
+        assert!(audio.len() >= 9);
+        assert!(audio.windows(2).all(|pair| pair[1].dts - pair[0].dts == Ticks(1800)));
+        assert!(audio.iter().all(|unit| packets.iter().any(|packet| unit.data == packet[..])));
+        assert_eq!(run.seen.fault_names(), [""; 0]);
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_named() {
     for (payload, name) in [(b"IMKH\x01\x01\0\0xxxx".to_vec(), "IMKH"), (b"DHAV\xFD\0\0\0".to_vec(), "DHAV")]
     {

@@ -140,6 +140,8 @@ fn content(kind: u8, body: &[u8]) -> Option<Content> {
         }
         // Sound format 10 says in its next byte whether it is a frame or the configuration.
         (8, &[first, 0, ..]) if first >> 4 == 10 => Content::Other,
+        // And format 9 in the lower bits of the first one.
+        (8, &[first, ..]) if first >> 4 == 9 && first & 0x0F != 1 => Content::Other,
         (8, [_, ..]) => Content::Sound,
         (8 | 9 | 18, _) => Content::Other,
         _ => return None,

@@ -20,24 +20,23 @@ pub use self::{
     read::{FileReader, Head, ReadError, Source},
     scan::{Found, Scan, Want},
 };
-use crate::media::{Ticks, Tracks, VideoCodec};
+use crate::media::{AudioCodec, Ticks, Tracks, VideoCodec};
 
 /// The two forms of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// H.264, or sound alone.
+    /// H.264, or sound alone, without Opus.
     Flv,
-    /// H.265, as fragmented MP4.
+    /// H.265, or Opus, as fragmented MP4.
     Fmp4,
 }
 
 impl Form {
     /// The form for a stream with these tracks.
     pub fn of(tracks: &Tracks) -> Self {
-        match &tracks.video {
-            Some(track) if track.codec == VideoCodec::H265 => Self::Fmp4,
-            _ => Self::Flv,
-        }
+        let h265 = tracks.video.as_ref().is_some_and(|track| track.codec == VideoCodec::H265);
+        let opus = tracks.audio.as_ref().is_some_and(|track| track.codec == AudioCodec::Opus);
+        if h265 || opus { Self::Fmp4 } else { Self::Flv }
     }
 
     /// The end of a file's name.

@@ -248,6 +248,14 @@ mod tests {
     }
 
     #[test]
+    fn opus_has_no_place_in_flv_of_old() {
+        let form = |codec, audio| Form::of(&testing::tracks(codec, audio));
+        assert_eq!(form(VideoCodec::H264, Some(AudioCodec::Aac)), Form::Flv);
+        assert_eq!(form(VideoCodec::H264, Some(AudioCodec::Opus)), Form::Fmp4);
+        assert_eq!(form(VideoCodec::H265, None), Form::Fmp4);
+    }
+
+    #[test]
     fn it_says_what_it_cannot_carry() {
         let before = Arc::new(testing::tracks(VideoCodec::H265, None));
         let after = Arc::new(testing::tracks(VideoCodec::H265, Some(AudioCodec::G711A)));

@@ -15,7 +15,7 @@ use crate::{
     flv_read::body::{self, Audio, Video},
     hevc,
     media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec},
-    nal,
+    nal, opus,
     parameter_sets::ParameterSets,
 };
 
@@ -129,6 +129,15 @@ impl FlvBody {
                     None
                 }
                 Audio::Aac(data) if self.tracks.audio.is_some() => {
+                    self.make(Kind::Audio, dts, dts, true, data)
+                }
+                Audio::OpusHead(config) => {
+                    let channels = opus::stated_channels(&config)?;
+                    let (codec, sample_rate) = (AudioCodec::Opus, opus::RATE);
+                    self.audio(AudioTrack { codec, sample_rate, channels, config });
+                    None
+                }
+                Audio::Opus(data) if self.tracks.audio.is_some() => {
                     self.make(Kind::Audio, dts, dts, true, data)
                 }
                 Audio::G711(codec, channels, data) => {

@@ -25,6 +25,10 @@ pub(crate) enum Audio {
     Header(Bytes),
     /// A frame of AAC.
     Aac(Bytes),
+    /// An identification header of Opus.
+    OpusHead(Bytes),
+    /// A packet of Opus.
+    Opus(Bytes),
     /// Samples, and the number of channels.
     G711(AudioCodec, u8, Bytes),
     /// Metadata, the end of a sequence.
@@ -105,6 +109,7 @@ pub(crate) fn audio(body: &Bytes) -> Option<Audio> {
         7 => Some(Audio::G711(AudioCodec::G711A, channels, rest(body, 1)?)),
         8 => Some(Audio::G711(AudioCodec::G711U, channels, rest(body, 1)?)),
         9 => extended_audio(first, body),
+        13 => Some(Audio::Opus(rest(body, 1)?)), // agreed among older servers
         number => Some(Audio::Unsupported(audio_name(number))),
     }
 }
@@ -114,15 +119,18 @@ fn extended_audio(first: u8, body: &Bytes) -> Option<Audio> {
     if packet_type > METADATA {
         return Some(Audio::Unsupported("sound in multiple tracks"));
     }
-    match body.get(at..at + 4)? {
-        b"mp4a" => {}
-        b"Opus" => return Some(Audio::Unsupported("Opus")),
+    let opus = match body.get(at..at + 4)? {
+        b"mp4a" => false,
+        b"Opus" => true,
         b".mp3" => return Some(Audio::Unsupported("MP3")),
         _ => return Some(Audio::Unsupported("audio of an unknown type")),
-    }
+    };
+    let content = rest(body, at + 4)?;
     Some(match packet_type {
-        SEQUENCE_START => Audio::Header(rest(body, at + 4)?),
-        CODED_FRAMES => Audio::Aac(rest(body, at + 4)?),
+        SEQUENCE_START if opus => Audio::OpusHead(content),
+        SEQUENCE_START => Audio::Header(content),
+        CODED_FRAMES if opus => Audio::Opus(content),
+        CODED_FRAMES => Audio::Aac(content),
         SEQUENCE_END | METADATA => Audio::Aside, // 4 states where the loudspeakers stand
         _ => return None,
     })
@@ -172,7 +180,6 @@ fn audio_name(number: u8) -> &'static str {
         2 | 14 => "MP3",
         4..=6 => "Nellymoser",
         11 => "Speex",
-        13 => "Opus",
         _ => "audio of an unknown type",
     }
 }
@@ -237,6 +244,9 @@ mod tests {
         assert_eq!(audio(&bytes(&[&[0x90], b"mp4a", &[9]])), Some(Audio::Header(bytes(&[&[9]]))));
         assert_eq!(audio(&bytes(&[&[0x91], b"mp4a", &[9]])), Some(Audio::Aac(bytes(&[&[9]]))));
         assert_eq!(audio(&bytes(&[&[0x94], b"mp4a", &[9]])), Some(Audio::Aside));
+        assert_eq!(audio(&bytes(&[&[0x90], b"Opus", &[9]])), Some(Audio::OpusHead(bytes(&[&[9]]))));
+        assert_eq!(audio(&bytes(&[&[0x91], b"Opus", &[9]])), Some(Audio::Opus(bytes(&[&[9]]))));
+        assert_eq!(audio(&bytes(&[&[0xD2, 9]])), Some(Audio::Opus(bytes(&[&[9]]))));
         assert_eq!(audio(&bytes(&[&[0xAF]])), None);
         assert_eq!(audio(&bytes(&[&[0x91], b"mp4"])), None);
     }
@@ -247,7 +257,7 @@ mod tests {
             assert_eq!(video(&bytes(&[body])), Some(Video::Unsupported(name)));
         }
         for (body, name) in
-            [(&[0x2F][..], "MP3"), (&[0xB6], "Speex"), (&[0x91, b'O', b'p', b'u', b's'], "Opus")]
+            [(&[0x2F][..], "MP3"), (&[0xB6], "Speex"), (&[0x91, b'.', b'm', b'p', b'3'], "MP3")]
         {
             assert_eq!(audio(&bytes(&[body])), Some(Audio::Unsupported(name)));
         }

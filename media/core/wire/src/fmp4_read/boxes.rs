@@ -98,13 +98,14 @@ fn track(data: &[u8]) -> Option<Track> {
     }
     let table = child(child(media, *b"minf")?, *b"stbl")?;
     let (entry, _, body) = boxes(child(table, *b"stsd")?.get(8..)?).next()?;
-    let config = match &handler {
-        b"vide" => {
-            let inner = body.get(78..)?;
-            child(inner, *b"avcC").or_else(|| child(inner, *b"hvcC")).unwrap_or_default()
-        }
-        _ => child(body.get(28..)?, *b"esds").and_then(specific_config).unwrap_or_default(),
+    let config = if handler == *b"vide" {
+        let inner = body.get(78..)?;
+        child(inner, *b"avcC").or_else(|| child(inner, *b"hvcC"))
+    } else {
+        let inner = body.get(28..)?;
+        child(inner, *b"esds").and_then(specific_config).or_else(|| child(inner, *b"dOps"))
     };
+    let config = config.unwrap_or_default();
     let config = bytes::Bytes::copy_from_slice(config);
     let edit = child(data, *b"edts").and_then(|edits| child(edits, *b"elst")).and_then(edit).unwrap_or(0);
     Some(Track { id, handler, timescale, entry, config, edit, defaults: Defaults::default() })

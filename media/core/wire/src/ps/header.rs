@@ -13,7 +13,7 @@ use super::{END, MAP, PACK, START_CODE, map::MAP_LEN_MAX};
 /// The head of a PES packet of video or audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PesHeader {
-    /// C0 to DF audio, E0 to EF video.
+    /// C0 to DF audio, E0 to EF video; others in transport streams only.
     pub stream_id: u8,
     /// Presentation time in 90 kHz, 33 bits.
     pub pts: Option<u64>,
@@ -71,6 +71,12 @@ pub(super) fn parse(data: &[u8]) -> Unit {
         },
         _ => Unit::Junk,
     }
+}
+
+/// Tells what begins `data` if a PES packet must; the id does not count, for private data of a transport stream may hold
+/// sound.
+pub(super) fn parse_pes(data: &[u8]) -> Unit {
+    if data.starts_with(&START_CODE) { pes(data) } else { Unit::Junk }
 }
 
 /// The 16-bit length of all units but packs and the end code.

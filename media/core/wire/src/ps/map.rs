@@ -22,6 +22,8 @@ pub struct MapEntry {
     pub stream_type: u8,
     /// The id that its PES packets bear.
     pub stream_id: u8,
+    /// What it is registered by, where the type says nothing (§2.6.8); read in transport streams only.
+    pub registration: Option<[u8; 4]>,
 }
 
 /// What a map says.
@@ -49,7 +51,7 @@ fn streams(content: &[u8]) -> Option<Vec<MapEntry>> {
     let mut rest = content.get(12 + described..)?;
     let mut streams = Vec::new();
     while let &[stream_type, stream_id, high, low, ref tail @ ..] = rest {
-        streams.push(MapEntry { stream_type, stream_id });
+        streams.push(MapEntry { stream_type, stream_id, registration: None });
         let described = usize::from(u16::from_be_bytes([high, low]));
         match tail.get(described..) {
             Some(tail) if streams.len() < STREAMS_MAX => rest = tail,

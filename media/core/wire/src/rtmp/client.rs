@@ -14,7 +14,7 @@ use super::{
     CHUNK_SIZE, ChunkError, ChunkReader, ClientHandshake, HandshakeError, Message, TargetReader,
     command::{self, Command},
     kind, received,
-    server::{FOURCC, WINDOW},
+    server::{WINDOW, fourcc_list},
 };
 use crate::{
     amf::{Name, Value},
@@ -211,7 +211,7 @@ impl Client {
         } else {
             about.push(("type".into(), Value::text("nonprivate")));
         }
-        about.push(("fourCcList".into(), Value::StrictArray(vec![Value::text(FOURCC)])));
+        about.push(("fourCcList".into(), fourcc_list()));
         command::put_command(&mut self.out, 0, "connect", CONNECT, &[Value::Object(about)]);
     }
 

@@ -18,7 +18,9 @@ use crate::{amf::Value, flv_read::Tag};
 /// How much may be on its way unacknowledged, as we tell clients and take for granted of them (§5.4.3 to §5.4.5).
 pub(super) const WINDOW: u32 = 5_000_000;
 /// Codings that we carry beyond those of the plain format, as Enhanced RTMP lists them in `connect`.
-pub(super) const FOURCC: &str = "hvc1";
+pub(super) fn fourcc_list() -> Value {
+    Value::StrictArray(["hvc1", "Opus"].map(Value::text).into())
+}
 
 /// Why a connection cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -283,7 +285,7 @@ impl Server {
             ("objectEncoding".into(), Value::Number(0.0)),
         ];
         if about.get("fourCcList").is_some() || about.get("videoFourCcInfoMap").is_some() {
-            status.push(("fourCcList".into(), Value::StrictArray(vec![Value::text(FOURCC)])));
+            status.push(("fourCcList".into(), fourcc_list()));
         }
         let about_us =
             object([("fmsVer", Value::text("FMS/3,5,7,7009")), ("capabilities", Value::Number(31.0))]);
