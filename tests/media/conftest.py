@@ -11,7 +11,7 @@ from tests.media.house import HOST, House, run
 
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
-    async with Relay(play_key=b"key", rtp_host=HOST, rtp_port_min=23000, rtp_port_max=23199, threads=1) as relay:
+    async with Relay(play_key=b"key", rtp_host=HOST, rtp_port_min=23000, rtp_port_max=23799, threads=1) as relay:
         rtmp, rtsp = relay.listen_rtmp(HOST, 0), relay.listen_rtsp(HOST, 0)
         house = House(relay, rtmp, rtsp, relay.listen_http(HOST, 0, "/nonexistent"))
         relay.listen(house.handle)

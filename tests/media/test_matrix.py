@@ -1,6 +1,7 @@
 """Every way in × every way out × every pair of codings: the pictures and the sound that went in come out."""
 
 import asyncio
+from collections.abc import Iterator
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import pytest
 
 from tests.media.house import House
 from tests.media.matrix.inputs import INPUTS, Input, Scene, far_house
-from tests.media.matrix.material import VIDEOS, Film, film
+from tests.media.matrix.material import AUDIOS, FPS, VIDEOS, Film, film
 from tests.media.matrix.outputs import OUTPUTS, Got
 
-AT_ONCE = 4
+AT_ONCE = 2
 """Films on their way at once: each has all players."""
+JOINED_LATE = 2 * FPS
+"""Pictures that a player who came late may have missed at the beginning: on a busy machine two GOPs."""
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +23,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("films")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", INPUTS)
 async def test_what_goes_in_comes_out(house: House, films: Path, name: str) -> None:
     source = INPUTS[name]
@@ -33,7 +36,8 @@ async def test_what_goes_in_comes_out(house: House, films: Path, name: str) -> N
             for one, found in zip(made, played, strict=True):
                 for output, got in found.items():
                     way = OUTPUTS[output]
-                    late, unfinished = way.late + source.late, way.unfinished + source.unfinished
+                    late = min(JOINED_LATE + way.late + source.late, len(one.pictures) - FPS)
+                    unfinished = way.unfinished + source.unfinished
                     without_sound = one.audio in way.without
                     if faults := compare(one, got, without_sound=without_sound, late=late, unfinished=unfinished):
                         wrong[f"{one.video} {one.audio} → {output}"] = faults
@@ -53,6 +57,27 @@ async def through(scene: Scene, source: Input, one: Film) -> dict[str, Got]:
     return dict(zip(OUTPUTS, got, strict=True))
 
 
+def test_the_document_states_the_exceptions() -> None:
+    document = Path(__file__).parents[2] / "docs" / "media.md"
+    _, _, behind = document.read_text().partition("\n| way in or out | left out |")
+    rows = [line for line in behind.partition("\n\n")[0].splitlines() if line.startswith("| ")]
+    assert rows == list(exceptions())
+
+
+def exceptions() -> Iterator[str]:
+    """The rows of the document's table, from what the matrix lets pass."""
+    names = {"pcm_alaw": "G.711 A-law", "pcm_mulaw": "G.711 µ-law", "aac": "AAC", "opus": "Opus"}
+    for way, source in INPUTS.items():
+        left_out = [names[audio] for audio in AUDIOS if audio not in source.audios]
+        left_out += ["B-frames"] if source.b_frames == 0 else []
+        if left_out or source.late or source.unfinished:
+            yield f"| in: {way} | {', '.join(left_out)} | {source.late} | {source.unfinished} | {source.why} |"
+    for way, output in OUTPUTS.items():
+        left_out = [names[audio] for audio in AUDIOS if audio in output.without]
+        if left_out or output.late or output.unfinished:
+            yield f"| out: {way} | {', '.join(left_out)} | {output.late} | {output.unfinished} | {output.why} |"
+
+
 def compare(one: Film, got: Got, *, without_sound: bool, late: int, unfinished: int) -> list[str]:
     """What is wrong with what a player got; so many pictures may be missing at the beginning and at the end."""
     faults = []
@@ -66,7 +91,7 @@ def compare(one: Film, got: Got, *, without_sound: bool, late: int, unfinished: 
     in_order = all(a < b for a, b in pairwise(places))
     # What comes last may be shown before two others.
     at_end = not missing or (len(missing) <= unfinished and missing[0] >= count - unfinished - 2)
-    if not places or not in_order or begin > late or not at_end:
+    if not places or not in_order or begin > late or begin % FPS or not at_end:
         breaks = [f"{a}|{b}" for a, b in pairwise(places) if b != a + 1]
         faults.append(f"pictures {begin} to {end}, {got.error or 'no error'}, breaks {breaks[:5]}")
     if "audio" in wanted and not sounds_right(one, got.sound, (end - begin) / len(one.pictures)):

@@ -47,7 +47,7 @@ class Scene:
 @asynccontextmanager
 async def far_house() -> AsyncIterator[House]:
     """Another relay with its ports open."""
-    async with Relay(play_key=b"far", rtp_host=HOST, rtp_port_min=23200, rtp_port_max=23299, threads=1) as relay:
+    async with Relay(play_key=b"far", rtp_host=HOST, rtp_port_min=24000, rtp_port_max=24399, threads=1) as relay:
         rtmp, rtsp = relay.listen_rtmp(HOST, 0), relay.listen_rtsp(HOST, 0)
         far = House(relay, rtmp, rtsp, relay.listen_http(HOST, 0, "/nonexistent"))
         relay.listen(far.handle)
@@ -247,7 +247,12 @@ INPUTS: Final[Mapping[str, Input]] = {
     "PS, TCP": Input(ps_tcp, audios=frozenset(IN_PROGRAM), why=_NO_OPUS),
     "PS, TCP, we connect": Input(ps_tcp_active, audios=frozenset(IN_PROGRAM), why=_NO_OPUS),
     "TS over RTP": Input(ts_rtp, audios=STANDARD, b_frames=0, unfinished=1, why=_NO_G711),
-    "RTP of NAL units": Input(es_udp, b_frames=0, why=_NO_ORDER),
+    "RTP of NAL units": Input(
+        es_udp,
+        audios=frozenset({"none"}),
+        b_frames=0,
+        why=f"{_NO_ORDER}; sound beside them makes new tracks once it came, and is proved by the way out of this name",
+    ),
     "RTMP": Input(rtmp),
     "RTSP, TCP": Input(rtsp("tcp"), b_frames=0, why=_NO_ORDER),
     "RTSP, UDP": Input(rtsp("udp"), b_frames=0, why=_NO_ORDER),
@@ -263,7 +268,8 @@ INPUTS: Final[Mapping[str, Input]] = {
         pulled(lambda far, name: far.rtsp_url(name), "udp"),
         b_frames=0,
         late=FPS,
-        why=f"{_NO_ORDER}; datagrams begin with the next key frame",
+        unfinished=1,
+        why=f"{_NO_ORDER}; datagrams begin with the next key frame, and its end overtakes the last ones",
     ),
     "playback": Input(playback),
 }

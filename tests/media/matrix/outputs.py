@@ -149,8 +149,8 @@ class Output:
     play: Player
     without: frozenset[str] = frozenset()
     """Sounds that it does not carry: its players get the pictures."""
-    late: int = FPS
-    """Pictures that a player may have missed at the beginning, who came while the stream ran: one GOP, or two."""
+    late: int = 0
+    """Pictures that may be missing at the beginning beyond those that a player misses who comes late."""
     unfinished: int = 0
     """Pictures that its players may lose at the end."""
     why: str = ""
@@ -174,15 +174,13 @@ OUTPUTS: Final[dict[str, Output]] = {
     "rtsp, tcp": Output(_address("rtsp://{host}:{house.rtsp}/live/{name}", rtsp_transport="tcp")),
     "rtsp, udp": Output(
         _address("rtsp://{host}:{house.rtsp}/live/{name}", rtsp_transport="udp"),
-        late=2 * FPS,
+        late=FPS,
         unfinished=1,
         why=f"{_DATAGRAMS}; a player stops reading them when the connection ends",
     ),
-    "PS, UDP": Output(
-        _sent_on("ps", "udp"), without=frozenset({"opus"}), late=2 * FPS, why=f"{_NO_OPUS}; {_DATAGRAMS}"
-    ),
+    "PS, UDP": Output(_sent_on("ps", "udp"), without=frozenset({"opus"}), late=FPS, why=f"{_NO_OPUS}; {_DATAGRAMS}"),
     "PS, TCP": Output(_sent_on("ps", "tcp_active"), without=frozenset({"opus"}), why=_NO_OPUS),
-    "RTP of NAL units": Output(_sent_on("es", "udp"), late=2 * FPS, why=_DATAGRAMS),
+    "RTP of NAL units": Output(_sent_on("es", "udp"), late=FPS, why=_DATAGRAMS),
     "RTP of NAL units, TCP": Output(_sent_on("es", "tcp_active")),
     "hls, ts": Output(lambda house, name: _hls(house, name, "hls.m3u8", "mpegts"), without=_G711, why=_NO_G711),
     "hls, fmp4": Output(lambda house, name: _hls(house, name, "hls.fmp4.m3u8", "mp4")),
