@@ -30,3 +30,17 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             *options, "-g", "250", "-bf", "2", "-pix_fmt", "yuv420p", "-c:a", "aac", str(made[codec]),
         )  # fmt: skip
     return made
+
+
+@pytest.fixture(scope="session")
+def group_clips(clips: dict[str, Path]) -> dict[str, Path]:
+    """The same with a key frame a second and pictures in order: what a lost datagram spoils ends with its group."""
+    made = {}
+    for codec, source in clips.items():
+        made[codec] = source.with_name(f"{codec}_groups.mp4")
+        run(
+            "-i", str(source), "-c:v", codec, "-preset", "ultrafast", "-g", "25", "-bf", "0", "-pix_fmt", "yuv420p",
+            *(("-x265-params", "log-level=none:keyint=25:min-keyint=25") if codec == "libx265" else ()),
+            "-c:a", "copy", str(made[codec]),
+        )  # fmt: skip
+    return made

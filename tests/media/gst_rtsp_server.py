@@ -1,4 +1,4 @@
-"""GStreamer's RTSP server with one stream of five seconds; prints its port. Run by the system's Python."""
+"""GStreamer's RTSP server with one stream of three seconds; prints its port. Run by the system's Python."""
 
 import sys
 
@@ -9,9 +9,9 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 LAUNCH = (
-    "( videotestsrc num-buffers=125 is-live=true ! video/x-raw,format=I420,width=320,height=192,framerate=25/1 "
+    "( videotestsrc num-buffers=75 is-live=true ! video/x-raw,format=I420,width=320,height=192,framerate=25/1 "
     "! x264enc key-int-max=25 bframes=0 tune=zerolatency ! rtph264pay name=pay0 pt=96 "
-    "audiotestsrc num-buffers=250 is-live=true samplesperbuffer=160 ! audio/x-raw,rate=8000,channels=1 "
+    "audiotestsrc num-buffers=150 is-live=true samplesperbuffer=160 ! audio/x-raw,rate=8000,channels=1 "
     "! alawenc ! rtppcmapay name=pay1 pt=8 )"
 )
 

@@ -22,11 +22,12 @@ async def record(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize(("codec", "wanted"), [("libx264", "h264"), ("libx265", "hevc")])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
 async def test_what_ffmpeg_records_is_played_unchanged(
-    house: House, clips: dict[str, Path], codec: str, wanted: str, transport: str
+    house: House, clips: dict[str, Path], group_clips: dict[str, Path], codec: str, transport: str
 ) -> None:
-    publisher = await record(house, clips[codec], "cam", transport, query="?token=x")
+    source = (clips if transport == "tcp" else group_clips)[codec]
+    publisher = await record(house, source, "cam", transport, query="?token=x")
     asked = await house.event("publish")
     assert (asked.app, asked.name, asked.detail["protocol"]) == ("live", "cam", "rtsp")
     assert (asked.detail["query"], asked.detail["peer"].split(":")[0]) == ("token=x", HOST)
@@ -34,13 +35,18 @@ async def test_what_ffmpeg_records_is_played_unchanged(
     stream = house.stream("cam")
     assert (stream.transport, stream.payload, stream.audio_codec) == ("rtsp", "rtp", "AAC")
     played = await asyncio.to_thread(play, house.url("cam") if codec == "libx264" else house.flv("cam"))
-    sent = play(str(clips[codec]))
-    assert played.codecs == {"video": wanted, "audio": "aac"}
-    assert played.pictures == sent.pictures
-    # FFmpeg collects frames for a packet and drops those that wait when it ends.
-    whole = len(sent.sound) - 4
-    assert played.sound[-100:] == sent.sound[len(played.sound) - 100 : len(played.sound)]
-    assert len(played.sound) >= whole
+    sent = play(str(source))
+    assert played.codecs == {"video": {"libx264": "h264", "libx265": "hevc"}[codec], "audio": "aac"}
+    if transport == "tcp":
+        assert played.pictures == sent.pictures
+        # FFmpeg collects frames for a packet and drops those that wait when it ends.
+        whole = len(sent.sound) - 4
+        assert played.sound[-100:] == sent.sound[len(played.sound) - 100 : len(played.sound)]
+        assert len(played.sound) >= whole
+    else:
+        # FFmpeg sends a key frame in one burst: on a busy machine a datagram of it may be lost, and a group with it.
+        assert len(set(played.pictures) & set(sent.pictures)) >= 50
+        assert len(set(played.sound) & set(sent.sound)) >= 100
     _, errors = await publisher.communicate()
     assert (publisher.returncode, errors) == (0, b"")
     assert (await house.event("disconnected")).detail["reason"] == "the publisher ended the stream"
@@ -128,12 +134,18 @@ async def test_what_gstreamer_records_is_played(house: House, transport: str) ->
         "gst-launch-1.0", "-q", "rtspclientsink", "name=sink", f"location={house.rtsp_url('cam')}",
         f"protocols={transport}", *pictures, *coded, *sound, "!", "alawenc", "!", "sink.sink_1",
     )  # fmt: skip
-    await house.event("first_key_frame")
-    stream = house.stream("cam")
-    assert (stream.video_codec, stream.audio_codec) == ("H264", "PCMA")
-    played = await asyncio.to_thread(play, house.flv("cam"))
-    assert len(played.pictures) >= 90
-    assert await publisher.wait() == 0
+    try:
+        await house.event("first_key_frame")
+        await house.event("tracks")
+        stream = house.stream("cam")
+        assert (stream.video_codec, stream.audio_codec) == ("H264", "PCMA")
+        played = await asyncio.to_thread(play, house.flv("cam"))
+        assert len(played.pictures) >= 90
+        assert await asyncio.wait_for(publisher.wait(), 30) == 0
+    finally:
+        if publisher.returncode is None:
+            publisher.kill()
+            await publisher.wait()
     # It does not always say TEARDOWN before it closes the connection.
     ends = {"closed by the peer", "the publisher ended the stream"}
     assert (await house.event("disconnected")).detail["reason"] in ends
