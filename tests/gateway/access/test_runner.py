@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from gateway.access import day_plans
 from gateway.access.errors import StrategyActiveError
 from gateway.access.model import Periodicity, RandomStrategy, StrategyState
 from gateway.access.rules import StrategyChange
@@ -247,8 +248,11 @@ async def test_a_camera_that_refuses_is_asked_again_and_leaves_its_reason(
             assert failed.video_from is None
 
 
-async def test_midnight_ends_the_day_and_plans_the_next(open_world: OpenWorld, calendar: Calendar) -> None:
+async def test_midnight_ends_the_day_and_plans_the_next(
+    open_world: OpenWorld, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A slice until 24:00; a ONCE that is over; and the next day's slice, which begins at 00:10."""
+    monkeypatch.setattr(day_plans, "LOOK_EVERY", 0.5)  # this clock jumps, which the gateway sees when it looks
     late = StrategyChange(kind=RandomStrategy.CONSECUTIVE, start=1420, total=20, state=StrategyState.ACTIVE)
     calendar.set(DAY, 1410)
     async with open_world() as world:
