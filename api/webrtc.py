@@ -9,9 +9,10 @@ from litestar import Controller, Request, Response, delete, post
 from litestar.params import FromPath
 from litestar.types import Scope, Send
 
-from api.context import Services
+from api.context import Services, address
 from api.errors import body_of
 from gateway.streams.webrtc import SessionRefusedError, Why, push_query
+from media.webrtc.service import Client
 
 SDP: Final = "application/sdp"
 OFFER_MAX: Final = 65_536
@@ -22,6 +23,7 @@ STATUS: Final = {
     Why.NOT_ACCEPTABLE: 406,
     Why.TAKEN: 409,
     Why.BUSY: 503,
+    Why.CROWDED: 429,
     Why.AWAY: 503,
 }
 CORS: Final = {
@@ -75,6 +77,7 @@ class WhepController(Controller):
                 sign=query.get("sign", ""),
                 token=token,
                 offer=await _offer(request),
+                client=_client(request),
             )
         except SessionRefusedError as error:
             return _refusal(request, error)
@@ -100,7 +103,10 @@ class WhipController(Controller):
         """
         query = push_query(request.url.query, _bearer(request))
         try:
-            answered = await gateway.webrtc.publish(app_name, stream_name, query=query, offer=await _offer(request))
+            offer = await _offer(request)
+            answered = await gateway.webrtc.publish(
+                app_name, stream_name, query=query, offer=offer, client=_client(request)
+            )
         except SessionRefusedError as error:
             return _refusal(request, error)
         return _created(request, answered.session_id, answered.answer)
@@ -122,6 +128,10 @@ async def _offer(request: Call) -> str:
         raise SessionRefusedError(Why.UNREADABLE, "the offer is no text") from None
 
 
+def _client(request: Call) -> Client:
+    return Client(address(request.scope), request.headers.get("user-agent", ""))
+
+
 def _bearer(request: Call) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
@@ -135,7 +145,7 @@ def _created(request: Call, session: str, answer: str) -> Response[bytes]:
 def _refusal(request: Call, error: SessionRefusedError) -> Response[bytes]:
     status = STATUS[error.why]
     media_type, body = body_of(request.url.path, status, "", str(error))
-    headers = {**CORS, "Retry-After": "5"} if status == 503 else CORS
+    headers = {**CORS, "Retry-After": "5"} if status in {429, 503} else CORS
     return Response(body, status_code=status, media_type=media_type.decode(), headers=headers)
 
 

@@ -128,6 +128,7 @@ async def open_webrtc(
         port_min=chosen.port_min,
         port_max=chosen.port_max,
         sessions_max=chosen.sessions_max,
+        sessions_per_address_max=chosen.sessions_per_address_max,
         keep_opus=chosen.keep_opus,
         key_frame_seconds=chosen.key_frame_interval,
     )

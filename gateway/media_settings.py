@@ -99,6 +99,9 @@ class WebRtc(Section):
     """port_min 0: any ports."""
     sessions_max: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Players and publishers together."""
+    sessions_per_address_max: Annotated[int, Field(ge=0, le=10_000)] = 50
+    """Of one client, by its IPv4 address or its IPv6 network of 64 bits; 0: as many as there are, for clients that all
+    come through one proxy."""
     keep_opus: bool = False
     """Whether what browsers publish keeps its Opus, which not every player of FLV, RTMP and MPEG-TS reads; else it
     becomes AAC."""

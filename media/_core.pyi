@@ -186,12 +186,15 @@ class Core:
         from_gop: bool = True,
         queue_bytes: int = 8_388_608,
         protocol: str = "",
+        peer: str | None = None,
+        agent: str = "",
     ) -> Subscription:
         """The units of a stream, from its cached GOP on (`from_gop`), or from the next key frame.
 
         `queue_bytes` may wait; beyond it all that waits is dropped, and it goes on with the next key frame. Who
         subscribes counts as watching; with a `protocol` ("whep") also as a viewer, with a place among `viewers_max`:
-        CoreError if there is none. UnknownReceiverError if the stream is gone.
+        CoreError if there is none; it is listed with `peer`, an address (ValueError), and up to 256
+        characters of `agent`. UnknownReceiverError if the stream is gone.
         """
 
     def open_sender(
@@ -600,7 +603,7 @@ class Viewer:
         """As in `Stream.viewers`."""
     @property
     def peer(self) -> str | None:
-        """Address and port (of the first request, for HLS); None where the relay does not know it (whep)."""
+        """Address and port (of the first request, for HLS), of whep the address; None where it was not told."""
     @property
     def since_ms(self) -> int: ...
     @property

@@ -268,11 +268,20 @@ class Relay:
         from_gop: bool = True,
         queue_bytes: int = 8_388_608,
         protocol: str = "",
+        peer: str | None = None,
+        agent: str = "",
     ) -> Units:
         """A stream's units, to be read with `async for` (`Core.subscribe`)."""
         return Units(
             self.core.subscribe(
-                receiver, video=video, audio=audio, from_gop=from_gop, queue_bytes=queue_bytes, protocol=protocol
+                receiver,
+                video=video,
+                audio=audio,
+                from_gop=from_gop,
+                queue_bytes=queue_bytes,
+                protocol=protocol,
+                peer=peer,
+                agent=agent,
             )
         )
 

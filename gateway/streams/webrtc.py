@@ -26,8 +26,9 @@ from gateway.streams.traffic import StreamTraffic
 from media._core import CoreError
 from media.transcode import TranscodeError
 from media.webrtc.negotiation import NotAcceptableError, OfferError
+from media.webrtc.places import BusyError, CrowdedError
 from media.webrtc.play import NothingToPlayError
-from media.webrtc.service import Answered, BusyError, WebRtc
+from media.webrtc.service import NOBODY, Answered, Client, WebRtc
 
 BEARER_MAX: Final = 4096
 
@@ -43,6 +44,7 @@ class Why(Enum):
     NOT_ACCEPTABLE = "not_acceptable"
     TAKEN = "taken"
     BUSY = "busy"
+    CROWDED = "crowded"
     AWAY = "away"
 
 
@@ -100,7 +102,9 @@ class WebRtcStreams:
             ),
         )
 
-    async def play(self, app: str, name: str, *, expires: str, sign: str, token: str, offer: str) -> Answered:
+    async def play(
+        self, app: str, name: str, *, expires: str, sign: str, token: str, offer: str, client: Client = NOBODY
+    ) -> Answered:
         """A session for a player who shows a signature (`expires`, `sign`) or a token. SessionRefusedError."""
         webrtc = self._on()
         live = self._relay.stream(app, name)
@@ -112,15 +116,22 @@ class WebRtcStreams:
         if not self._allows(app, name, Form.WEBRTC):
             raise self._refused(Why.FORBIDDEN, "the stream is not given out by WebRTC: its options say so")
         try:
-            answered = await webrtc.play(live.receiver, offer)
+            answered = await webrtc.play(live.receiver, offer, client)
         except CoreError as error:
             raise self._refused(Why.BUSY, str(error)) from error
-        except (OfferError, NotAcceptableError, NothingToPlayError, TranscodeError, BusyError) as error:
-            raise self._failed(error) from error
+        except (
+            OfferError,
+            NotAcceptableError,
+            NothingToPlayError,
+            TranscodeError,
+            BusyError,
+            CrowdedError,
+        ) as error:
+            raise self._failed(error, app, name) from error
         self.counts["accepted"] += 1
         return answered
 
-    async def publish(self, app: str, name: str, *, query: str, offer: str) -> Answered:
+    async def publish(self, app: str, name: str, *, query: str, offer: str, client: Client = NOBODY) -> Answered:
         """A session for a publisher; `query` holds the parameters of a push. SessionRefusedError."""
         webrtc = self._on()
         opened = await self._traffic.publishing.open_feed(Push(app=app, name=name, query=query))
@@ -128,9 +139,9 @@ class WebRtcStreams:
             why = {Refusal.UNKNOWN: Why.UNKNOWN, Refusal.TAKEN: Why.TAKEN, Refusal.FAILED: Why.AWAY}
             raise self._refused(why.get(opened, Why.FORBIDDEN), opened.value)
         try:
-            answered = await webrtc.publish(opened, offer)
-        except (OfferError, NotAcceptableError, TranscodeError, BusyError, CoreError) as error:
-            raise self._failed(error) from error
+            answered = await webrtc.publish(opened, offer, client)
+        except (OfferError, NotAcceptableError, TranscodeError, BusyError, CrowdedError, CoreError) as error:
+            raise self._failed(error, app, name) from error
         self.counts["accepted"] += 1
         return answered
 
@@ -163,9 +174,12 @@ class WebRtcStreams:
         if not allowed:
             raise self._refused(Why.FORBIDDEN, "the token does not play this stream")
 
-    def _failed(self, error: Exception) -> SessionRefusedError:
+    def _failed(self, error: Exception, app: str, name: str) -> SessionRefusedError:
         if isinstance(error, OfferError):
             return self._refused(Why.UNREADABLE, str(error))
+        if isinstance(error, CrowdedError):
+            log.info("WebRTC session refused", stream=f"{app}/{name}", reason=str(error))
+            return self._refused(Why.CROWDED, str(error))
         if isinstance(error, BusyError):
             return self._refused(Why.BUSY, str(error))
         if isinstance(error, CoreError):

@@ -22,6 +22,9 @@ VideoCoding: TypeAlias = Literal["H264", "H265"]
 
 OFFER_MAX: Final = 65_536
 MEDIA_MAX: Final = 8
+CANDIDATES_MAX: Final = 128
+"""Of all media of an offer: each is an address that we send checks to. A browser with ten interfaces, each with IPv4
+and IPv6, UDP and TCP, names 80 for sound and picture."""
 SHOWN: Final = "42e01f"
 """Constrained Baseline, which aiortc knows."""
 _PROFILE: Final = "profile-level-id"
@@ -96,6 +99,8 @@ def parse(offer: str) -> SessionDescription:
         raise OfferError("the offer is no session description that can be read") from error
     if not 0 < len(session.media) <= MEDIA_MAX:
         raise OfferError(f"the offer describes no media, or more than {MEDIA_MAX}")
+    if sum(len(media.ice_candidates) for media in session.media) > CANDIDATES_MAX:
+        raise OfferError(f"the offer names more than {CANDIDATES_MAX} candidates")
     if not all(media.dtls and media.ice and media.ice.usernameFragment for media in session.media):
         raise OfferError("the offer lacks ICE credentials or a DTLS fingerprint")
     return session

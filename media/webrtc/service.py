@@ -19,6 +19,7 @@ from media._core import Feed
 from media.units import Units
 from media.webrtc.engine import EngineLoop, is_local, set_addresses
 from media.webrtc.negotiation import Chosen, choose, parse, with_public_address
+from media.webrtc.places import Places, key_of
 from media.webrtc.play import PlaySession, choose_for, first_tracks
 from media.webrtc.publish import PublishSession
 from media.webrtc.session import Session
@@ -32,10 +33,6 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-class BusyError(Exception):
-    """As many sessions run as may."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How peers reach us, and what they may have."""
@@ -47,6 +44,8 @@ class Options:
     port_max: int = 0
     """UDP ports, one a session and address; 0: any."""
     sessions_max: int = 100
+    sessions_per_address_max: int = 0
+    """Of one client; 0: as many as there are."""
     keep_opus: bool = False
     """Whether what browsers publish keeps its Opus, which not every player of FLV, RTMP and MPEG-TS reads; else it
     becomes AAC."""
@@ -57,8 +56,23 @@ class Options:
 class Subscriber(Protocol):
     """As much of the relay as is needed here (`media.relay.Relay`)."""
 
-    def subscribe(self, receiver: int, *, queue_bytes: int = 0, protocol: str = "") -> Units:
+    def subscribe(
+        self, receiver: int, *, queue_bytes: int = 0, protocol: str = "", peer: str | None = None, agent: str = ""
+    ) -> Units:
         """A stream's units; CoreError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks for a session."""
+
+    address: str = ""
+    """As the front door saw it; empty if nobody knows."""
+    agent: str = ""
+    """What it calls itself."""
+
+
+NOBODY: Final = Client()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +91,8 @@ class WebRtc:
         self._options = options
         self._sessions: dict[str, Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._opening = 0
+        self._places = Places(options.sessions_max, options.sessions_per_address_max)
+        self._held: dict[str, str] = {}
         self._public = next((address for address in options.addresses if not is_local(address)), None)
         self._loop = EngineLoop(options.port_min, options.port_max)
         self._thread = threading.Thread(target=self._run, name="webrtc", daemon=True)
@@ -116,14 +131,14 @@ class WebRtc:
         kinds = Counter(session.kind for session in list(self._sessions.values()))
         return {"whep": kinds["whep"], "whip": kinds["whip"]}
 
-    async def play(self, receiver: int, offer: str) -> Answered:
+    async def play(self, receiver: int, offer: str, client: Client = NOBODY) -> Answered:
         """A session that plays the stream. OfferError, NotAcceptableError, NothingToPlayError, TranscodeError,
-        BusyError; CoreError if the stream is gone or has as many viewers as it may have."""
-        return await self._there(self._play(receiver, offer))
+        BusyError, CrowdedError; CoreError if the stream is gone or has as many viewers as it may have."""
+        return await self._there(self._play(receiver, offer, client))
 
-    async def publish(self, feed: Feed, offer: str) -> Answered:
+    async def publish(self, feed: Feed, offer: str, client: Client = NOBODY) -> Answered:
         """A session that feeds the stream; whatever comes, the feed is closed in the end. Errors as for `play`."""
-        return await self._there(self._publish(feed, offer))
+        return await self._there(self._publish(feed, offer, client))
 
     async def close(self, session_id: str, kind: str) -> bool:
         """Ends a session; False if there is none of this kind."""
@@ -135,30 +150,29 @@ class WebRtc:
 
     # -- in the engine's loop -----------------------------------------------------------------------------------------
 
-    def _take_place(self) -> None:
-        if len(self._sessions) + self._opening >= self._options.sessions_max:
-            raise BusyError(f"{self._options.sessions_max} WebRTC sessions run, and more may not")
-        self._opening += 1
-
-    async def _play(self, receiver: int, offer: str) -> Answered:
+    async def _play(self, receiver: int, offer: str, client: Client) -> Answered:
         parse(offer)
-        self._take_place()
+        place = self._places.take(client.address)
         try:
-            units = self._relay.subscribe(receiver, queue_bytes=QUEUE_BYTES, protocol="whep")
+            peer = client.address if key_of(client.address) else None
+            units = self._relay.subscribe(
+                receiver, queue_bytes=QUEUE_BYTES, protocol="whep", peer=peer, agent=client.agent
+            )
             try:
                 tracks = await first_tracks(units)
                 chosen = choose_for(tracks, offer)
                 session = PlaySession(self._forget, units, tracks, chosen, self._executor)
-                return await self._begin(session, chosen, session.prepare)
+                return await self._begin(session, chosen, session.prepare, place)
             except BaseException:
                 units.close()
                 raise
-        finally:
-            self._opening -= 1
+        except BaseException:
+            self._places.free(place)
+            raise
 
-    async def _publish(self, feed: Feed, offer: str) -> Answered:
+    async def _publish(self, feed: Feed, offer: str, client: Client) -> Answered:
         try:
-            self._take_place()
+            place = self._places.take(client.address)
             try:
                 chosen = choose(offer, video="H264", sound=("OPUS", "PCMA", "PCMU"))
                 session = PublishSession(
@@ -169,20 +183,23 @@ class WebRtc:
                     keep_opus=self._options.keep_opus,
                     key_frame_seconds=self._options.key_frame_seconds,
                 )
-                return await self._begin(session, chosen, session.prepare)
-            finally:
-                self._opening -= 1
+                return await self._begin(session, chosen, session.prepare, place)
+            except BaseException:
+                self._places.free(place)
+                raise
         except BaseException:
             feed.close("the publisher could not be answered")
             raise
 
-    async def _begin(self, session: Session, chosen: Chosen, prepare: Callable[[], None]) -> Answered:
+    async def _begin(self, session: Session, chosen: Chosen, prepare: Callable[[], None], place: str) -> Answered:
+        """The session holds its place from here on, unless this fails."""
         try:
             answer = await session.answer(chosen, prepare)
         except BaseException:
             await session.connection.close()
             raise
         self._sessions[session.id] = session
+        self._held[session.id] = place
         task = asyncio.create_task(session.run(), name=f"{session.kind} session")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -190,6 +207,7 @@ class WebRtc:
 
     def _forget(self, session: Session) -> None:
         self._sessions.pop(session.id, None)
+        self._places.free(self._held.pop(session.id))
         log.info("WebRTC session ended", kind=session.kind, reason=session.reason)
 
     async def _close_all(self) -> None:

@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from gateway.simulator.clip import ClipSpec, clip
 from media._core import CoreError, Viewer
 from media.relay import Relay
+from tests.media import rtmp_client, rtsp_client
 from tests.media.test_play_forms import HOST, SSRC, send
 
 SPEC = ClipSpec(width=320, height=192, fps=25, gop=25, seconds=4, bitrate_bps=200_000)
@@ -96,15 +97,42 @@ async def test_nobody_watches_what_is_not_there(tmp_path: Path) -> None:
 async def test_a_subscriber_is_a_viewer_and_can_be_sent_away(tmp_path: Path) -> None:
     async with flowing(tmp_path) as (relay, _):
         await viewers(relay)
-        units = relay.subscribe(relay.streams()[0].receiver, protocol="whep")
+        units = relay.subscribe(
+            relay.streams()[0].receiver, protocol="whep", peer="2001:db8::7", agent="a browser" + "." * 300
+        )
         unit = await anext(units)
         assert unit.kind == "tracks"
         await anext(units)
         seen = (await viewers(relay, "whep"))["whep"]
-        assert seen.peer is None
+        assert seen.peer == "2001:db8::7"
+        assert seen.user_agent == ("a browser" + "." * 300)[:256]
         assert seen.bytes_out > 0
         assert relay.kick(seen.id)
         async with asyncio.timeout(5):
             async for _unit in units:  # what was on its way, then the end
                 pass
         await viewers(relay)
+
+
+async def test_players_of_rtmp_and_rtsp_are_listed_and_sent_away(tmp_path: Path) -> None:
+    async with flowing(tmp_path) as (relay, _):
+        rtmp, rtsp = relay.listen_rtmp(HOST, 0), relay.listen_rtsp(HOST, 0)
+        one, other = await rtmp_client.Client.open(HOST, rtmp, "test"), await rtsp_client.Client.open(HOST, rtsp)
+        try:
+            one.play("seen")
+            await one.until(b"NetStream.Play.Start")
+            assert (await other.play(f"rtsp://{HOST}:{rtsp}/test/seen")).status == 200
+            found = await viewers(relay, "rtmp", "rtsp")
+            for protocol, client in (("rtmp", one), ("rtsp", other)):
+                host, port = client.writer.get_extra_info("sockname")[:2]
+                assert found[protocol].peer == f"{host}:{port}"
+            assert relay.kick(found["rtmp"].id)
+            await one.rest()
+            await other.packet()  # whoever was not sent away plays on
+            await viewers(relay, "rtsp")
+            assert relay.kick(found["rtsp"].id)
+            await other.end()
+            await viewers(relay)
+        finally:
+            one.close()
+            other.close()

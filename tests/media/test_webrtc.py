@@ -16,7 +16,8 @@ from aiortc.contrib.media import MediaPlayer
 from media.webrtc.engine import take_frames
 from media.webrtc.h265 import PAYLOAD_MAX, units
 from media.webrtc.negotiation import NotAcceptableError
-from media.webrtc.service import Answered, BusyError, Options, WebRtc
+from media.webrtc.places import BusyError, CrowdedError
+from media.webrtc.service import Answered, Client, Options, WebRtc
 from tests.media.house import HOST, House, play, push, run
 from tests.media.test_units import feed_all, frames
 
@@ -196,6 +197,31 @@ async def test_so_many_and_no_more(house: House, rtc: WebRtc) -> None:
         connection.addTransceiver("video", direction="sendonly")
         with pytest.raises(BusyError):
             await rtc.publish(feeds[2], await offer(connection))
+
+
+async def test_a_player_is_listed_counted_by_address_and_sent_away(house: House, clips: dict[str, Path]) -> None:
+    feed = house.relay.open_feed("live", "cam", transport="derived", private=False)
+    await feed_all(feed, [frame for frame in frames(clips["libx264"])[0] if frame.codec == "H264"][:10])
+    await house.event("first_key_frame")
+    options = Options(addresses=(HOST,), sessions_per_address_max=1)
+    async with WebRtc(house.relay, options) as rtc, peer() as connection:
+        connection.addTransceiver("video", direction="recvonly")
+        offered, here = await offer(connection), Client("192.0.2.7", "a browser")
+        with pytest.raises(NotAcceptableError):  # whoever is refused gives the place back
+            await rtc.play(feed.id, offered.replace("H264/90000", "H266/90000"), here)
+        await take(connection, await rtc.play(feed.id, offered, here))
+        await until(lambda: connection.connectionState == "connected")
+        with pytest.raises(CrowdedError, match=r"192\.0\.2\.7"):
+            await rtc.play(feed.id, offered, here)
+        other = await rtc.play(feed.id, offered, Client("192.0.2.8"))
+        assert await rtc.close(other.session_id, "whep")
+        await until(lambda: rtc.counts["whep"] == 1 and len(house.relay.viewers("live", "cam")) == 1)
+        [seen] = house.relay.viewers("live", "cam")
+        assert (seen.protocol, seen.peer, seen.user_agent) == ("whep", "192.0.2.7", "a browser")
+        assert house.relay.kick(seen.id)
+        await until(lambda: not rtc.counts["whep"] and not house.relay.viewers("live", "cam"))
+        again = await rtc.play(feed.id, offered, here)
+        assert await rtc.close(again.session_id, "whep")
 
 
 def test_av_knows_the_codecs() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from media.webrtc.engine import H265
 from media.webrtc.h265 import MAIN, MAIN_10, PAYLOAD_MAX, Profile, payloads, units
 from media.webrtc.negotiation import (
+    CANDIDATES_MAX,
     MEDIA_MAX,
     OFFER_MAX,
     NotAcceptableError,
@@ -82,6 +83,9 @@ def test_what_is_too_much_is_refused() -> None:
     assert tried(GOOD) is not None
     with pytest.raises(OfferError, match="longer"):
         parse(GOOD + "a=x\r\n" * OFFER_MAX)
+    with pytest.raises(OfferError, match="candidates"):
+        parse(GOOD + "a=candidate:1 1 udp 1 192.0.2.1 5000 typ host\r\n" * (CANDIDATES_MAX + 1))
+    parse(GOOD + "a=candidate:1 1 udp 1 192.0.2.1 5000 typ host\r\n" * 50)
     head, *media = GOOD.split("m=")
     with pytest.raises(OfferError, match="media"):
         parse(head + "".join(f"m={media[0]}" for _ in range(MEDIA_MAX + 1)))

@@ -28,6 +28,9 @@ use crate::{
     viewer::Viewer,
 };
 
+/// Characters of what a viewer calls itself.
+const AGENT_MAX: usize = 256;
+
 /// `media._core.Core`.
 #[pyclass(frozen, module = "media._core")]
 pub struct Core(relay::Core);
@@ -266,6 +269,7 @@ impl Core {
 
     #[pyo3(signature = (
         receiver, *, video = true, audio = true, from_gop = true, queue_bytes = 8_388_608, protocol = "",
+        peer = None, agent = "",
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn subscribe(
@@ -277,12 +281,15 @@ impl Core {
         from_gop: bool,
         queue_bytes: usize,
         protocol: &str,
+        peer: Option<&str>,
+        agent: &str,
     ) -> PyResult<Subscription> {
         let protocol = ["", "whep"]
             .into_iter()
             .find(|known| *known == protocol)
             .ok_or_else(|| PyValueError::new_err(format!("viewers do not come by {protocol:?}")))?;
-        let wanted = Subscribe { video, audio, from_gop, bytes_max: queue_bytes, protocol };
+        let (peer, agent) = (peer.map(ip).transpose()?, agent.chars().take(AGENT_MAX).collect());
+        let wanted = Subscribe { video, audio, from_gop, bytes_max: queue_bytes, protocol, peer, agent };
         py.detach(|| self.0.subscribe(receiver, wanted)).map(Subscription).map_err(error)
     }
 

@@ -16,6 +16,6 @@ pub struct Viewer {
 impl From<ViewerStats> for Viewer {
     fn from(stats: ViewerStats) -> Self {
         let ViewerStats { id, protocol, peer, since_ms, bytes_out, skips, user_agent } = stats;
-        Self { id, protocol, peer: peer.map(|peer| peer.to_string()), since_ms, bytes_out, skips, user_agent }
+        Self { id, protocol, peer, since_ms, bytes_out, skips, user_agent }
     }
 }

@@ -82,7 +82,7 @@ impl Watching {
         ViewerStats {
             id: self.id,
             protocol: "hls",
-            peer: Some(self.peer),
+            peer: Some(self.peer.to_string()),
             since_ms: self.since_ms,
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
             skips: 0,

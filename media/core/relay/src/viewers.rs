@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashSet,
-    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -17,7 +16,7 @@ use crate::{clock, table::lock};
 pub struct ViewerStats {
     pub id: u64,
     pub protocol: &'static str,
-    pub peer: Option<SocketAddr>,
+    pub peer: Option<String>,
     pub since_ms: u64,
     pub bytes_out: u64,
     pub skips: u64,

@@ -120,7 +120,9 @@ impl House {
     }
 
     fn subscribe(&self, protocol: &'static str) -> Result<Subscription, Error> {
-        let wanted = Subscribe { video: true, audio: true, from_gop: true, bytes_max: 1 << 20, protocol };
+        let (peer, agent) = Default::default();
+        let wanted =
+            Subscribe { video: true, audio: true, from_gop: true, bytes_max: 1 << 20, protocol, peer, agent };
         self.relay.core.subscribe(self.feeder.id(), wanted)
     }
 }

@@ -174,7 +174,16 @@ fn join(relay: &Relay, name: &str, source: u64, wanted: &OpenSender) -> (Opened,
 }
 
 fn subscribe(relay: &Relay, receiver: u64) -> Subscription {
-    let all = Subscribe { video: true, audio: true, from_gop: true, bytes_max: 64 << 20, protocol: "" };
+    let (peer, agent) = Default::default();
+    let all = Subscribe {
+        video: true,
+        audio: true,
+        from_gop: true,
+        bytes_max: 64 << 20,
+        protocol: "",
+        peer,
+        agent,
+    };
     relay.core.subscribe(receiver, all).unwrap()
 }
 

@@ -184,8 +184,9 @@ impl Core {
         };
         let queue = units::Queue::new(wanted.wanted(), wanted.bytes_max);
         let queue = Arc::new(queue.map_err(Error::io("cannot make a queue of units"))?);
-        let Subscribe { protocol, from_gop, .. } = wanted;
-        let tap = UnitTap { queue: Arc::clone(&queue), protocol, from_gop, seat, taken: Cell::default() };
+        let Subscribe { protocol, from_gop, peer, agent, .. } = wanted;
+        let taken = Cell::default();
+        let tap = UnitTap { queue: Arc::clone(&queue), protocol, peer, agent, from_gop, seat, taken };
         self.send(entry.shard, Command::Hub { receiver, order: Order::Subscribe(tap) })?;
         Ok(Subscription::new(queue))
     }

@@ -150,7 +150,7 @@ impl Viewer {
         ViewerStats {
             id: self.seat.viewer(),
             protocol: self.protocol.name(),
-            peer: Some(self.peer),
+            peer: Some(self.peer.to_string()),
             since_ms: self.seat.since_ms(),
             bytes_out: self.total.bytes,
             skips: self.total.skips,

@@ -6,6 +6,7 @@
 use std::{
     cell::Cell,
     collections::VecDeque,
+    net::IpAddr,
     os::fd::{AsRawFd, OwnedFd, RawFd},
     sync::{
         Arc, Mutex,
@@ -132,6 +133,10 @@ pub(crate) struct UnitTap {
     pub(crate) queue: Arc<Queue>,
     /// What its viewer is counted as.
     pub(crate) protocol: &'static str,
+    /// Where its viewer is, if that is known.
+    pub(crate) peer: Option<IpAddr>,
+    /// What its viewer calls itself.
+    pub(crate) agent: String,
     /// Begin with the cached GOP.
     pub(crate) from_gop: bool,
     /// Its place among the viewers, if it counts as one.
@@ -163,17 +168,17 @@ impl UnitTap {
         self.seat.is_some()
     }
 
-    /// What is told of the subscriber, if it is a viewer; where it is, is not known here.
+    /// What is told of the subscriber, if it is a viewer; it has no port of ours.
     pub(crate) fn stats(&self) -> Option<ViewerStats> {
         let seat = self.seat.as_ref()?;
         Some(ViewerStats {
             id: seat.viewer(),
             protocol: self.protocol,
-            peer: None,
+            peer: self.peer.map(|peer| peer.to_canonical().to_string()),
             since_ms: seat.since_ms(),
             bytes_out: self.taken.get(),
             skips: 0,
-            user_agent: String::new(),
+            user_agent: self.agent.clone(),
         })
     }
 

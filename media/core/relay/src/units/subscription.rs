@@ -1,13 +1,13 @@
 //! The reader's end of a subscription.
 
-use std::{os::fd::RawFd, sync::Arc};
+use std::{net::IpAddr, os::fd::RawFd, sync::Arc};
 
 use wire::media::{AccessUnit, Tracks};
 
 use super::queue::{Queue, Wanted};
 
 /// What a subscription is asked to be.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Subscribe {
     /// Pictures.
     pub video: bool,
@@ -19,10 +19,14 @@ pub struct Subscribe {
     pub bytes_max: usize,
     /// What it is counted as among the viewers; empty if it is none.
     pub protocol: &'static str,
+    /// Where a viewer is, if that is known.
+    pub peer: Option<IpAddr>,
+    /// What a viewer calls itself.
+    pub agent: String,
 }
 
 impl Subscribe {
-    pub(crate) fn wanted(self) -> Wanted {
+    pub(crate) fn wanted(&self) -> Wanted {
         Wanted { video: self.video, audio: self.audio }
     }
 }
