@@ -247,12 +247,7 @@ INPUTS: Final[Mapping[str, Input]] = {
     "PS, TCP": Input(ps_tcp, audios=frozenset(IN_PROGRAM), why=_NO_OPUS),
     "PS, TCP, we connect": Input(ps_tcp_active, audios=frozenset(IN_PROGRAM), why=_NO_OPUS),
     "TS over RTP": Input(ts_rtp, audios=STANDARD, b_frames=0, unfinished=1, why=_NO_G711),
-    "RTP of NAL units": Input(
-        es_udp,
-        audios=frozenset({"none"}),
-        b_frames=0,
-        why=f"{_NO_ORDER}; sound beside them makes new tracks once it came, and is proved by the way out of this name",
-    ),
+    "RTP of NAL units": Input(es_udp, b_frames=0, why=_NO_ORDER),
     "RTMP": Input(rtmp),
     "RTSP, TCP": Input(rtsp("tcp"), b_frames=0, why=_NO_ORDER),
     "RTSP, UDP": Input(rtsp("udp"), b_frames=0, why=_NO_ORDER),

@@ -56,6 +56,18 @@ pub(crate) enum BareAudio {
     Unsupported(&'static str),
 }
 
+impl BareAudio {
+    /// Its coding; `None` if it is not carried.
+    pub(crate) fn codec(self) -> Option<AudioCodec> {
+        match self {
+            Self::G711(codec) => Some(codec),
+            Self::Aac { .. } => Some(AudioCodec::Aac),
+            Self::Opus => Some(AudioCodec::Opus),
+            Self::Unsupported(_) => None,
+        }
+    }
+}
+
 /// What an answer says of a payload type.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Expected {

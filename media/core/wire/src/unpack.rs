@@ -197,7 +197,11 @@ impl Unpacker {
             }
             Verdict::Nals(codec) | Verdict::AnnexB(codec) => {
                 self.tell(if codec == VideoCodec::H264 { Payload::H264 } else { Payload::H265 });
-                self.units.announce(Some(codec), None);
+                self.units.announce(Some(codec), self.audio.and_then(BareAudio::codec));
+                // Viewers are to see both tracks from the start: pictures wait a moment for sound that was answered.
+                self.units.expect_audio(
+                    self.audio.and_then(BareAudio::codec).is_some() || self.is_sound_expected(),
+                );
                 let packing = if let Verdict::AnnexB(_) = verdict { Packing::AnnexB } else { Packing::Rtp };
                 Reader::Pictures(Box::new(Pictures::new(codec, packing, limit)))
             }
@@ -217,6 +221,12 @@ impl Unpacker {
             self.read(now, &kept);
         }
         self.read(now, packet);
+    }
+
+    /// Whether the answer names sound that is carried.
+    fn is_sound_expected(&self) -> bool {
+        let sounds = |expected: &(u8, Expected)| matches!(expected.1, Expected::Audio(audio) if audio.codec().is_some());
+        self.expected.iter().any(sounds)
     }
 
     fn drain_frames(&mut self, now: Instant) {

@@ -222,6 +222,68 @@ fn opus_in_packets_of_its_own_is_read_as_it_is() {
     }
 }
 
+/// Pictures from the first on, sound from picture `begin` on, both answered for.
+fn with_sound(begin: u64, codec: &str, payload_type: u8) -> Run {
+    let camera = Camera::new(Codec::H264);
+    let mut run = Run::new();
+    run.unpacker.expect([(96, "H264"), (payload_type, codec)]);
+    let (mut seq, mut heard) = (0, 0);
+    for number in 0..50 {
+        let mut all =
+            packets(&mut seq, camera.pts(number) as u32, pack(Codec::H264, &camera.nals(number), 1400));
+        for _ in 0..2 * u16::from(number >= begin) {
+            let payload = [vec![0xE8], filler(60, heard)].concat();
+            (seq, heard) = (seq.wrapping_add(1), heard + 1);
+            all.push(Rtp { seq, timestamp: heard as u32 * 960, marker: false, payload_type, payload });
+        }
+        run.frame(&all);
+    }
+    run
+}
+
+#[test]
+fn pictures_wait_a_moment_for_sound_that_was_answered() {
+    for (codec, payload_type) in [("opus/48000/2", 111), ("PCMA/8000", 8)] {
+        for begin in [0, 5] {
+            let run = with_sound(begin, codec, payload_type);
+            assert_eq!(run.seen.tracks.len(), 1, "{codec} from picture {begin} on");
+            assert!(run.seen.tracks[0].video.is_some() && run.seen.tracks[0].audio.is_some());
+            assert!(run.seen.video().len() >= 49, "none is left out");
+        }
+        let run = with_sound(40, codec, payload_type);
+        assert_eq!(run.seen.tracks.len(), 2, "{codec} long after the first picture");
+        let run = with_sound(50, codec, payload_type);
+        assert!(run.seen.tracks.len() == 1 && run.seen.tracks[0].audio.is_none(), "{codec} that never comes");
+        assert!(run.seen.video().len() >= 49, "pictures wait in vain no longer than a second");
+    }
+    assert_eq!(with_sound(50, "G729/8000", 18).seen.at[0], with_sound(50, "unknown", 98).seen.at[0]);
+}
+
+#[test]
+fn sound_that_came_before_the_first_picture_keeps_its_coding() {
+    let camera = Camera::new(Codec::H264);
+    let mut run = Run::new();
+    run.unpacker.expect([(96, "H264"), (111, "opus/48000/2")]);
+    for number in 0..3_u16 {
+        let payload = [vec![0xE8], filler(60, number.into())].concat();
+        run.frame(&[Rtp {
+            seq: number,
+            timestamp: u32::from(number) * 960,
+            marker: false,
+            payload_type: 111,
+            payload,
+        }]);
+    }
+    let mut seq = 2;
+    for number in 0..5 {
+        let pictures =
+            packets(&mut seq, camera.pts(number) as u32, pack(Codec::H264, &camera.nals(number), 1400));
+        run.frame(&pictures);
+    }
+    assert_eq!(run.seen.tracks[0].audio.as_ref().unwrap().codec, AudioCodec::Opus);
+    assert!(run.seen.tracks[0].video.is_some());
+}
+
 #[test]
 fn what_cannot_be_read_is_named() {
     for (payload, name) in [(b"IMKH\x01\x01\0\0xxxx".to_vec(), "IMKH"), (b"DHAV\xFD\0\0\0".to_vec(), "DHAV")]
