@@ -1,0 +1,92 @@
+"""What may be chosen for a stream, end to end: ffmpeg pushes to a gateway as users run it, foreign programs play."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.e2e.encoders import pushing
+from tests.e2e.playing import ffprobe
+from tests.e2e.running import RunningGateway
+
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
+
+PATIENCE = 20.0
+ENOUGH = 150_000
+"""Bytes of a second or two: what foreign programs need to know what they are shown."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningGateway]:
+    running = RunningGateway(tmp_path_factory.mktemp("options"))
+    try:
+        yield await running.start()
+    finally:
+        await running.close()
+
+
+async def add(gateway: RunningGateway) -> tuple[str, dict[str, str]]:
+    """The name of a new active stream; where it plays, and as `push`, where it is pushed to."""
+    name = f"options-{secrets.token_hex(4)}"
+    await gateway.call("POST", "streams", {"name": name, "access_type": "RTMP", "encode_type": "H264"})
+    await gateway.call("PUT", f"streams/{name}", {"state": "ACTIVE"})
+    endpoint = await gateway.call("GET", f"streams/{name}/endpoint")
+    return name, {"push": endpoint["push_flow_address"], **endpoint["addresses"]}
+
+
+async def choose(gateway: RunningGateway, name: str, **chosen: Any) -> dict[str, Any]:
+    answer = await gateway.client.put(f"{gateway.url}/gb/v1/streams/{name}/options", json=chosen)
+    assert answer.is_success, answer.text
+    view: dict[str, Any] = answer.json()
+    return view
+
+
+async def answered(url: str) -> tuple[int, str]:
+    """Status, and what an error says."""
+    async with httpx.AsyncClient(timeout=PATIENCE) as client, client.stream("GET", url) as answer:
+        return answer.status_code, "" if answer.is_success else (await answer.aread()).decode()
+
+
+async def flows(gateway: RunningGateway, name: str, *, sound: str | None) -> None:
+    """Waits until it does, with this sound: another one begins with a key frame."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            answer = await gateway.client.get(f"{gateway.url}/gb/v1/streams/{name}")
+            if (answer.json()["stream"] or {}).get("audio_codec", "") == sound:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def codecs(url: str, file: Path) -> list[str]:
+    """The codecs that ffprobe finds in what a viewer gets, pictures first."""
+    taken = bytearray()
+    async with asyncio.timeout(PATIENCE), httpx.AsyncClient() as client, client.stream("GET", url) as answer:
+        assert answer.status_code == 200, (await answer.aread()).decode()
+        async for piece in answer.aiter_raw():
+            taken += piece
+            if len(taken) >= ENOUGH:
+                break
+    file.write_bytes(taken)
+    streams = (await ffprobe(file))["streams"]
+    return [one["codec_name"] for one in sorted(streams, key=lambda one: one["codec_type"], reverse=True)]
+
+
+async def test_a_stream_is_given_out_as_was_chosen_and_all_of_it_again(gateway: RunningGateway, tmp_path: Path) -> None:
+    name, play = await add(gateway)
+    async with pushing(play["push"]):
+        await flows(gateway, name, sound="AAC")
+        view = await choose(gateway, name, forms=["ts"], audio=False)
+        assert (view["effective"]["forms"], view["effective"]["audio"]) == (["ts"], False)
+        status, said = await answered(play["http_flv"])
+        assert status == 403 and "form_not_allowed" in said and "its options say so" in said
+        await flows(gateway, name, sound=None)
+        assert await codecs(play["http_ts"], tmp_path / "silent.ts") == ["h264"]
+        assert (await choose(gateway, name))["own"] == dict.fromkeys(view["own"])
+        await flows(gateway, name, sound="AAC")
+        assert (await answered(play["http_flv"]))[0] == 200
+        assert await codecs(play["http_ts"], tmp_path / "whole.ts") == ["h264", "aac"]
