@@ -19,6 +19,7 @@ from aiortc.codecs import CODECS
 from aiortc.codecs.base import Encoder
 from aiortc.mediastreams import convert_timebase
 from aiortc.rtcrtpparameters import RTCRtcpFeedback, RTCRtpCodecParameters
+from aiortc.rtp import RtcpSrPacket
 
 from media.webrtc.h265 import payloads
 
@@ -130,6 +131,24 @@ def take_frames(receiver: RTCRtpReceiver, handle: Callable[[str, int, bytes], No
             raise RuntimeError(f"this aiortc has no {name}")
     inner._RTCRtpReceiver__decoder_queue = _Bypass(handle)  # noqa: SLF001 RUF100 - see the module
     inner._RTCRtpReceiver__timestamp_mapper = _Unmapped()  # noqa: SLF001 RUF100
+
+
+def take_reports(receiver: RTCRtpReceiver, handle: Callable[[int, int], None]) -> None:
+    """Gives what sender reports say of the receiver's medium to `handle`: RTP timestamp, and the peer's clock then, as
+    NTP writes it."""
+    inner: Any = receiver
+    for name in ("_handle_rtcp_packet", "_RTCRtpReceiver__rtx_ssrc"):
+        if not hasattr(inner, name):
+            raise RuntimeError(f"this aiortc has no {name}")
+    pass_on = inner._handle_rtcp_packet  # noqa: SLF001 RUF100 - see the module
+
+    async def handle_packet(packet: Any) -> None:
+        again = inner._RTCRtpReceiver__rtx_ssrc  # noqa: SLF001 RUF100
+        if isinstance(packet, RtcpSrPacket) and packet.sender_info.ntp_timestamp and packet.ssrc not in again:
+            handle(packet.sender_info.rtp_timestamp, packet.sender_info.ntp_timestamp)
+        await pass_on(packet)
+
+    inner._handle_rtcp_packet = handle_packet  # noqa: SLF001 RUF100
 
 
 def ask_for_key_frame(receiver: RTCRtpReceiver) -> None:

@@ -4,20 +4,21 @@ stay."""
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from media._core import CoreError, Feed
 from media.transcode import Run, Sound, TranscodeError, Transcoder
-from media.webrtc.engine import ask_for_key_frame, take_frames
+from media.webrtc.clock import TICKS, TrackClock, align
+from media.webrtc.engine import ask_for_key_frame, take_frames, take_reports
 from media.webrtc.negotiation import Chosen
 from media.webrtc.session import Session
 
 if TYPE_CHECKING:
     from media._core import AudioCodec
 
-TICKS: Final = 90_000
 SILENCE_SECONDS: Final = 15.0
 """A publisher that sends nothing for so long has gone."""
 CODINGS: Final[dict[str, "AudioCodec"]] = {"opus": "OPUS", "PCMA": "PCMA", "PCMU": "PCMU"}
@@ -26,25 +27,6 @@ SOUND_WAITING_MAX: Final = 100
 """Frames of sound that wait for the encoder; more are dropped."""
 
 log = structlog.get_logger(__name__)
-
-
-class TrackClock:
-    """A track's RTP timestamps as ticks of 90 kHz from the session's beginning. The first frame's place is told by its
-    arrival: sound and picture are together as they came, within the time that aiortc holds frames back."""
-
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._origin: float | None = None
-        self._last = 0
-
-    def ticks(self, timestamp: int, seconds: float) -> int:
-        """`seconds` since the session began."""
-        if self._origin is None:
-            self._last = timestamp
-            self._origin = seconds * TICKS - timestamp * TICKS / self._rate
-        step = (timestamp - self._last) & 0xFFFF_FFFF
-        self._last += step - (1 << 32) if step >= 1 << 31 else step
-        return round(self._origin + self._last * TICKS / self._rate)
 
 
 class PublishSession(Session):
@@ -80,11 +62,17 @@ class PublishSession(Session):
         """Takes the frames before they are decoded, and says what sound is to come."""
         for transceiver in self.connection.getTransceivers():
             take_frames(transceiver.receiver, self._handle_frame)
+            clock = self._video if transceiver.kind == "video" else self._audio
+            take_reports(transceiver.receiver, partial(self._handle_report, clock))
         into = self._transcoder.into if self._transcoder else None
         if into is not None:
             self._feed.announce_audio(into.codec, channels=into.channels, config=into.config)
         elif self._chosen.audio is not None:
             self._feed.announce_audio(self._chosen.audio, channels=2 if self._chosen.audio == "OPUS" else 1)
+
+    def _handle_report(self, clock: TrackClock, timestamp: int, ntp: int) -> None:
+        clock.report(timestamp, ntp)
+        align(self._audio, self._video)
 
     def _handle_frame(self, coding: str, timestamp: int, data: bytes) -> None:
         if not data:

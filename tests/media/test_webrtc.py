@@ -13,13 +13,15 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.contrib.media import MediaPlayer
 
+from media._core import Unit
 from media.webrtc.engine import take_frames
 from media.webrtc.h265 import PAYLOAD_MAX, units
 from media.webrtc.negotiation import NotAcceptableError
 from media.webrtc.places import BusyError, CrowdedError
+from media.webrtc.play import SentTrack
 from media.webrtc.service import Answered, Client, Options, WebRtc
 from tests.media.house import HOST, House, play, push, run
-from tests.media.test_units import feed_all, frames
+from tests.media.test_units import feed_all, frames, parts
 
 
 @pytest.fixture
@@ -185,6 +187,56 @@ async def test_a_publisher_is_seen_and_heard_by_http_flv(house: House, rtc: WebR
     assert abs(float(steps.mean()) - 1024 / 48) < 1.0, "sound lasts as long as it takes"
     ended = await house.event("ended")
     assert ended.receiver == feed.id
+
+
+async def test_late_sound_is_put_where_its_reports_say(house: House, rtc: WebRtc, camera: Path) -> None:
+    """Sound is on its way 300 ms longer than pictures are, its reports are not."""
+    feed = house.relay.open_feed("live", "cam", transport="whip", private=False)
+    pictures = [frame for frame in frames(camera)[0] if frame.codec == "H264"][:125]
+    video, audio = SentTrack("video"), SentTrack("audio")
+    numbers = {parts(frame.data)[-1]: number for number, frame in enumerate(pictures)}
+    apart: list[float] = []
+
+    async def send() -> None:
+        for number, frame in enumerate(pictures):
+            await video.put(frame.data, number * 3600, 90_000)
+            await audio.put(bytes([number]) * 320, number * 320, 8_000)
+            await asyncio.sleep(0.04)
+
+    async def listen() -> None:
+        seen: dict[str, dict[int, int]] = {"video": {}, "audio": {}}
+        async for unit in house.relay.subscribe(feed.id):
+            if isinstance(unit, Unit):
+                number = numbers.get(parts(unit.data)[-1], -1) if unit.kind == "video" else unit.data[0]
+                seen[unit.kind][number] = unit.pts_90k
+                if unit.kind == "audio" and number in seen["video"]:
+                    apart.append((unit.pts_90k - seen["video"][number]) / 90_000)
+
+    async with peer() as connection:
+        connection.addTrack(video)
+        connection.addTrack(audio)
+        offered = (
+            (await offer(connection)).replace("opus/48000/2", "unknown/48000/2").replace("PCMU/8000", "unknown/8000")
+        )
+        answered = await rtc.publish(feed, offered)
+        transport: Any = connection.getSenders()[0].transport
+        at_once = transport._send_rtp
+
+        async def later(data: bytes) -> None:
+            if data[1] & 0x7F == 8:
+                asyncio.get_running_loop().call_later(0.3, lambda: sent.append(asyncio.ensure_future(at_once(data))))
+            else:
+                await at_once(data)
+
+        sent: list[asyncio.Future[None]] = []
+        transport._send_rtp = later
+        await take(connection, answered)
+        await until(lambda: connection.connectionState == "connected")
+        listening = asyncio.create_task(listen())
+        await send()
+        await until(lambda: len(apart) > 80)
+        listening.cancel()
+    assert max(abs(each) for each in apart[-10:]) < 0.05, apart
 
 
 async def test_so_many_and_no_more(house: House, rtc: WebRtc) -> None:
