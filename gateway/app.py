@@ -429,7 +429,12 @@ async def _access(
 
 def _statistics(settings: Settings, store: Store, packets: PacketCounter, background: Background) -> Statistics:
     rosters = Rosters(store)
-    pruner = HistoryPruner(store, utc_now, days=settings.statistics.history_days)
+    pruner = HistoryPruner(
+        store,
+        utc_now,
+        days=settings.statistics.history_days,
+        stream_days=settings.statistics.stream_history_days,
+    )
     background.spawn(rosters.run(), "rosters of devices")
     background.spawn(packets.run(), "packet sums")
     background.spawn(pruner.run(), "prune the history")

@@ -215,6 +215,8 @@ class Statistics(Section):
     """Between two readings of the packets of a call; a crash loses what came since the last one."""
     history_days: Annotated[int, Field(ge=0, le=36_500)] = 90
     """How long state changes and packet sums are kept; 0: for ever. The lists need none older than today."""
+    stream_history_days: Annotated[int, Field(ge=0, le=36_500)] = 90
+    """How long events of streams that are pushed or pulled are kept; 0: for ever. No list is made of them."""
 
 
 class Log(Section):

@@ -19,18 +19,23 @@ log = structlog.get_logger(__name__)
 
 
 class HistoryPruner:
-    """`run` is its one task; `days` 0 keeps everything."""
+    """`run` is its one task. `days`: how long state changes and packet sums are kept, `stream_days`: events of streams
+    that are pushed or pulled; 0 keeps everything."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime], *, days: int) -> None:
+    def __init__(self, store: Store, clock: Callable[[], datetime], *, days: int, stream_days: int = 0) -> None:
         self._store = store
         self._clock = clock
         self._days = days
+        self._stream_days = stream_days
 
     async def run(self) -> None:
         """Prunes every hour until it is cancelled."""
-        while self._days:
+        while self._days or self._stream_days:
             try:
-                await self.prune()
+                if self._days:
+                    await self.prune()
+                if self._stream_days:
+                    await self.prune_streams()
             except GatewayError as error:
                 log.warning("the history was not pruned", error=str(error))
             await asyncio.sleep(ROUND_SECONDS)
@@ -50,4 +55,14 @@ class HistoryPruner:
             await asyncio.sleep(PAUSE_SECONDS)
         if total:
             log.info("history pruned", events=total, before=before.isoformat())
+        return total
+
+    async def prune_streams(self) -> int:
+        """The same of streams that are pushed or pulled. UnavailableError."""
+        before, total = self._clock() - timedelta(days=self._stream_days), 0
+        while deleted := await self._store.stream_events.prune(before):
+            total += deleted
+            await asyncio.sleep(PAUSE_SECONDS)
+        if total:
+            log.info("history of streams pruned", events=total, before=before.isoformat())
         return total

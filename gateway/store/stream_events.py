@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from gateway.streams.model import StreamEvent
 
 
 class StreamEventStore:
-    """Nothing here is ever changed or deleted; it outlives the streams."""
+    """Nothing here is ever changed; what is old is deleted. It outlives the streams."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -33,6 +34,21 @@ class StreamEventStore:
             query = query.where(stream_events.c.event_id < before)
         rows = await self._database.all(query.order_by(stream_events.c.event_id.desc()).limit(limit))
         return [(row.event_id, _event(row)) for row in rows]
+
+    async def prune(self, before: datetime, *, limit: int = 1000) -> int:
+        """Deletes the events of an earlier time among the `limit` that were written first, of whatever project; gives
+        how many: with none there is nothing left to do. They are written in the order of their times but for some
+        seconds, so no index and no look at the whole table is needed."""
+        event_id = stream_events.c.event_id
+
+        async def write(connection: AsyncConnection) -> int:
+            first = sa.select(event_id, stream_events.c.at).order_by(event_id).limit(limit)
+            doomed = [{"id": row.event_id} for row in (await connection.execute(first)).all() if row.at < before]
+            if doomed:
+                await connection.execute(sa.delete(stream_events).where(event_id == sa.bindparam("id")), doomed)
+            return len(doomed)
+
+        return await self._database.writer.run(write)
 
 
 async def _append(connection: AsyncConnection, events: Sequence[StreamEvent]) -> None:

@@ -14,6 +14,7 @@ from gateway.statistics.pruning import HistoryPruner
 from gateway.store import NewDevices, SecretBox, Store
 from gateway.store.engine import open_engines
 from gateway.store.migrate import configuration, upgrade
+from gateway.streams.model import StreamEvent
 from tests.gateway.store.samples import NOW, PROJECT
 
 CAMERA = DeviceId("34020000001320000001")
@@ -31,6 +32,19 @@ def event(
         before=before,
         after=after,
         cause=cause,
+        detail="",
+    )
+
+
+def step(hours: float, name: str = "cam") -> StreamEvent:
+    """An event of a stream that is pushed or pulled."""
+    return StreamEvent(
+        at=NOW + hours * HOUR,
+        project_id=PROJECT,
+        stream_name=name,
+        before="",
+        after="FLOWING",
+        cause="MEDIA",
         detail="",
     )
 
@@ -118,6 +132,30 @@ async def test_old_history_is_pruned_and_given_ids_are_remembered(store: Store) 
     assert left == [NOW + hours / 2 * HOUR for hours in range(19, 9, -1)] + [NOW]
     kept = [day for day in (28, 29) if [one async for one in store.packets.load(date(2026, 2, 1) + timedelta(day - 1))]]
     assert kept == [29]  # the 1st of March
+
+
+async def test_old_events_of_streams_are_pruned_in_small_steps_and_nothing_else(store: Store) -> None:
+    await create(store)
+    await store.events.append([event(0, "ONLINE")])
+    await store.stream_events.append([step(hours) for hours in range(10)] + [step(0, "gone"), step(9, "gone")])
+    await store.packets.save({ChannelDay(date(2026, 2, 28), "d", "c"): Sums(1, 1)})
+    assert await store.stream_events.prune(NOW + 5 * HOUR, limit=2) == 2
+    now = NOW + 5 * HOUR + timedelta(days=7)
+    pruner = HistoryPruner(store, lambda: now, days=0, stream_days=7)
+    assert await pruner.prune_streams() == 4
+    assert await pruner.prune_streams() == 0
+    left = [one.at for _, one in await store.stream_events.history(PROJECT, "cam")]
+    assert left == [NOW + hours * HOUR for hours in (9, 8, 7, 6, 5)]
+    assert [one.at for _, one in await store.stream_events.history(PROJECT, "gone")] == [NOW + 9 * HOUR]
+    assert [one.after for _, one in await store.events.history(CAMERA)][:1] == ["ONLINE"]
+    assert [one async for one in store.packets.load(date(2026, 2, 28))], "nor what statistics are made of"
+
+
+async def test_what_is_kept_for_ever_is_not_touched(store: Store) -> None:
+    await store.stream_events.append([step(0)])
+    pruner = HistoryPruner(store, lambda: NOW + timedelta(days=9999), days=0)
+    await pruner.run()
+    assert await store.stream_events.history(PROJECT, "cam")
 
 
 async def test_the_migration_reads_the_facts_from_the_history(empty_url: str, secrets: SecretBox) -> None:
