@@ -240,7 +240,7 @@ class App:
                 webrtc=webrtc,
                 siblings=siblings,
                 retentions=Retentions(store, works.depot.place, works.recorder, buckets=settings.retention.obs.buckets),
-                record_plans=RecordPlans(store, works.recorder, changed=keeper.changed),
+                record_plans=RecordPlans(store, works.depot.place, works.recorder, changed=keeper.changed),
                 playbacks=playbacks,
                 snapshots=snapshots,
                 retention_works=works,

@@ -1,5 +1,6 @@
 """Record plans of a project: made, changed, given to streams. When they are followed is the keeper's."""
 
+import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,11 +12,16 @@ from gateway.errors import InvalidError
 from gateway.record_plans.model import RecordPlan, Standing, WeekRange
 from gateway.record_plans.rules import PLANS_OF_PROJECT_MAX, check_name, check_zone_name, settle
 from gateway.record_plans.week import Wanted, wanted, wants, zone_of
+from gateway.retention.model import StoreType
+from gateway.retention.service import Places, check_place
 from gateway.scope import Scope
 from gateway.store import Store
 
 STREAMS_AT_ONCE: Final = 10_000
 """Given a plan or relieved of it by one call: bounds one transaction."""
+PROBES_AT_ONCE: Final = 8
+PATHS_PROBED_MAX: Final = 16
+"""Of one bucket: streams may have a path each, and a bucket that takes these takes the others."""
 
 
 class RecorderView(Protocol):
@@ -28,8 +34,9 @@ class RecorderView(Protocol):
 class RecordPlans:
     """Every call is for one project; `changed` is told of every change once it is durable."""
 
-    def __init__(self, store: Store, recorder: RecorderView, *, changed: Callable[[], None]) -> None:
+    def __init__(self, store: Store, places: Places, recorder: RecorderView, *, changed: Callable[[], None]) -> None:
         self._store = store
+        self._places = places
         self._recorder = recorder
         self._changed = changed
 
@@ -90,15 +97,32 @@ class RecordPlans:
         """Gives the plan to streams, whatever plan they had, and takes it from others: all or none.
 
         InvalidError, NotFoundError for the plan or a stream to be added, NotRetainedError for one of which it was never
-        said where its recordings go.
+        said where its recordings go. Where recordings of the added ones go is first written to, as before a retention
+        is ACTIVE: what `Place.probe` raises, NoStorageError.
         """
         if len(add) + len(remove) > STREAMS_AT_ONCE:
             raise InvalidError("add", f"at most {STREAMS_AT_ONCE} streams at a time")
         if any("\x00" in name for name in (*add, *remove)):
             raise InvalidError("add", "names of streams")
+        await self._check_places(scope, add)
         await self._store.record_plans.assign(scope, plan_id, add=add, remove=remove)
         self._changed()
         return await self.get(scope.project_id, plan_id)
+
+    async def _check_places(self, scope: Scope, names: Sequence[str]) -> None:
+        """Each path once, however many streams go there; of streams that are not found the store tells."""
+        wanted: dict[tuple[StoreType, str], set[str]] = {}
+        for one in await self._store.record_plans.retentions(scope, names):
+            wanted.setdefault((one.store_type, one.bucket), set()).add(one.path)
+        turns = asyncio.Semaphore(PROBES_AT_ONCE)
+
+        async def check(store_type: StoreType, bucket: str, path: str) -> None:
+            async with turns:
+                await check_place(self._places(store_type, bucket, scope.project_id), path)
+
+        await asyncio.gather(
+            *(check(*of, path) for of, paths in wanted.items() for path in sorted(paths)[:PATHS_PROBED_MAX])
+        )
 
     async def standing(self, scope: Scope, at: datetime, *, plan_id: str | None = None) -> Sequence[Standing]:
         """Streams of the scope that have a plan, or this one, by name: what it wants, and what is recorded.

@@ -96,7 +96,7 @@ class Retentions:
         if wanted.store_type is StoreType.OBS:
             self._check_bucket(project, wanted.bucket)
         if wanted.state is StreamState.ACTIVE:
-            await _probe(self._places(wanted.store_type, wanted.bucket, project.project_id), wanted.path)
+            await check_place(self._places(wanted.store_type, wanted.bucket, project.project_id), wanted.path)
         self._recorder.changed(await self._store.retention.set(project.project_id, name, wish, at))
 
     async def of_streams(self, stream_ids: Collection[str]) -> Mapping[str, Retention]:
@@ -168,7 +168,9 @@ class Retentions:
             raise BucketDeniedError(f"project {project.name} may not use bucket {bucket}")
 
 
-async def _probe(place: Place, path: str) -> None:
+async def check_place(place: Place, path: str) -> None:
+    """Writes to a place before anything is to be recorded there; what `Place.probe` raises, BucketUnreachableError
+    also if it takes too long."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             await place.probe(path)

@@ -11,6 +11,7 @@ from gateway.devices.model import ChannelId, DeviceId
 from gateway.errors import ConflictError, NotFoundError, QuotaError
 from gateway.record_plans.model import Assigned, RecordPlan, WeekRange
 from gateway.retention.errors import NotRetainedError
+from gateway.retention.model import Retention
 from gateway.scope import Scope
 from gateway.store.base import Database, one
 from gateway.store.credentials import lock_project
@@ -138,6 +139,15 @@ class RecordPlanStore:
                 await connection.execute(sa.insert(record_plan_streams), rows)
 
         await self._database.writer.run(write)
+
+    async def retentions(self, scope: Scope, names: Sequence[str]) -> Sequence[Retention]:
+        """Where recordings of streams go, by name; of those that are not found, or have no retention, nothing."""
+        inside = within(scope, streams.c.project_id, streams.c.device_id)
+        found: list[Retention] = []
+        for part in _parts(list(dict.fromkeys(names))):
+            query = retained_query.where(*inside, streams.c.name.in_(part))
+            found += [to_retained(row).retention for row in await self._database.all(query)]
+        return found
 
     async def every(self) -> dict[str, RecordPlan]:
         """All plans of all projects, by id."""

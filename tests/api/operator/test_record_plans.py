@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import Client
+from tests import s3
+from tests.api.conftest import Client, Opener
 from tests.api.operator.test_users import enter, made
 from tests.api.world import World
 
@@ -105,3 +106,25 @@ async def test_viewers_look_and_changes_are_written_down(client: Client, world: 
     entries = (await client.ok("GET", "/gb/v1/audit"))["entries"]
     found = next(one for one in entries if one["call"] == "POST /gb/v1/record-plans")
     assert found["target"]["plan_id"] == plan["plan_id"]
+
+
+async def test_a_bucket_is_written_to_before_a_plan_records_into_it(
+    opened: Opener, s3_server: s3.Server, bucket: str, broken: tuple[int, s3.Faults]
+) -> None:
+    port, faults = broken
+    _, client = await opened(object_storage=s3_server.storage(port))
+    kept = KEPT | {"store_type": "obs", "bucket": bucket, "path": ""}
+    for name in ("door", "gate"):
+        await client.ok("POST", "streams", {"name": name, "access_type": "RTMP", "encode_type": "H264"})
+        await client.ok("PUT", f"streams/{name}/retention", kept)
+    plan = await make(client)
+    where = f"{PLANS}/{plan['plan_id']}/streams"
+    faults.answer = (403, s3.DENIED)
+    answer = await client("PUT", where, {"add": ["door", "gate"]})
+    assert answer.status_code == 403
+    assert bucket in answer.json()["detail"]
+    faults.heal()
+    assert (await client.ok("GET", f"{PLANS}/{plan['plan_id']}"))["streams"] == 0
+    assert (await client.ok("PUT", where, {"add": ["door", "gate"]}))["streams"] == 2
+    assert [method for method, _ in faults.requests].count("HEAD") == 1, "the same place is tried once"
+    assert await s3_server.objects(bucket) == {}
