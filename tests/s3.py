@@ -1,6 +1,7 @@
 """A real S3 server in a process of its own, and a proxy before it that breaks connections when told to."""
 
 import asyncio
+import re
 import socket
 import subprocess
 import sys
@@ -17,6 +18,9 @@ from obstore.store import S3Store
 from gateway.retention.buckets import ObjectStorage
 
 WAIT_SECONDS: Final = 30.0
+REQUEST: Final = re.compile(rb"(?:^|\r\n)(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP/1\.1\r\n")
+CUT_BYTES: Final = 2000
+"""Pieces of answers that are shorter are not cut: heads."""
 SLOW_DOWN: Final = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 DENIED: Final = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 BAD_KEY: Final = b"<Error><Code>InvalidAccessKeyId</Code><Message>There is no such key.</Message></Error>"
@@ -115,6 +119,12 @@ class Faults:
     """Seconds before each piece is passed on."""
     delayed: int = 0
     """Pieces that are held back at this moment."""
+    cut_answers: int = 0
+    """So many times close a connection in the middle of an answer."""
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    """Method and path of those that went through as they came."""
+    moved: int = 0
+    """Bytes of answers, heads included."""
     connections: int = 0
     open: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -184,7 +194,7 @@ async def _pass(server: Server, faults: Faults, reader: asyncio.StreamReader, wr
         return
     there, back = await asyncio.open_connection("127.0.0.1", server.port)
     tasks = [
-        asyncio.create_task(_pump(faults, reader, back, faults.cut_after)),
+        asyncio.create_task(_pump(faults, reader, back, faults.cut_after, asked=True)),
         asyncio.create_task(_pump(faults, there, writer, 0 if faults.lose_answers else None)),
     ]
     try:
@@ -196,10 +206,21 @@ async def _pass(server: Server, faults: Faults, reader: asyncio.StreamReader, wr
         await _close(back)
 
 
-async def _pump(faults: Faults, reader: asyncio.StreamReader, writer: Any, limit: int | None) -> None:
+async def _pump(
+    faults: Faults, reader: asyncio.StreamReader, writer: Any, limit: int | None, *, asked: bool = False
+) -> None:
     """Copies until the end, or until `limit` bytes went through."""
     passed = 0
     while piece := await reader.read(65536):
+        if asked:
+            found = REQUEST.findall(piece)
+            faults.requests += [(method.decode(), path.decode()) for method, path in found]
+        else:
+            if faults.cut_answers and len(piece) >= CUT_BYTES:
+                faults.cut_answers -= 1
+                writer.write(piece[: CUT_BYTES // 2])
+                return
+            faults.moved += len(piece)
         if faults.delay:
             faults.delayed += 1
             try:

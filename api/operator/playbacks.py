@@ -40,6 +40,8 @@ class PlaybackView(msgspec.Struct, kw_only=True):
     paused: bool
     problems: int
     """Recordings that could not be played."""
+    waiting: str
+    """Why the recording that comes next cannot be fetched from its bucket; it is tried again. Mostly empty."""
     play: Play
 
 
@@ -107,5 +109,6 @@ def _view(request: Request, gateway: Gateway, found: Playback) -> PlaybackView: 
         speed=found.speed,
         paused=found.paused,
         problems=found.problems,
+        waiting=found.waiting,
         play=play(gateway.playbacks.addresses(found, address_bases(request, gateway))),
     )

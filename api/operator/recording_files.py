@@ -1,11 +1,10 @@
 """Recordings as files for players: by signed addresses, with ranges, and HLS over them. No token is asked for."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from litestar import Controller, Request, Response, get, head
@@ -18,9 +17,11 @@ from api.context import Services
 from api.errors import NoTokenError
 from api.services import Gateway
 from gateway.errors import NotFoundError
+from gateway.playback.sources import Source
 from gateway.retention.names import CONTENT_TYPES
 
-CHUNK: Final = 256 * 1024
+CHUNK: Final = 512 * 1024
+"""Read at once, and held for each player."""
 _FILE: Final = re.compile(r"([0-9a-f]{32})(\.flv|\.mp4)")
 _PART: Final = re.compile(r"([0-9]{1,12})-([0-9]{1,12})\.m4s")
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})")
@@ -102,10 +103,10 @@ async def _file(request: Request[Any, Any, Any], gateway: Gateway, name: str, fi
     if wanted is None:
         raise NotFoundError("recording", file)
     async with AsyncExitStack() as stack:
-        found, path = await stack.enter_async_context(gateway.recordings.file(stream, wanted[1]))
-        if path.suffix != wanted[2]:
+        found, source = await stack.enter_async_context(gateway.recordings.source(stream, wanted[1]))
+        if PurePosixPath(found.file).suffix != wanted[2]:
             raise NotFoundError("recording", file)
-        size, etag = (await asyncio.to_thread(path.stat)).st_size, f'"{found.slice_id}"'
+        size, etag = source.size, f'"{found.slice_id}"'
         headers = {**FOREVER, "Accept-Ranges": "bytes", "ETag": etag}
         if etag in request.headers.get("if-none-match", ""):
             return Response(b"", status_code=304, headers=headers)
@@ -117,11 +118,15 @@ async def _file(request: Request[Any, Any, Any], gateway: Gateway, name: str, fi
         headers["Content-Length"] = str(behind - first)
         if not whole:
             headers["Content-Range"] = f"bytes {first}-{behind - 1}/{size}"
-        status, media_type = 200 if whole else 206, CONTENT_TYPES[path.suffix]
+        status, media_type = 200 if whole else 206, CONTENT_TYPES[wanted[2]]
         if request.method == "HEAD":
             return Response(b"", status_code=status, headers=headers, media_type=media_type)
+        # Read before the answer begins: until then a bucket that cannot be read is still told of by a status.
+        data = await source.read(first, min(first + CHUNK, behind))
         hold = stack.pop_all()
-        return Stream(_bytes(path, first, behind, hold), status_code=status, headers=headers, media_type=media_type)
+        return Stream(
+            _bytes(source, data, first, behind, hold), status_code=status, headers=headers, media_type=media_type
+        )
     raise NotFoundError("recording", file)
 
 
@@ -141,14 +146,10 @@ def _span(headers: Mapping[str, str], size: int, etag: str) -> tuple[int, int] |
     return (first, behind) if first < size else None
 
 
-async def _bytes(path: Path, first: int, behind: int, hold: AsyncExitStack) -> AsyncIterator[bytes]:
-    """The file is held until the last byte went out, or the player left."""
+async def _bytes(source: Source, data: bytes, first: int, behind: int, hold: AsyncExitStack) -> AsyncIterator[bytes]:
+    """The source is held until the last byte went out, or the player left."""
     async with hold:
-        file = await asyncio.to_thread(path.open, "rb")
-        try:
-            await asyncio.to_thread(file.seek, first)
-            while first < behind and (chunk := await asyncio.to_thread(file.read, min(CHUNK, behind - first))):
-                first += len(chunk)
-                yield chunk
-        finally:
-            file.close()
+        while data:
+            yield data
+            first += len(data)
+            data = await source.read(first, min(first + CHUNK, behind)) if first < behind else b""

@@ -1,19 +1,29 @@
-"""Finds the files of slices: in the spool, in a local directory, or fetched from a bucket into a bounded cache."""
+"""Finds slices: in the spool, in a local directory, or in a bucket.
+
+What lies in a bucket is fetched into a bounded cache where a whole file is needed, and read by ranges where it is not.
+"""
 
 import asyncio
+import secrets
 import shutil
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from gateway.errors import NotFoundError, UnavailableError
+from gateway.errors import InvalidError, NotFoundError, UnavailableError
+from gateway.playback.sources import InPlace, Source, on_disk
 from gateway.retention.model import Slice, SliceState
 from gateway.retention.places import Place
 
 CACHE_BYTES_MAX: Final = 4 * 1024**3
 FETCHES_AT_ONCE: Final = 2
+FETCH_BYTES: Final = 4 * 1024 * 1024
+"""Asked for at once; a fetch that breaks off goes on behind what it has."""
+HEAD_BYTES: Final = 256 * 1024
+"""What the relay looks at of a file's beginning (`wire::file::FileReader::open`)."""
+EXTRACT_MAX: Final = 128 * 1024 * 1024
 _THERE: Final = frozenset({SliceState.PENDING, SliceState.UPLOADED})
 
 
@@ -41,28 +51,14 @@ class Library:
         self._clean = False
 
     @asynccontextmanager
-    async def files(self, found: Sequence[Slice]) -> AsyncIterator[list[Path]]:
-        """The files of slices, held while entered. NotFoundError if one is gone; UnavailableError if they do not
-        fit into the cache together; what `Place.fetch` raises."""
-        async with AsyncExitStack() as stack:
-            yield [await stack.enter_async_context(self.file(one)) for one in found]
-
-    @asynccontextmanager
     async def file(self, found: Slice) -> AsyncIterator[Path]:
-        """The file of one slice, held while entered."""
-        if found.state not in _THERE:
-            raise NotFoundError("recording", found.slice_id)
-        spooled, place = self._spool_file(found), self._place(found.destination)
-        if await asyncio.to_thread(spooled.is_file):
-            yield spooled
+        """The file of one slice, held while entered; all who ask for it wait for one fetch. NotFoundError if it is
+        gone; UnavailableError if the cache is full of what is held; what `Place.read` raises."""
+        here = await self._here(found)
+        if here is not None:
+            yield here
             return
-        local = place.file(found.key)
-        if local is not None:
-            if not await asyncio.to_thread(local.is_file):
-                raise NotFoundError("recording", found.slice_id)
-            yield local
-            return
-        target = self._cache / f"{found.slice_id}{PurePosixPath(found.key).suffix}"
+        place, target = self._place(found.destination), self._target(found)
         self._held[target] = self._held.get(target, 0) + 1
         try:
             async with self._turns.setdefault(target, asyncio.Lock()), self._fetches:
@@ -76,19 +72,83 @@ class Library:
                 del self._held[target]
                 self._turns.pop(target, None)
 
-    async def _fetch(self, place: Place, found: Slice, target: Path) -> None:
+    async def path(self, found: Slice) -> Path:
+        """Where the file of a slice is, or will be while `file` is entered. NotFoundError."""
+        return await self._here(found) or self._target(found)
+
+    @asynccontextmanager
+    async def source(self, found: Slice) -> AsyncIterator[Source]:
+        """A slice to be read by ranges, without being fetched. NotFoundError, what `Place.size` raises."""
+        try:
+            here = await self._here(found)
+            if (
+                here is None
+                and self._target(found) in self._sizes
+                and await asyncio.to_thread(self._target(found).is_file)
+            ):
+                here = self._target(found)
+            if here is not None:
+                async with on_disk(here) as opened:
+                    yield opened
+            else:
+                place = self._place(found.destination)
+                yield InPlace(place, found.key, await place.size(found.key))
+        except FileNotFoundError as error:
+            raise NotFoundError("recording", found.slice_id) from error
+
+    @asynccontextmanager
+    async def extract(self, found: Slice, first: int, behind: int) -> AsyncIterator[Path]:
+        """A file that holds a slice's head and a range at their places, nothing between, and ends there; a slice that
+        lies here is given whole. InvalidError if the range is too large; as `source`."""
+        async with self.source(found) as source:
+            here = await self._here(found)
+            if here is not None:
+                yield here
+                return
+            if behind - first > EXTRACT_MAX:
+                raise InvalidError("segment", f"at most {EXTRACT_MAX} bytes")
+            await self._prepare()
+            part = self._cache / f"part-{secrets.token_hex(8)}{PurePosixPath(found.key).suffix}"
+            try:
+                await _copy(source, part, 0, min(HEAD_BYTES, source.size))
+                await _copy(source, part, max(first, HEAD_BYTES), min(behind, source.size))
+                yield part
+            finally:
+                with suppress(OSError):
+                    part.unlink()
+
+    async def _here(self, found: Slice) -> Path | None:
+        """The file, if it lies on this machine; NotFoundError if it should and does not."""
+        if found.state not in _THERE:
+            raise NotFoundError("recording", found.slice_id)
+        spooled = self._spool_file(found)
+        if await asyncio.to_thread(spooled.is_file):
+            return spooled
+        local = self._place(found.destination).file(found.key)
+        if local is not None and not await asyncio.to_thread(local.is_file):
+            raise NotFoundError("recording", found.slice_id)
+        return local
+
+    def _target(self, found: Slice) -> Path:
+        return self._cache / f"{found.slice_id}{PurePosixPath(found.key).suffix}"
+
+    async def _prepare(self) -> None:
         if not self._clean:
             self._clean = True
-            await asyncio.to_thread(shutil.rmtree, self._cache, ignore_errors=True)
+            shutil.rmtree(self._cache, ignore_errors=True)
         await asyncio.to_thread(self._cache.mkdir, 0o700, parents=True, exist_ok=True)
-        await self._make_room(found.size_bytes)
+
+    async def _fetch(self, place: Place, found: Slice, target: Path) -> None:
+        await self._prepare()
         part = target.with_name(f"{target.name}.part")
-        self._sizes[target] = found.size_bytes
         try:
-            await place.fetch(found.key, part)
+            size = await place.size(found.key)
+            await self._make_room(size)
+            self._sizes[target] = size
+            await _copy(InPlace(place, found.key, size), part, 0, size)
             await asyncio.to_thread(part.rename, target)
         except BaseException as error:
-            del self._sizes[target]
+            self._sizes.pop(target, None)
             with suppress(OSError):
                 part.unlink()
             if isinstance(error, FileNotFoundError):
@@ -105,3 +165,17 @@ class Library:
                     await asyncio.to_thread(path.unlink)
         if sum(self._sizes.values()) + size_bytes > self._cache_bytes_max:
             raise UnavailableError("the recordings that are played now leave no room in the cache for another one")
+
+
+async def _copy(source: Source, target: Path, first: int, behind: int) -> None:
+    """Writes a range of a source at its place in a file, some megabytes at a time."""
+    await asyncio.to_thread(target.touch, 0o600)
+    file = await asyncio.to_thread(target.open, "r+b")
+    try:
+        await asyncio.to_thread(file.seek, first)
+        while first < behind:
+            data = await source.read(first, min(first + FETCH_BYTES, behind))
+            await asyncio.to_thread(file.write, data)
+            first += len(data)
+    finally:
+        await asyncio.to_thread(file.close)

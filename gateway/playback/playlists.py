@@ -12,6 +12,9 @@ from typing import Final
 TARGET_MS: Final = 4000
 """Segments end at the first key frame after so long."""
 
+SOUND_BEHIND_MS: Final = 1000
+"""Sound may stand so far behind the picture that it belongs to (the relay's `segment`)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
@@ -51,6 +54,14 @@ def parts(one: Listed) -> list[Part]:
         Part(from_ms, to_ms, from_byte, to_byte)
         for (from_ms, from_byte), (to_ms, to_byte) in zip(starts, ends, strict=True)
     ]
+
+
+def span(entries: Sequence[tuple[int, int]], from_ms: int, to_ms: int) -> tuple[int, int | None]:
+    """The bytes of a file that a part of it is made of: from a key frame until one behind its end and behind the sound
+    that belongs to it. None is the end of the file."""
+    first = max((offset for at, offset in entries if at <= from_ms + 1), default=0)
+    behind = min((offset for at, offset in entries if at >= to_ms + SOUND_BEHIND_MS), default=None)
+    return first, behind
 
 
 def playlist(slices: Iterable[Listed], begin_ms: int, end_ms: int, query: str) -> str:

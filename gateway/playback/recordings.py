@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final, Protocol, TypeVar
 from urllib.parse import parse_qs, quote
 
 from gateway.accounts.errors import ForbiddenError
 from gateway.errors import InvalidError, NotFoundError
 from gateway.playback.library import Library
-from gateway.playback.playlists import Listed, playlist
+from gateway.playback.playlists import Listed, playlist, span
+from gateway.playback.sources import Source
 from gateway.retention.model import Slice, SliceState
 from gateway.scope import Scope
 from gateway.store import Store
@@ -98,13 +98,11 @@ class Recordings:
         return stream
 
     @asynccontextmanager
-    async def file(self, stream: StreamRecord, slice_id: str) -> AsyncIterator[tuple[Slice, Path]]:
-        """One slice of the stream, and its file while entered."""
-        found = await self._store.retention.slice(stream.stream_id, slice_id)
-        if found is None:
-            raise NotFoundError("recording", slice_id)
-        async with self.library.file(found) as path:
-            yield found, path
+    async def source(self, stream: StreamRecord, slice_id: str) -> AsyncIterator[tuple[Slice, Source]]:
+        """One slice of the stream, to be read by ranges while entered."""
+        found = await self._slice(stream, slice_id)
+        async with self.library.source(found) as source:
+            yield found, source
 
     async def playlist(self, stream: StreamRecord, begin: datetime, end: datetime, query: str) -> str:
         """HLS of an interval; InvalidError if it has too many slices."""
@@ -115,36 +113,53 @@ class Recordings:
         return playlist(listed, _ms(begin), _ms(end), query)
 
     async def initialisation(self, stream: StreamRecord, slice_id: str) -> bytes:
-        """What goes before the segments of a slice."""
-        async with self.file(stream, slice_id) as (_, path), self._readers:
+        """What goes before the segments of a slice; of a bucket only its head is read."""
+        found = await self._slice(stream, slice_id)
+        async with self.library.extract(found, 0, 0) as path, self._readers:
             return await _read(lambda: init_segment(str(path)))
 
     async def segment(self, stream: StreamRecord, slice_id: str, from_ms: int, to_ms: int) -> bytes:
-        """A part of a slice as fragmented MP4; InvalidError if it is too long."""
+        """A part of a slice as fragmented MP4; of a bucket only its part is read. InvalidError if it is too long."""
         if not 0 <= from_ms < to_ms <= from_ms + SEGMENT_MS_MAX:
             raise InvalidError("segment", f"at most {SEGMENT_MS_MAX} ms")
-        async with self.file(stream, slice_id) as (_, path), self._readers:
+        found = await self._slice(stream, slice_id)
+        first, behind = span((await self._look(found)).entries, from_ms, to_ms)
+        async with (
+            self.library.extract(found, first, found.size_bytes if behind is None else behind) as path,
+            self._readers,
+        ):
             return await _read(lambda: segment(str(path), from_ms, to_ms, "fmp4"))
 
-    async def _listed(self, found: Slice) -> Listed | None:
-        """None for a file that cannot be read: the others play."""
+    async def _slice(self, stream: StreamRecord, slice_id: str) -> Slice:
+        found = await self._store.retention.slice(stream.stream_id, slice_id)
+        if found is None:
+            raise NotFoundError("recording", slice_id)
+        return found
+
+    async def _look(self, found: Slice) -> FileFacts:
+        """What the head of a file says; of a bucket only the head is read."""
         facts = self._facts.get(found.slice_id)
         if facts is None:
-            try:
-                async with self.library.file(found) as path, self._readers:
-                    facts = await _read(lambda: file_facts(str(path)))
-            except NotFoundError:
-                return None
+            async with self.library.extract(found, 0, 0) as path, self._readers:
+                facts = await _read(lambda: file_facts(str(path)))
             self._facts[found.slice_id] = facts
             if len(self._facts) > FACTS_KEPT:
                 self._facts.popitem(last=False)
+        return facts
+
+    async def _listed(self, found: Slice) -> Listed | None:
+        """None for a file that cannot be read: the others play."""
+        try:
+            facts = await self._look(found)
+        except NotFoundError:
+            return None
         return Listed(
             slice_id=found.slice_id,
             form=facts.form,
             start_ms=_ms(found.start_at),
             duration_ms=facts.duration_ms,
             head_bytes=facts.head,
-            size_bytes=facts.size,
+            size_bytes=found.size_bytes,
             entries=facts.entries,
         )
 

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import structlog
 
 from gateway.errors import InvalidError, NotFoundError, QuotaError, UnavailableError
+from gateway.playback.leader import Leader
 from gateway.playback.recordings import Recordings
 from gateway.scope import Scope
 from gateway.store import Store
@@ -86,8 +87,16 @@ class Playback:
     speed: float
     paused: bool
     used_at: datetime
+    leader: Leader
+    still: bool
+    """It stands still: somebody wants it so, or the next file is not there yet."""
     problems: int = 0
     """Files that could not be played."""
+
+    @property
+    def waiting(self) -> str:
+        """Why the file it needs next cannot be fetched now; empty otherwise."""
+        return self.leader.waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +128,7 @@ class Playbacks:
         self._address_life = address_life
         self._idle = idle
         self._running: dict[str, Playback] = {}
-        self._holds: dict[str, AsyncExitStack] = {}
+        self._leading: dict[str, asyncio.Task[None]] = {}
         self._opening = 0
 
     async def create(
@@ -157,16 +166,25 @@ class Playbacks:
             raise NotFoundError("recording of stream", name)
         playback_id = secrets.token_hex(8)
         play_name = f"playback-{playback_id}"
-        async with AsyncExitStack() as stack:
-            paths = await stack.enter_async_context(self.recordings.library.files(found))
-            files = [(str(path), _ms(one.start_at)) for path, one in zip(paths, found, strict=True)]
-            try:
-                opened = self._relay.open_playback(
-                    app, play_name, files, position_ms=_ms(begin), end_ms=_ms(end), speed=speed, paused=paused
-                )
-            except CoreError as error:
+        leader = Leader(self.recordings.library, found, now=asyncio.get_running_loop().time)
+        try:
+            await leader.fetch(_ms(begin))
+            leader.told(_ms(begin), speed, not paused)
+            files = [(str(path), start_ms) for path, start_ms in await leader.files()]
+            opened = self._relay.open_playback(
+                app,
+                play_name,
+                files,
+                position_ms=_ms(begin),
+                end_ms=_ms(end),
+                speed=speed,
+                paused=paused or leader.held_up,
+            )
+        except BaseException as error:
+            await leader.close()
+            if isinstance(error, CoreError):
                 raise UnavailableError(str(error)) from error
-            self._holds[playback_id] = stack.pop_all()
+            raise
         playback = Playback(
             playback_id=playback_id,
             stream_id=stream_id,
@@ -179,8 +197,11 @@ class Playbacks:
             speed=speed,
             paused=paused,
             used_at=self._clock(),
+            leader=leader,
+            still=paused or leader.held_up,
         )
         self._running[playback_id] = playback
+        self._leading[playback_id] = asyncio.create_task(leader.run(lambda: self._weigh(playback)))
         log.info("playback", app=app, stream=name, playback=playback_id, slices=len(found))
         return playback
 
@@ -198,13 +219,16 @@ class Playbacks:
         return found
 
     async def steer(self, scope: Scope, name: str, playback_id: str, wish: Steering) -> Playback:
-        """Seeks, speeds up, stops. NotFoundError, InvalidError; UnavailableError if too many wishes wait."""
+        """Seeks, speeds up, stops. NotFoundError, InvalidError; UnavailableError if too many wishes wait; what
+        `Library.file` raises if what lies there cannot be fetched: then it goes on as it was."""
         found = await self.get(scope, name, playback_id)
         if wish.speed is not None:
             _check_speed(wish.speed)
         if wish.position is not None and not found.begin <= wish.position <= found.end:
             raise InvalidError("position", "between begin and end of the playback")
         found.used_at = self._clock()
+        if wish.position is not None:
+            await found.leader.fetch(_ms(wish.position))
         try:
             if wish.speed is not None:
                 self._relay.playback_speed(found.receiver, wish.speed)
@@ -212,9 +236,10 @@ class Playbacks:
             if wish.position is not None:
                 self._relay.playback_seek(found.receiver, _ms(wish.position))
                 found.position = wish.position
-            if wish.paused is not None:
-                self._relay.playback_pause(found.receiver, wish.paused)
-                found.paused = wish.paused
+            found.paused = found.paused if wish.paused is None else wish.paused
+            found.leader.told(_ms(found.position), found.speed, not found.paused)
+            found.still = found.paused or found.leader.held_up
+            self._relay.playback_pause(found.receiver, found.still)
         except CoreError as error:
             raise UnavailableError(str(error)) from error
         return found
@@ -242,7 +267,9 @@ class Playbacks:
             found.problems += 1
             log.warning("a recording cannot be played", playback=found.playback_id, problem=event.detail["problem"])
         else:
-            found.position = datetime.fromtimestamp(int(event.detail["position_ms"]) / 1000, UTC)
+            position_ms = int(event.detail["position_ms"])
+            found.position = datetime.fromtimestamp(position_ms / 1000, UTC)
+            found.leader.told(position_ms, float(event.detail["speed"]), event.detail["paused"] == "0")
 
     async def run(self) -> None:
         """Ends playbacks that are over or that nobody uses, until it is cancelled; then all."""
@@ -265,13 +292,24 @@ class Playbacks:
             if not found.receiver or now - found.used_at >= self._idle:
                 await self._end(found.playback_id)
 
+    def _weigh(self, found: Playback) -> None:
+        """Lets a playback stand still, or go on, as files come."""
+        still = found.paused or found.leader.held_up
+        if still is not found.still and found.receiver:
+            with suppress(CoreError):  # it has ended, or too many wishes wait: the next look tries again
+                self._relay.playback_pause(found.receiver, still)
+                found.still = still
+
     async def _end(self, playback_id: str) -> None:
         found = self._running.pop(playback_id, None)
-        if found is not None and found.receiver:
+        if found is None:
+            return
+        if found.receiver:
             self._relay.close_receiver(found.receiver)
-        hold = self._holds.pop(playback_id, None)
-        if hold is not None:
-            await hold.aclose()
+        leading = self._leading.pop(playback_id)
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+        await found.leader.close()
 
     async def _stream(self, scope: Scope, name: str) -> tuple[str, str]:
         stream = await self._store.streams.get(scope, name)

@@ -36,7 +36,6 @@ from gateway.retention.names import CONTENT_TYPES
 from gateway.retention.places import Outcome
 
 PART_BYTES: Final = 8 * 1024 * 1024
-FETCH_BYTES: Final = 4 * 1024 * 1024
 PARTS_AT_ONCE: Final = 2
 """With PART_BYTES: what one upload holds in memory."""
 RETRIES: Final = 2
@@ -133,20 +132,26 @@ class Bucket:
     def file(self, key: str) -> None:
         """Nothing of a bucket lies here."""
 
-    async def fetch(self, key: str, target: Path) -> None:
-        """Reads the object as it comes, some megabytes at a time."""
+    async def size(self, key: str) -> int:
+        """Asks for the object's head."""
         try:
-            answer = await obstore.get_async(self._store, key)
-            file = await asyncio.to_thread(target.open, "wb")
-            try:
-                async for chunk in answer.stream(min_chunk_size=FETCH_BYTES):
-                    await asyncio.to_thread(file.write, chunk)
-            finally:
-                await asyncio.to_thread(file.close)
+            return (await obstore.head_async(self._store, key))["size"]
         except FileNotFoundError:
             raise
         except (BaseError, OSError, ValueError) as error:
             raise self._explain(error, BucketReadError) from error
+
+    async def read(self, key: str, first: int, behind: int) -> bytes:
+        """Asks for a range. BucketUnreachableError also if less comes than was asked for."""
+        try:
+            found = bytes(await obstore.get_range_async(self._store, key, start=first, end=behind))
+        except FileNotFoundError:
+            raise
+        except (BaseError, OSError, ValueError) as error:
+            raise self._explain(error, BucketReadError) from error
+        if len(found) != behind - first:
+            raise BucketUnreachableError(f"bucket {self._name} gave {len(found)} bytes of {behind - first}")
+        return found
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Deletes objects, a thousand a request."""

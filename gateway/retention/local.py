@@ -39,9 +39,13 @@ class LocalDirectory:
         """Below the root."""
         return self._root / key
 
-    async def fetch(self, key: str, target: Path) -> None:
-        """Copies the file."""
-        await asyncio.to_thread(shutil.copyfile, self._root / key, target)
+    async def size(self, key: str) -> int:
+        """Of the file."""
+        return (await asyncio.to_thread((self._root / key).stat)).st_size
+
+    async def read(self, key: str, first: int, behind: int) -> bytes:
+        """From the file."""
+        return await asyncio.to_thread(_read, self._root / key, first, behind)
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Deletes files and the directories that held nothing else."""
@@ -146,3 +150,9 @@ def _explain(error: OSError) -> Exception:
     if error.errno in _DENIED:
         return BucketDeniedError(f"the local directory may not be written: {error}")
     return BucketUnreachableError(f"the local directory cannot be used: {error}")
+
+
+def _read(file: Path, first: int, behind: int) -> bytes:
+    with file.open("rb") as opened:
+        opened.seek(first)
+        return opened.read(behind - first)

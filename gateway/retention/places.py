@@ -31,8 +31,11 @@ class Place(Protocol):
     def file(self, key: str) -> Path | None:
         """Where what has this key lies on this machine; None if it must be fetched."""
 
-    async def fetch(self, key: str, target: Path) -> None:
-        """Writes what has this key into a file. FileNotFoundError if nothing has it."""
+    async def size(self, key: str) -> int:
+        """How many bytes what has this key has. FileNotFoundError if nothing has it."""
+
+    async def read(self, key: str, first: int, behind: int) -> bytes:
+        """Those bytes of it, and nothing else is moved; `behind` is at most its size. FileNotFoundError."""
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Deletes what has these keys, and directories that are empty then; what is not there is no error."""

@@ -203,6 +203,7 @@ class Relay(NotingRelay):
 
     def open_playback(self, app: str, name: str, files: Sequence[tuple[str, int]], **wanted: Any) -> Live:
         self.live[app, name] = Live(transport="playback", receiver=len(self.live) + 100)
+        self.open[self.live[app, name].receiver] = (app, name)
         return self.live[app, name]
 
     def playback_seek(self, receiver: int, position_ms: int) -> None:
@@ -359,7 +360,9 @@ class World:
             webrtc=WebRtcStreams(
                 store=store, relay=self.relay, traffic=self.traffic, webrtc=None, clock=lambda: self.now
             ),
-            record_plans=RecordPlans(store, self.recorder, changed=lambda: self.plan_changes.append(self.now)),
+            record_plans=RecordPlans(
+                store, depot.place, self.recorder, changed=lambda: self.plan_changes.append(self.now)
+            ),
             retentions=Retentions(store, depot.place, self.recorder, buckets=buckets),
             recordings=recordings,
             snapshots=Snapshots(lambda _: None),

@@ -1,0 +1,137 @@
+"""Goes ahead of a playback: fetches the file it needs next, and lets it stand still while that is not there yet."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from gateway.errors import NotFoundError
+from gateway.playback.library import Library
+from gateway.playback.reel import Span, further, number_at, playable_ms, wanted
+from gateway.retention.model import Slice
+
+TICK: Final = 0.25
+MARGIN_MS: Final = 1500.0
+"""It stands still when less than this, on the clock, is left to be played and the next file is missing."""
+NEAR_END_MS: Final = 2000
+AGAIN_SECONDS_MAX: Final = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+class Leader:
+    """`fetch` the file of the first position, open the playback with `files`, then `run` while it plays."""
+
+    def __init__(self, library: Library, slices: Sequence[Slice], *, now: Callable[[], float]) -> None:
+        """`now`: seconds of a clock that is never set."""
+        self.waiting = ""
+        """Why the next file is not there, if it cannot be fetched now."""
+        self.held_up = False
+        """It stands still until the next file is there."""
+        self._library = library
+        self._slices = slices
+        self._now = now
+        self._spans = [Span(_ms(one.start_at), _ms(one.end_at)) for one in slices]
+        self._holds: dict[int, AsyncExitStack] = {}
+        self._gone: set[int] = set()
+        self._position_ms, self._told_at = self._spans[0].start_ms, now()
+        self._speed, self._moves = 1.0, False
+
+    async def files(self) -> list[tuple[Path, int]]:
+        """All files, those that are not there yet too, and when they begin; those that are gone are left out."""
+        paths: list[tuple[Path, int]] = []
+        for number, one in enumerate(self._slices):
+            try:
+                paths.append((await self._library.path(one), self._spans[number].start_ms))
+            except NotFoundError:
+                self._gone.add(number)
+        return paths
+
+    async def fetch(self, position_ms: int) -> None:
+        """Fetches the file that is read at a position, or the next one if it is gone; both close to its end, which is
+        told a little differently by the file itself. NotFoundError if all are gone; what `Library.file` raises."""
+        for number in range(number_at(self._spans, position_ms), len(self._slices)):
+            await self._hold(number)
+            if number not in self._gone and self._spans[number].end_ms > position_ms + NEAR_END_MS:
+                return
+        if len(self._gone) == len(self._slices):
+            raise NotFoundError("recording", "all of the interval")
+
+    def told(self, position_ms: int, speed: float, moves: bool) -> None:
+        """Where the playback stands now, and whether it goes on from there."""
+        self._position_ms, self._told_at, self._speed, self._moves = position_ms, self._now(), speed, moves
+        self._weigh()
+
+    async def run(self, weighed: Callable[[], None]) -> None:
+        """Until it is cancelled. `weighed` is called when `held_up` was looked at again."""
+        failures, again_at = 0, 0.0
+        task: asyncio.Task[None] | None = None
+        try:
+            while True:
+                position_ms = self._position()
+                await self._let_go(position_ms)
+                number = wanted(self._spans, position_ms, self._ready())
+                if task is None and number is not None and self._now() >= again_at:
+                    task = asyncio.create_task(self._hold(number))
+                self._weigh()
+                weighed()
+                if task is None:
+                    await asyncio.sleep(TICK)
+                    continue
+                await asyncio.wait({task}, timeout=TICK)
+                if not task.done():
+                    continue
+                error, task = task.exception(), None
+                if error is None:
+                    failures, self.waiting = 0, ""
+                    continue
+                wait = min(2.0**failures, AGAIN_SECONDS_MAX)
+                failures, self.waiting, again_at = failures + 1, str(error), self._now() + wait
+                log.warning("a recording that is played next cannot be fetched", again_in=wait, error=self.waiting)
+        finally:
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Lets all files go."""
+        for hold in list(self._holds.values()):
+            await hold.aclose()
+        self._holds.clear()
+
+    async def _hold(self, number: int) -> None:
+        if number in self._ready():
+            return
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._library.file(self._slices[number]))
+            except NotFoundError:
+                self._gone.add(number)
+                return
+            if number not in self._holds:
+                self._holds[number] = stack.pop_all()
+
+    async def _let_go(self, position_ms: int) -> None:
+        """Files far behind and far ahead: those that were fetched then make room when room is needed."""
+        number = number_at(self._spans, position_ms)
+        for one in [one for one in self._holds if not number - 1 <= one <= number + 2]:
+            await self._holds.pop(one).aclose()
+
+    def _ready(self) -> set[int]:
+        return self._holds.keys() | self._gone
+
+    def _position(self) -> int:
+        played = (self._now() - self._told_at) * 1000 * self._speed if self._moves else 0.0
+        return further(self._spans, self._position_ms, played)
+
+    def _weigh(self) -> None:
+        left = playable_ms(self._spans, self._position(), self._ready())
+        self.held_up = left < MARGIN_MS * self._speed
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
