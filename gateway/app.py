@@ -156,10 +156,10 @@ class App:
             certificates = Certificates(settings.tls, utc_now)
             senders = Senders(store, relay, allow_private=settings.send.allow_private)
             pushes = Pushes(store, relay, utc_now, allow_private=settings.send.allow_private)
-            hearers = (invitations, codings, works.recorder, traffic, options, certificates, senders, pushes, playbacks)
-            _listen(settings, relay, *(hearer.handle_media for hearer in hearers))
             background = await stack.enter_async_context(Background())
             siblings = await stack.enter_async_context(Siblings(relay, store.streams, background.spawn))
+            hearers = (invitations, codings, works.recorder, traffic, options, certificates, senders, pushes, playbacks)
+            _listen(settings, relay, *(hearer.handle_media for hearer in (*hearers, siblings)))
             stack.push_async_callback(packets.close)
             await stack.enter_async_context(server.open(settings.sip.port))
             stack.push_async_callback(invitations.close)
@@ -290,6 +290,7 @@ class App:
             Gathered("gateway_stream_pushes", "Pushes to other servers", "name", lambda: self.pushes.counts),
             Gathered("gateway_senders", "What became of senders of RTP", "name", self.senders.figures, counter=True),
             *self.webrtc.collectors(),
+            *self.siblings.collectors(),
             Gathered("gateway_sip", "What the SIP endpoint counts", "name", lambda: self.endpoint.counters),
             Gathered(
                 "gateway_registrar", "What came of REGISTERs", "name", lambda: _figures(server.registrations.counters)

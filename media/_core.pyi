@@ -323,7 +323,8 @@ class Core:
         """
 
     def answer_play(self, ticket: int, allowed: bool) -> None:
-        """Answers a `play` event: whether the bearer of its token may play. Without an answer the viewer is refused
+        """Answers a `play` event: whether the bearer of its token may play; or an `aac` event: whether the stream has a
+        sibling called `…~aac` now. Without an answer the viewer is refused
         after 5 s; for HLS a yes counts for 30 s and a no for 5 s. A ticket that is not open any more is ignored."""
 
     def sign(self, app: str, name: str, expires: int, generation: int = 0) -> str:
@@ -484,6 +485,8 @@ class Event:
     `playback_position` (position_ms, speed, paused; every 5 s and after each wish; or problem: a file left out) ·
     `play`
     (ticket, app, name, peer, protocol, token; a private stream was asked for with a token: answer with `answer_play`) ·
+    `aac` (ticket, app, name, peer, protocol; who may play the stream asked for it with `audio=aac`: answer with
+    `answer_play` once `…~aac` is open) ·
     `publish` (receiver 0; ticket, app, name, query, peer, protocol: somebody waits to be let in or sent away) · `ended`
     (reason; a fed stream is over, its last event) · `failed` (reason; our own fault: the stream is closed) · `overflow`
     (lost) · `push_connected` (push, peer: the server takes the stream) · `push_failed` (push, reason, cause, retry_ms:

@@ -399,7 +399,7 @@ class Relay:
         )
 
     def answer_play(self, ticket: int, allowed: bool) -> None:
-        """Answers a `play` event (`Core.answer_play`)."""
+        """Answers a `play` or `aac` event (`Core.answer_play`)."""
         self.core.answer_play(ticket, allowed)
 
     def sign(self, app: str, name: str, expires: int, generation: int = 0) -> str:

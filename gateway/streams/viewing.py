@@ -14,6 +14,7 @@ from gateway.errors import GatewayError
 from gateway.scope import Scope
 from gateway.streams.model import StreamRecord
 from gateway.streams.questions import Questions
+from gateway.streams.siblings import SUFFIX
 from media._core import CoreError
 
 log = structlog.get_logger(__name__)
@@ -110,11 +111,15 @@ class Viewing:
         TokenError for a token that is none.
         """
         access = await self._accounts.verify(token, self._clock())
-        return access.project.name == app and await self._streams.get(access.scope, name) is not None
+        return access.project.name == app and await self._is_known(access.scope, name)
 
     async def _may_watch_by(self, proof: Proof, app: str, name: str, peer: str) -> bool:
         access = await self._proofs.access(proof, app, peer, self._clock())
-        return await self._streams.get(access.scope, name) is not None
+        return await self._is_known(access.scope, name)
+
+    async def _is_known(self, scope: Scope, name: str) -> bool:
+        """A stream that is made beside another one has the rights of that one."""
+        return await self._streams.get(scope, name.removesuffix(SUFFIX)) is not None
 
     def _tell(self, ticket: int, outcome: str) -> None:
         self.counts[outcome] += 1

@@ -10,15 +10,15 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.e2e.encoders import pushing
+from tests.e2e.encoders import pushing, recorded
 from tests.e2e.playing import ffprobe
 from tests.e2e.running import RunningGateway
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 PATIENCE = 20.0
-ENOUGH = 150_000
-"""Bytes of a second or two: what foreign programs need to know what they are shown."""
+ENOUGH = 60_000
+"""Bytes of some two seconds: what foreign programs need to know what they are shown."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -90,3 +90,29 @@ async def test_a_stream_is_given_out_as_was_chosen_and_all_of_it_again(gateway: 
         await flows(gateway, name, sound="AAC")
         assert (await answered(play["http_flv"]))[0] == 200
         assert await codecs(play["http_ts"], tmp_path / "whole.ts") == ["h264", "aac"]
+
+
+async def test_who_asks_for_aac_gets_it_with_the_right_to_the_stream(gateway: RunningGateway, tmp_path: Path) -> None:
+    name, play = await add(gateway)
+    mine = gateway.client.headers["X-Auth-Token"]
+    plain = {form: address.partition("?")[0] for form, address in play.items() if address}
+    alone, beside = plain["http_flv"], plain["http_flv"].replace(name, f"{name}~aac")
+    async with pushing("-c:a", "pcm_alaw", "-ar", "8000", "-ac", "1", play["push"]):
+        await flows(gateway, name, sound="PCMA")
+        for refused in (alone, f"{alone}?expires=1000000000&sign=AAAA", f"{alone}?token=unknown"):
+            joint = "&" if "?" in refused else "?"
+            assert (await answered(f"{refused}{joint}audio=aac"))[0] == 403, refused
+        assert (await answered(beside))[0] == 404, "and nothing was made"
+        wanted = {form: f"{address}&audio=aac" for form, address in play.items() if address}
+        assert await codecs(wanted["http_flv"], tmp_path / "aac.flv") == ["h264", "aac"]
+        assert await codecs(f"{alone}?token={mine}", tmp_path / "as-it-is.flv") == ["h264", "pcm_alaw"]
+        async with httpx.AsyncClient(timeout=PATIENCE) as client:
+            assert "&audio=aac" in (await client.get(wanted["hls"])).text
+        for form in ("rtmp", "rtsp"):
+            await recorded(wanted[form], tmp_path / f"{form}.mkv", seconds=0.5)
+            found = (await ffprobe(tmp_path / f"{form}.mkv"))["streams"]
+            assert {one["codec_name"] for one in found} == {"h264", "aac"}, form
+        # its own address wants the same right
+        for refused in (beside, f"{beside}?{play['http_flv'].partition('?')[2]}", f"{beside}?token=unknown"):
+            assert (await answered(refused))[0] == 403, refused
+        assert (await answered(f"{beside}?token={mine}"))[0] == 200

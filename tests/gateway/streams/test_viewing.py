@@ -147,6 +147,18 @@ async def test_who_guesses_secrets_is_slowed_and_others_are_not(world: World) ->
     assert not await world.prove(key.key_id, secret), "the next failure doubled the wait"
 
 
+async def test_a_stream_beside_another_one_has_its_rights(world: World) -> None:
+    mine, foreign = await world.member("default", "eve"), await world.member("other", "mallory", Role.ADMINISTRATOR)
+    assert await world.ask(mine, name="stream1~aac")
+    assert not await world.ask(mine, name="stream2~aac")
+    assert not await world.ask(foreign, name="stream1~aac")
+    assert not await world.ask("unknown", name="stream1~aac")
+    key, secret = await world.key("default", "adam")
+    assert await world.prove(key.key_id, secret, name="stream1~aac")
+    other, secret = await world.key("other", "oscar")
+    assert not await world.prove(other.key_id, secret, name="stream1~aac")
+
+
 async def test_who_has_gone_does_no_harm(world: World) -> None:
     world.viewing.handle_media(Event({"ticket": "99", "app": "default", "name": "stream1", "token": "x"}))
     assert not await world.ask("unknown")

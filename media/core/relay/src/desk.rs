@@ -1,8 +1,11 @@
 //! The streams as the front door sees them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::watch;
@@ -40,6 +43,42 @@ impl Desk {
         self.table.by_name(app, name).ok_or(Denied::Gone)
     }
 
+    /// Puts a question to the listener of events, unless the same one is open; `again` as in a [`Question`].
+    fn put(
+        &self,
+        entry: &Entry,
+        (kind, subject, again): (Kind, &str, bool),
+        (peer, protocol): (SocketAddr, &'static str),
+        shown: Vec<(&'static str, String)>,
+    ) -> Answer {
+        let questions = &self.admission.questions;
+        let (ticket, answer) =
+            match questions.ask(clock::now(), entry.id, subject, peer.ip().to_canonical(), again) {
+                Asked::Known(answer) => return Answer::Known(answer),
+                Asked::Busy => return Answer::Busy,
+                Asked::Open { ticket, answer } => (ticket, answer),
+            };
+        if let Some(ticket) = ticket {
+            let mut detail = vec![
+                ("ticket", ticket.to_string()),
+                ("app", entry.app.to_string()),
+                ("name", entry.name.to_string()),
+                ("peer", peer.to_string()),
+                ("protocol", protocol.to_owned()),
+            ];
+            detail.extend(shown);
+            self.events.push(Event {
+                kind,
+                receiver: entry.id,
+                app: Arc::clone(&entry.app),
+                name: Arc::clone(&entry.name),
+                at_ms: clock::wall_ms(),
+                detail,
+            });
+        }
+        Answer::Later(answer)
+    }
+
     fn count_full<T>(&self, result: Result<T, Denied>) -> Result<T, Denied> {
         if let Err(Denied::Full) = result {
             self.admission.full.fetch_add(1, Ordering::Relaxed);
@@ -61,32 +100,12 @@ impl Directory for Desk {
             Credential::Token(token) => (format!("token {token}"), vec![("token", token.to_owned())]),
             Credential::Proof(proof) => (proof.subject(), proof.detail()),
         };
-        let questions = &self.admission.questions;
-        match questions.ask(clock::now(), entry.id, &subject, peer.ip().to_canonical(), again) {
-            Asked::Known(allowed) => Answer::Known(allowed),
-            Asked::Busy => Answer::Busy,
-            Asked::Open { ticket, answer } => {
-                if let Some(ticket) = ticket {
-                    let mut detail = vec![
-                        ("ticket", ticket.to_string()),
-                        ("app", app.to_owned()),
-                        ("name", name.to_owned()),
-                        ("peer", peer.to_string()),
-                        ("protocol", protocol.to_owned()),
-                    ];
-                    detail.extend(shown);
-                    self.events.push(Event {
-                        kind: Kind::Play,
-                        receiver: entry.id,
-                        app: Arc::clone(&entry.app),
-                        name: Arc::clone(&entry.name),
-                        at_ms: clock::wall_ms(),
-                        detail,
-                    });
-                }
-                Answer::Later(answer)
-            }
-        }
+        self.put(&entry, (Kind::Play, &subject, again), (peer, protocol), shown)
+    }
+
+    fn ask_for_aac(&self, app: &str, name: &str, peer: SocketAddr, protocol: &'static str) -> Answer {
+        let Ok(entry) = self.entry(app, name) else { return Answer::Unknown };
+        self.put(&entry, (Kind::Aac, "aac", false), (peer, protocol), vec![])
     }
 
     fn tracks(&self, app: &str, name: &str) -> Option<watch::Receiver<Option<Arc<Tracks>>>> {

@@ -55,6 +55,8 @@ pub enum Kind {
     RecordFailed,
     /// Somebody with a token wants to play a private stream: answer.
     Play,
+    /// Somebody wants the stream with its sound as AAC: to be answered like `Play`, once it is there.
+    Aac,
     /// A recording is over: its last event.
     RecordEnded,
     /// The files of a TLS certificate changed.
@@ -107,6 +109,7 @@ impl Kind {
             Self::RecordFailed => "record_failed",
             Self::RecordEnded => "record_ended",
             Self::Play => "play",
+            Self::Aac => "aac",
             Self::Certificate => "certificate",
             Self::SenderConnected => "sender_connected",
             Self::SenderFailed => "sender_failed",

@@ -100,9 +100,17 @@ impl House {
 
     /// A connection on which `target` was asked for, and the head of its answer.
     fn get(&self, target: &str) -> (TcpStream, String) {
+        Self::answered(self.ask(target))
+    }
+
+    fn ask(&self, target: &str) -> TcpStream {
         let mut stream = TcpStream::connect((LOOPBACK, self.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        stream
+    }
+
+    fn answered(mut stream: TcpStream) -> (TcpStream, String) {
         let (mut head, mut byte) = (Vec::new(), [0]);
         while !head.ends_with(b"\r\n\r\n") {
             stream.read_exact(&mut byte).expect("an answer in time");
@@ -125,6 +133,52 @@ impl House {
             Subscribe { video: true, audio: true, from_gop: true, bytes_max: 1 << 20, protocol, peer, agent };
         self.relay.core.subscribe(self.feeder.id(), wanted)
     }
+}
+
+#[test]
+fn who_asks_for_aac_is_given_the_stream_beside_once_it_is_there() {
+    let mut house = House::new();
+    house.seconds(1);
+    house.settle();
+    let core = &house.relay.core;
+    core.set_private("test", "cam", true);
+    assert!(
+        house.get("/test/cam.live.flv?audio=aac").1.contains(" 403 "),
+        "nothing is made for who may not play"
+    );
+    let right = core.sign("test", "cam", 4_000_000_000, 0);
+    let past = core.sign("test", "cam", 1_000_000_000, 0);
+    assert!(house.fetch(&format!("/test/cam.live.flv?audio=aac&{past}")).1.contains("signature_expired"));
+    let target = format!("/test/cam.live.flv?{right}&audio=aac");
+    let answer = |good: bool| {
+        let asking = house.ask(&target);
+        let event = house.relay.wait_event(EventKind::Aac);
+        assert_eq!((&*event.app, &*event.name), ("test", "cam"));
+        let ticket = event.detail.iter().find(|(name, _)| *name == "ticket").unwrap().1.parse().unwrap();
+        let beside = good.then(|| {
+            let (app, name) = ("test".to_owned(), "cam~aac".to_owned());
+            let (transport, rights) = (Transport::Derived, PlayRights::default());
+            core.open_feed(&OpenFeed { app, name, transport, payload: "flv", rights }).unwrap()
+        });
+        core.answer_play(ticket, good);
+        (House::answered(asking), beside)
+    };
+    let (((mut refused, head), _), mut said) = (answer(false), String::new());
+    refused.read_to_string(&mut said).unwrap();
+    assert!(head.contains(" 503 ") && said.contains("sound_unavailable"), "{head}{said}");
+    let ((first, head), beside) = answer(true);
+    assert!(head.contains(" 200 "), "{head}");
+    let watched = |name: &str, count| {
+        house.relay.wait_stats(name, |stats| stats.viewers.values().sum::<u32>() == count);
+    };
+    watched("cam~aac", 1);
+    watched("cam", 0);
+    let second = house.get(&target);
+    assert!(second.1.contains(" 200 "), "the same one, and nobody is asked");
+    watched("cam~aac", 2);
+    let (status, _) = house.fetch(&format!("/test/cam~aac.live.flv?{right}"));
+    assert_eq!(status, "403", "the signature is of the stream, not of what is beside it");
+    drop((first, second, beside));
 }
 
 #[test]

@@ -151,6 +151,10 @@ pub trait Directory: Send + Sync + 'static {
     /// Asks the application about a token or proof.
     fn ask(&self, question: &Question<'_>) -> Answer;
 
+    /// Asks the application to make the stream's sound into AAC, in a stream beside it ([`super::sound`]), on behalf of
+    /// somebody at `peer`.
+    fn ask_for_aac(&self, app: &str, name: &str, peer: SocketAddr, protocol: &'static str) -> Answer;
+
     /// Where the stream's tracks appear once they are known; `None` if there is no such stream.
     fn tracks(&self, app: &str, name: &str) -> Option<watch::Receiver<Option<Arc<Tracks>>>>;
 

@@ -38,7 +38,7 @@ pub(super) async fn playlist(mut feed: Feed, query: &Query) -> Result<Response<B
         }
         window = later(&mut feed, window, |window| window.tells_of(segment, query.part)).await?;
     }
-    let text = window.playlist(&query.right());
+    let text = window.playlist(&query.repeated());
     feed.count_sent(text.len());
     Ok(reply::media("application/vnd.apple.mpegurl", 0, reply::full(text)))
 }

@@ -84,9 +84,12 @@ pub(super) async fn answer(
     let claim =
         Claim { app, name, peer, protocol, query: &query, token, proof: None, again: live_form.is_none() };
     let directory = shared.directory.as_ref();
-    if let Err(refusal) = rights::admit(directory, &shared.play_key, &claim, now_s, TOKEN_PATIENCE).await {
-        return Problem::from(refusal).into();
-    }
+    let name = match rights::admit(directory, &shared.play_key, &claim, now_s, TOKEN_PATIENCE).await {
+        Ok(name) => name,
+        Err(refusal) => return Problem::from(refusal).into(),
+    };
+    let route = Route { name, ..route };
+    let Route { app, name, .. } = &route;
     let agent = agent(&request.headers);
     let player = Player { key: viewer(peer, &request.headers, &query), peer, agent: &agent };
     match &route.target {
@@ -107,7 +110,9 @@ impl From<Refusal> for Problem {
         let (status, later) = match refusal {
             Refusal::UnknownStream => return UNKNOWN_STREAM,
             Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, Some("1")),
-            Refusal::TooManyViewers => (StatusCode::SERVICE_UNAVAILABLE, Some("5")),
+            Refusal::TooManyViewers | Refusal::SoundUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, Some("5"))
+            }
             _ => (StatusCode::FORBIDDEN, None),
         };
         let problem = Self::new(status, refusal.code(), refusal.message());

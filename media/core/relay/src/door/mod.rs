@@ -13,6 +13,7 @@ pub mod rights;
 pub mod route;
 pub mod sign;
 mod socket;
+mod sound;
 mod takeover;
 
 use std::{

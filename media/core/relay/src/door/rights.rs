@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::{
     directory::{Access, Answer, Credential, Denied, Directory, Question},
     route::Query,
-    sign,
+    sign, sound,
 };
 use crate::proof::Shown;
 
@@ -61,6 +61,8 @@ pub enum Refusal {
     Kicked,
     /// The stream is not given out in this form.
     FormNotAllowed,
+    /// The sound cannot be made into AAC, or not now.
+    SoundUnavailable,
 }
 
 impl Refusal {
@@ -78,6 +80,7 @@ impl Refusal {
             Self::TooManyViewers => "too_many_viewers",
             Self::Kicked => "viewer_kicked",
             Self::FormNotAllowed => "form_not_allowed",
+            Self::SoundUnavailable => "sound_unavailable",
         }
     }
 
@@ -97,6 +100,7 @@ impl Refusal {
             Self::TooManyViewers => "the stream has as many viewers as it may have",
             Self::Kicked => "this viewer was sent away",
             Self::FormNotAllowed => "the stream is not given out in this form: its options say so",
+            Self::SoundUnavailable => "the sound of the stream cannot be made into AAC now",
         }
     }
 }
@@ -122,9 +126,22 @@ impl From<sign::Refusal> for Refusal {
     }
 }
 
-/// Whether `claim` gives the right to play at `now_s` (UNIX seconds); waits for the application at most `patience`.
+/// The name of the stream that `claim`'s viewer is given, if it has the right to play at `now_s` (UNIX seconds): the one
+/// that it names, or the one beside it with AAC; waits for the application at most `patience` for each answer.
 /// A place among the viewers is another matter: see [`Directory::seat`].
 pub async fn admit(
+    directory: &dyn Directory,
+    key: &[u8],
+    claim: &Claim<'_>,
+    now_s: u64,
+    patience: Duration,
+) -> Result<String, Refusal> {
+    judge(directory, key, claim, now_s, patience).await?;
+    if claim.query.aac { sound::as_aac(directory, claim, patience).await } else { Ok(claim.name.to_owned()) }
+}
+
+/// Whether the claim is good.
+async fn judge(
     directory: &dyn Directory,
     key: &[u8],
     claim: &Claim<'_>,

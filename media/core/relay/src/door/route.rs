@@ -58,6 +58,8 @@ pub struct Query {
     pub hev1: bool,
     /// G.711 in MPEG-TS.
     pub g711: bool,
+    /// Sound that is another coding shall be AAC.
+    pub aac: bool,
     /// The playlist shall tell of this segment (Low-Latency HLS), and of this part of it.
     pub segment: Option<u64>,
     /// See `segment`.
@@ -107,6 +109,7 @@ impl Query {
                 "_HLS_part" => read.part = value.parse().ok(),
                 "g711" if value == "1" => read.g711 = true,
                 "audio" if value == "0" => read.options.audio = false,
+                "audio" if value == "aac" => read.aac = true,
                 _ => {}
             }
         }
@@ -126,9 +129,18 @@ impl Query {
         }
     }
 
-    /// What gives the right to play, again as a query, to be repeated in the addresses of segments; empty if there is
-    /// nothing. It holds nothing but what a query may hold, whatever was sent.
-    pub fn right(&self) -> String {
+    /// What must be repeated in the addresses of segments: what gives the right to play, and the sound that is wanted;
+    /// empty if there is nothing. It holds nothing but what a query may hold, whatever was sent.
+    pub fn repeated(&self) -> String {
+        let right = self.right();
+        match (self.aac, right.is_empty()) {
+            (false, _) => right,
+            (true, true) => "audio=aac".to_owned(),
+            (true, false) => format!("{right}&audio=aac"),
+        }
+    }
+
+    fn right(&self) -> String {
         let is_plain =
             |text: &&String| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         match (self.expires, self.sign.as_ref().filter(is_plain)) {
@@ -206,6 +218,12 @@ mod tests {
         assert_eq!(query.right(), "expires=17&sign=aB-_9");
         assert_eq!(Query::parse("expires=-1&sign=&codec=13"), Query::default());
         assert_eq!(Query::parse("expires=17&sign=%22%0A").right(), "");
+        let repeated = |query| Query::parse(query).repeated();
+        assert_eq!(
+            ["audio=aac&x=1", "audio=aac&expires=17&sign=aB", "expires=17&sign=aB", "audio=AAC"]
+                .map(repeated),
+            ["audio=aac", "expires=17&sign=aB&audio=aac", "expires=17&sign=aB", ""]
+        );
         let query = Query::parse("_HLS_msn=17&_HLS_part=-1");
         assert_eq!((query.segment, query.part), (Some(17), None));
         let sound = |query| Query::parse(query).form(Format::Ts);

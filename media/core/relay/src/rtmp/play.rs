@@ -30,7 +30,7 @@ pub(super) async fn play(shared: &Shared, counters: &Counters, mut connection: C
     let query = Query::parse(&target.query);
     let admitted = match named(target) {
         Ok((app, name)) => match admit(shared, &connection, &app, &name, &query).await {
-            Ok(seat) => Ok((app, name, seat)),
+            Ok((played, seat)) => Ok((app, played, seat)),
             Err(Refusal::UnknownStream) => Err((NOT_FOUND, Refusal::UnknownStream.message().to_owned())),
             Err(refusal) => Err((FAILED, refusal.message().to_owned())),
         },
@@ -56,17 +56,19 @@ pub(super) async fn play(shared: &Shared, counters: &Counters, mut connection: C
     }
 }
 
-/// A place among the viewers, if the player may have one.
+/// The stream that the player is given, and a place among its viewers, if it may have one.
 async fn admit(
     shared: &Shared,
     connection: &Connection,
     app: &str,
     name: &str,
     query: &Query,
-) -> Result<Seat, Refusal> {
+) -> Result<(String, Seat), Refusal> {
     let directory = shared.directory.as_ref();
     let peer = connection.peer;
     let claim = Claim { app, name, peer, protocol: "rtmp", query, token: None, proof: None, again: false };
-    rights::admit(directory, &shared.play_key, &claim, clock::wall_ms() / 1000, TOKEN_PATIENCE).await?;
-    Ok(directory.seat(app, name, Output::Rtmp)?)
+    let now_s = clock::wall_ms() / 1000;
+    let played = rights::admit(directory, &shared.play_key, &claim, now_s, TOKEN_PATIENCE).await?;
+    let seat = directory.seat(app, &played, Output::Rtmp)?;
+    Ok((played, seat))
 }

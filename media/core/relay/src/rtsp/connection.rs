@@ -82,6 +82,8 @@ pub(super) enum End {
 struct Session {
     app: String,
     name: String,
+    /// The stream that is given: of this name, or beside it.
+    played: String,
     tracks: Arc<Tracks>,
     set_up: [Option<Delivery>; 2],
 }
@@ -262,14 +264,14 @@ impl<'a> Connection<'a> {
             again: false,
         };
         let now_s = clock::wall_ms() / 1000;
-        rights::admit(directory, &self.shared.core.play_key, &claim, now_s, TOKEN_PATIENCE)
+        let played = rights::admit(directory, &self.shared.core.play_key, &claim, now_s, TOKEN_PATIENCE)
             .await
             .map_err(status)?;
-        let mut tracks = directory.tracks(&app, &name).ok_or(404_u16)?;
+        let mut tracks = directory.tracks(&app, &played).ok_or(404_u16)?;
         // A stream that ends meanwhile is not there; one without a key frame cannot be described yet.
         let tracks = timeout(TRACKS, tracks.wait_for(Option::is_some)).await.map_err(|_| 503_u16)?;
         let tracks = tracks.map_err(|_| 404_u16)?.clone().ok_or(503_u16)?;
-        Ok(Session { app, name, tracks, set_up: [None; 2] })
+        Ok(Session { app, name, played, tracks, set_up: [None; 2] })
     }
 
     async fn set_up(
@@ -334,7 +336,7 @@ impl<'a> Connection<'a> {
         self.shared
             .core
             .directory
-            .seat(&session.app, &session.name, Output::Rtsp)
+            .seat(&session.app, &session.played, Output::Rtsp)
             .map_err(|denied| status(denied.into()))
     }
 
@@ -366,7 +368,7 @@ impl<'a> Connection<'a> {
             seat,
             agent: String::new(),
         };
-        self.shared.core.directory.attach(&session.app, &session.name, viewer);
+        self.shared.core.directory.attach(&session.app, &session.played, viewer);
         Ok(())
     }
 
@@ -424,6 +426,6 @@ fn status(refusal: Refusal) -> u16 {
         | Refusal::Kicked
         | Refusal::FormNotAllowed => 403,
         Refusal::TooManyViewers => 453,
-        Refusal::TokenUnchecked | Refusal::Busy => 503,
+        Refusal::TokenUnchecked | Refusal::Busy | Refusal::SoundUnavailable => 503,
     }
 }
