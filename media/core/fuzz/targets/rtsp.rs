@@ -1,9 +1,9 @@
 //! What an RTSP client sends: cut anywhere it gives the same events and answers, whatever it says our answers are
-//! messages, and a transport that was read is written so that it reads the same.
+//! messages, and a transport or a range that was read is written so that it reads the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wire::rtsp::{Description, Event, Item, Reader, Server, Transport};
+use wire::rtsp::{Description, Event, Item, Played, Range, Reader, Server, TrackStart, Transport, Wish};
 
 fuzz_target!(|input: (u8, bool, &[u8])| {
     let (size, accepts, data) = input;
@@ -11,6 +11,9 @@ fuzz_target!(|input: (u8, bool, &[u8])| {
     assert_eq!(whole, run(data, usize::from(size), accepts));
     let _ = Description::parse(data);
     if let Ok(text) = std::str::from_utf8(data) {
+        if let Some(range) = Range::parse(text) {
+            assert_eq!(Range::parse(&range.to_string()), Some(range), "{text}");
+        }
         for transport in Transport::parse(text) {
             assert_eq!(Transport::parse(&transport.to_string()), [transport], "{text}");
         }
@@ -43,9 +46,15 @@ fn answer(server: &mut Server, event: &Event, accepts: bool) {
     match event {
         Event::Data(..) | Event::Ended => {}
         _ if !accepts => server.refuse(403),
+        Event::Play(Wish { range, scale }) => {
+            let played = Played { range: range.unwrap_or(Range::NOW), scale: scale.unwrap_or(1.0) };
+            server.play(played, &[TrackStart { track: 0, seq: 1, timestamp: 2 }]);
+        }
+        Event::Pause => server.pause(Some(Range::NOW)),
+        Event::Get(names) => server.tell(&names.join("\r\n")),
         Event::Describe(..) => server.describe("v=0\r\n"),
         Event::SetUp { offers, .. } => server.set_up(&offers[0]),
-        Event::Announce(..) | Event::Play | Event::Record => server.accept(),
+        Event::Announce(..) | Event::Record => server.accept(),
     }
 }
 

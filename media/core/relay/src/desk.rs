@@ -17,6 +17,7 @@ use crate::{
     events::{Event, EventQueue, Kind},
     hub::Order,
     options::Output,
+    playback::{Playbacks, Steering},
     questions::{Asked, Questions},
     shard::inbox::{Command, Inbox},
     table::{Entry, Table},
@@ -36,6 +37,7 @@ pub(crate) struct Desk {
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     pub(crate) events: Arc<EventQueue>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) playbacks: Arc<Playbacks>,
 }
 
 impl Desk {
@@ -110,6 +112,10 @@ impl Directory for Desk {
 
     fn tracks(&self, app: &str, name: &str) -> Option<watch::Receiver<Option<Arc<Tracks>>>> {
         Some(self.table.by_name(app, name)?.feeds.tracks())
+    }
+
+    fn playback(&self, app: &str, name: &str) -> Option<Arc<Steering>> {
+        self.playbacks.find(self.table.by_name(app, name)?.id)
     }
 
     fn seat(&self, app: &str, name: &str, output: Output) -> Result<Seat, Denied> {

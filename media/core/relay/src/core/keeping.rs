@@ -41,8 +41,8 @@ impl Core {
             rights: wanted.rights,
         })?;
         let id = feeder.id();
-        let controls = self.playbacks.enter(id);
-        runtime.spawn(playback.run(Arc::clone(&self.playbacks), controls, feeder));
+        let steered = self.playbacks.enter(id, &playback);
+        runtime.spawn(playback.run(Arc::clone(&self.playbacks), steered, feeder));
         Ok(Opened { id, port: 0 })
     }
 

@@ -237,6 +237,12 @@ impl Core {
     pub fn directory(&self) -> Arc<dyn Directory> {
         let inboxes = self.read_shards().iter().map(|shard| Arc::clone(&shard.inbox)).collect();
         let (table, events) = (Arc::clone(&self.table), Arc::clone(&self.events));
-        Arc::new(Desk { table, inboxes, events, admission: Arc::clone(&self.admission) })
+        Arc::new(Desk {
+            table,
+            inboxes,
+            events,
+            admission: Arc::clone(&self.admission),
+            playbacks: Arc::clone(&self.playbacks),
+        })
     }
 }

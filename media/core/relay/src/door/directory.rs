@@ -15,7 +15,7 @@ use wire::{
     rtmp::PlayerReader,
 };
 
-use crate::{options::Output, proof::Shown, push::Pushed, rtsp::RtspPlayer};
+use crate::{options::Output, playback::Steering, proof::Shown, push::Pushed, rtsp::RtspPlayer};
 
 pub use crate::{
     hub::form::Form,
@@ -157,6 +157,11 @@ pub trait Directory: Send + Sync + 'static {
 
     /// Where the stream's tracks appear once they are known; `None` if there is no such stream.
     fn tracks(&self, app: &str, name: &str) -> Option<watch::Receiver<Option<Arc<Tracks>>>>;
+
+    /// How the stream is steered; `None` if it is live.
+    fn playback(&self, _app: &str, _name: &str) -> Option<Arc<Steering>> {
+        None
+    }
 
     /// Takes a place among the viewers of live streams, if the stream is given out so.
     fn seat(&self, app: &str, name: &str, output: Output) -> Result<Seat, Denied>;

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use wire::{
     chunk::Chunk,
     media::{Ticks, Tracks},
+    rtsp::TrackStart,
     websocket::{FrameHeader, Opcode},
 };
 
@@ -18,12 +19,14 @@ pub(crate) struct Entry {
     pub(crate) begins: bool,
     pub(crate) dts: Ticks,
     pub(crate) tracks: Arc<Tracks>,
+    /// What the next packets are behind a beginning, where tracks are packets.
+    pub(crate) upcoming: Option<Arc<[TrackStart]>>,
 }
 
 impl Entry {
     pub(crate) fn new(chunk: Chunk, begins: bool, dts: Ticks, tracks: Arc<Tracks>) -> Self {
         let frame = FrameHeader::new(Opcode::Binary, chunk.len());
-        Self { chunk, frame, begins, dts, tracks }
+        Self { chunk, frame, begins, dts, tracks, upcoming: None }
     }
 }
 

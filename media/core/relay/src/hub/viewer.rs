@@ -1,6 +1,8 @@
 //! One raw viewer: its socket and where in the ring it is. It never makes the stream wait: what its socket does not take
 //! stays in the ring, and when that is too much, it goes on at the last key frame.
 
+mod rtsp;
+
 use std::{
     io::{IoSlice, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -180,7 +182,7 @@ impl Viewer {
 
     /// Number of the oldest chunk that this viewer still wants from the ring.
     pub(crate) fn needs(&self) -> u64 {
-        self.next.unwrap_or(u64::MAX)
+        self.next.filter(|_| !self.is_paused()).unwrap_or(u64::MAX)
     }
 
     /// Whether it waits for its first chunk.
@@ -191,7 +193,10 @@ impl Viewer {
     /// Starts it at chunk `number`, behind `head` (file header and sequence headers of `tracks`).
     pub(crate) fn begin(&mut self, now: Instant, number: u64, head: Bytes, tracks: Arc<Tracks>) {
         let frame = FrameHeader::new(Opcode::Binary, head.len());
-        self.begun = (!head.is_empty()).then(|| Begun { chunk: Chunk::from_bytes(head), frame, written: 0 });
+        // A player that begins again may be in the middle of a chunk, and has no head.
+        if !head.is_empty() {
+            self.begun = Some(Begun { chunk: Chunk::from_bytes(head), frame, written: 0 });
+        }
         self.next = Some(number);
         self.tracks = Some(tracks);
         self.progress = now;
@@ -208,8 +213,12 @@ impl Viewer {
                 if self.closing {
                     return Err(Gone::Left);
                 }
-                total.skips += self.skip(ring)?;
-                self.write_chunks(now, ring, &mut total)?;
+                if self.is_sent(now, ring, &mut total)? {
+                    total.skips += self.skip(ring)?;
+                    self.write_chunks(now, ring, &mut total)?;
+                } else if self.answer.is_some() {
+                    continue;
+                }
             }
             if total.bytes == before {
                 break;
@@ -273,19 +282,14 @@ impl Viewer {
                     Ok(Some(PlayerEvent::Leave)) | Err(_) => return Err(Gone::Left),
                 },
                 Framing::Rtsp(player) => {
-                    player.server.handle(&scratch[..size]);
-                    let leaves = player.listen().is_err();
-                    let said = player.server.take_output();
-                    if leaves && self.begun.is_none() && self.answer.is_none() {
-                        // Whoever cannot be told finds the connection closed.
-                        let _ = self.socket.write_all(&said);
-                    }
-                    // Each request is answered: a player that asks and takes no answers is not served for ever.
-                    let waiting = self.answer.take().unwrap_or_default();
-                    if leaves || waiting.len() + said.len() > ANSWERS_MAX {
+                    if player.handle(&scratch[..size]).is_err() {
+                        if self.begun.is_none() && self.answer.is_none() {
+                            // Whoever cannot be told finds the connection closed.
+                            let _ = self.socket.write_all(&player.server.take_output());
+                        }
                         return Err(Gone::Left);
                     }
-                    self.answer = Some([waiting, said.into()].concat().into());
+                    self.answer_player()?;
                 }
                 Framing::Push(pushed) => match pushed.handle(&scratch[..size]) {
                     Ok(None) => {}
@@ -306,7 +310,7 @@ impl Viewer {
     /// Whether the viewer has to go because of time.
     pub(crate) fn check(&self, now: Instant) -> Result<(), Gone> {
         let waited = now.saturating_duration_since(self.progress);
-        if self.blocked && waited >= STALL || self.is_waiting() && waited >= PATIENCE {
+        if self.blocked && waited >= STALL || self.is_waiting() && !self.is_paused() && waited >= PATIENCE {
             return Err(Gone::Stalled);
         }
         Ok(())
@@ -370,6 +374,7 @@ impl Viewer {
         let target = beginning.unwrap_or(ring.end());
         if let Some(entry) = ring.get(target)
             && self.tracks.as_ref().is_some_and(|known| known != &entry.tracks)
+            && !matches!(&self.framing, Framing::Rtsp(player) if player.can_follow(&entry.tracks))
         {
             // What announced the new tracks was skipped: the decoder would be lost. The player connects again.
             return Err(Gone::Stalled);

@@ -94,6 +94,19 @@ impl Deck {
         known.then_some(Self { files, end_ms, ..Self::default() })
     }
 
+    /// When the first file begins.
+    pub(super) fn start_ms(&self) -> u64 {
+        self.files.first().map_or(0, |(file, _)| file.start_ms)
+    }
+
+    /// Where it ends, if the last file tells; it reads that file's head.
+    pub(super) fn end_ms(&self) -> Option<u64> {
+        let (file, form) = self.files.last()?;
+        let (_, reader) = open(&file.path, (*form)?).ok()?;
+        let end_ms = file.start_ms.saturating_add_signed(reader.head().duration.as_millis());
+        Some(end_ms.min(self.end_ms.unwrap_or(u64::MAX)))
+    }
+
     /// What is wrong with files since it was asked last.
     pub(super) fn take_problems(&mut self) -> Vec<String> {
         std::mem::take(&mut self.problems)

@@ -7,6 +7,7 @@
 mod deck;
 mod pace;
 mod segment;
+mod steering;
 
 use std::{
     collections::HashMap,
@@ -18,10 +19,14 @@ use std::{
 use tokio::{sync::mpsc, time::timeout_at};
 use wire::unpack::Output;
 
-pub use self::segment::{FileFacts, file_facts, init_segment, segment};
+pub(crate) use self::steering::Standing;
 use self::{
     deck::{Batch, Deck},
     pace::Pace,
+};
+pub use self::{
+    segment::{FileFacts, file_facts, init_segment, segment},
+    steering::Steering,
 };
 use crate::{
     clock,
@@ -38,8 +43,6 @@ const TOGETHER: Duration = Duration::from_millis(5);
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 /// Players get so long for the last pictures.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// Orders that wait; a player sends a few a second.
-const ORDERS_MAX: usize = 16;
 /// Files of one playback: a week of the shortest slices.
 const FILES_MAX: usize = 20_000;
 /// Units without a picture or sound are asked for again, but no file has so many portions of nothing.
@@ -87,27 +90,39 @@ pub enum Control {
 }
 
 /// The slowest and the fastest.
-const SPEEDS: std::ops::RangeInclusive<f64> = 0.25..=16.0;
+pub(crate) const SPEEDS: std::ops::RangeInclusive<f64> = 0.25..=16.0;
 
 /// All playbacks of a core.
 #[derive(Default)]
-pub(crate) struct Playbacks(Mutex<HashMap<u64, mpsc::Sender<Control>>>);
+pub(crate) struct Playbacks(Mutex<HashMap<u64, Arc<Steering>>>);
 
 impl Playbacks {
     /// A playback that is about to run: where its wishes come.
-    pub(crate) fn enter(&self, receiver: u64) -> mpsc::Receiver<Control> {
-        let (sender, controls) = mpsc::channel(ORDERS_MAX);
-        lock(&self.0).insert(receiver, sender);
-        controls
+    pub(crate) fn enter(
+        &self,
+        receiver: u64,
+        playback: &Playback,
+    ) -> (Arc<Steering>, mpsc::Receiver<Control>) {
+        let (steering, controls) = Steering::new(Standing {
+            start_ms: playback.position_ms.max(playback.deck.start_ms()),
+            position_ms: playback.position_ms,
+            speed: playback.pace.speed(),
+            paused: playback.pace.is_paused(),
+            ..Standing::default()
+        });
+        let steering = Arc::new(steering);
+        lock(&self.0).insert(receiver, Arc::clone(&steering));
+        (steering, controls)
+    }
+
+    /// The playback's wheel, if it is one.
+    pub(crate) fn find(&self, receiver: u64) -> Option<Arc<Steering>> {
+        lock(&self.0).get(&receiver).cloned()
     }
 
     /// Hands a wish on; an unknown playback, and one that has too many wishes to carry out, refuse it.
     pub(crate) fn control(&self, receiver: u64, control: Control) -> Result<(), Error> {
-        if let Control::Speed(speed) = control {
-            check_speed(speed)?;
-        }
-        let sender = lock(&self.0).get(&receiver).cloned().ok_or(Error::UnknownReceiver(receiver))?;
-        sender.try_send(control).map_err(|_| Error::Invalid("too many wishes at once".to_owned()))
+        self.find(receiver).ok_or(Error::UnknownReceiver(receiver))?.control(control).map(|_| ())
     }
 }
 
@@ -146,10 +161,10 @@ impl Playback {
     pub(crate) async fn run(
         mut self,
         playbacks: Arc<Playbacks>,
-        mut controls: mpsc::Receiver<Control>,
+        (steering, mut controls): (Arc<Steering>, mpsc::Receiver<Control>),
         mut feeder: Feeder,
     ) {
-        let reason = match self.play(&mut feeder, &mut controls).await {
+        let reason = match self.play(&mut feeder, &steering, &mut controls).await {
             Ok(()) => {
                 let _ = feeder.unless_closed(tokio::time::sleep(FAREWELL)).await;
                 "end"
@@ -163,16 +178,22 @@ impl Playback {
     async fn play(
         &mut self,
         feeder: &mut Feeder,
+        steering: &Steering,
         controls: &mut mpsc::Receiver<Control>,
     ) -> Result<(), Closed> {
+        self.measure(feeder, steering).await?;
         self.go(feeder, Some(self.position_ms)).await?;
+        // Who is told of the tracks can come though nothing moves yet.
+        let tracks = self.pace.announce();
+        self.send(feeder, tracks).await?;
+        self.stand(steering);
         let mut empty = 0;
         loop {
             let now = clock::now();
             let Some(due) = self.pace.due(now) else {
                 if self.pace.is_paused() && self.pace.has_units() {
                     let control = feeder.unless_closed(controls.recv()).await?.ok_or(Closed)?;
-                    self.handle(feeder, control).await?;
+                    self.handle(feeder, steering, control).await?;
                     continue;
                 }
                 empty += 1;
@@ -185,11 +206,12 @@ impl Playback {
             empty = 0;
             let wait = timeout_at(due.into(), controls.recv());
             if let Ok(control) = feeder.unless_closed(wait).await? {
-                self.handle(feeder, control.ok_or(Closed)?).await?;
+                self.handle(feeder, steering, control.ok_or(Closed)?).await?;
                 continue;
             }
             let now = clock::now();
             let portion = self.pace.take(now + TOGETHER);
+            self.stand(steering);
             self.send(feeder, portion).await?;
             self.position_ms = self.pace.position_ms().unwrap_or(self.position_ms);
             if self.told.is_none_or(|told| now.saturating_duration_since(told) >= TOLD_EVERY) {
@@ -207,7 +229,35 @@ impl Playback {
         feeder.send(Portion { outputs, messages, bytes, ..Portion::default() }).await
     }
 
-    async fn handle(&mut self, feeder: &mut Feeder, control: Control) -> Result<(), Closed> {
+    /// Finds out where the last file ends.
+    async fn measure(&mut self, feeder: &Feeder, steering: &Steering) -> Result<(), Closed> {
+        let deck = std::mem::take(&mut self.deck);
+        let work = tokio::task::spawn_blocking(move || (deck.end_ms(), deck));
+        // It fails if reading panicked: then the playback is over.
+        let (end_ms, deck) = feeder.unless_closed(work).await?.map_err(|_| Closed)?;
+        self.deck = deck;
+        steering.update(|standing| standing.end_ms = end_ms.filter(|end_ms| *end_ms > standing.start_ms));
+        Ok(())
+    }
+
+    /// Tells those who steer where it stands.
+    fn stand(&mut self, steering: &Steering) {
+        let next = self.pace.next_out_position();
+        let (speed, paused) = (self.pace.speed(), self.pace.is_paused());
+        steering.update(|standing| {
+            (standing.speed, standing.paused) = (speed, paused);
+            if let Some((at, position_ms)) = next {
+                (standing.at, standing.position_ms) = (at, position_ms);
+            }
+        });
+    }
+
+    async fn handle(
+        &mut self,
+        feeder: &mut Feeder,
+        steering: &Steering,
+        control: Control,
+    ) -> Result<(), Closed> {
         match control {
             Control::Seek(position_ms) => {
                 self.position_ms = position_ms;
@@ -225,6 +275,13 @@ impl Playback {
             }
             Control::Pause(paused) => self.pace.set_paused(paused),
         }
+        self.stand(steering);
+        steering.update(|standing| {
+            standing.done += 1;
+            if matches!(control, Control::Seek(_)) {
+                standing.sought = standing.at;
+            }
+        });
         self.tell(feeder, clock::now());
         Ok(())
     }

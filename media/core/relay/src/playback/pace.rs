@@ -97,6 +97,27 @@ impl Pace {
         self.waiting.front().map(|waiting| waiting.wall_ms)
     }
 
+    /// The time that the next unit goes out with, and when it came in the first place. Sound that is left out behind a seek
+    /// does not count.
+    pub(super) fn next_out_position(&mut self) -> Option<(Ticks, u64)> {
+        let out = self.out_of_next()?;
+        let (next, anchor) = (self.waiting.front()?, self.anchor?);
+        if anchor.cut && next.unit.dts < anchor.file {
+            let cut = (anchor.file - next.unit.dts).as_millis();
+            return Some((anchor.out, next.wall_ms.saturating_add_signed(cut)));
+        }
+        Some((out, next.wall_ms))
+    }
+
+    /// The tracks of what goes out next, if they were not told yet.
+    pub(super) fn announce(&mut self) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        if let Some(tracks) = self.waiting.front().map(|next| Arc::clone(&next.unit.tracks)) {
+            self.effective(&tracks, &mut outputs);
+        }
+        outputs
+    }
+
     pub(super) fn set_paused(&mut self, paused: bool) {
         self.paused = paused;
         self.clock = None;

@@ -16,13 +16,14 @@ use tokio::{
 use wire::{
     media::Tracks,
     rtsp::{
-        Delivery, Description, Event, ReaderError, Selection, Server, Target, Transport, describe,
+        Delivery, Description, Event, ReaderError, Selection, Server, Target, Transport, Wish, describe,
         digest::Proof, track_formats,
     },
 };
 
 use super::{
     Counters, Datagrams, RtspPlayer, Shared,
+    control::{self, Run},
     guard::{Guard, Unproven},
     publish::{self, Publisher},
 };
@@ -147,10 +148,11 @@ impl<'a> Connection<'a> {
                             self.set_up(counters, &target, track, &offers, authorization).await;
                         }
                     }
-                    Event::Play => match self.seat() {
-                        Ok(seat) => return self.play(seat).await.map(|()| None),
+                    Event::Play(wish) => match self.seat().and_then(|seat| Ok((seat, self.begin(&wish)?))) {
+                        Ok((seat, run)) => return self.play(seat, run).await.map(|()| None),
                         Err(status) => self.refuse(counters, status),
                     },
+                    Event::Pause | Event::Get(_) => self.refuse(counters, 455),
                     Event::Announce(target, description, authorization) => {
                         self.announce(counters, &target, description, authorization.as_deref()).await;
                     }
@@ -239,7 +241,8 @@ impl<'a> Connection<'a> {
         match self.admit(target, shown).await {
             Ok(session) => {
                 let number = clock::wall_us();
-                let description = describe(&session.tracks, number);
+                let playback = self.shared.core.directory.playback(&session.app, &session.name);
+                let description = describe(&session.tracks, number, control::whole(playback.as_ref()));
                 self.session = Some(session);
                 self.server.describe(&description);
             }
@@ -340,9 +343,19 @@ impl<'a> Connection<'a> {
             .map_err(|denied| status(denied.into()))
     }
 
-    /// Hands the player to its stream.
-    async fn play(mut self, seat: Seat) -> Result<(), End> {
-        self.server.accept();
+    /// Begins what the first PLAY asks for.
+    fn begin(&self, wish: &Wish) -> Result<Run, u16> {
+        let session = self.session.as_ref().ok_or(455_u16)?;
+        let mut run = Run::new(self.shared.core.directory.playback(&session.app, &session.name));
+        run.play(clock::now(), wish, true)?;
+        Ok(run)
+    }
+
+    /// Hands the player to its stream, which answers where a first packet is waited for.
+    async fn play(mut self, seat: Seat, run: Run) -> Result<(), End> {
+        if run.is_running() {
+            self.server.play(run.played(None), &[]);
+        }
         self.flush().await?;
         let Some(session) = self.session.take() else { return Ok(()) };
         let formats = track_formats(&session.tracks);
@@ -359,6 +372,8 @@ impl<'a> Connection<'a> {
             server: self.server,
             described: session.tracks,
             selection,
+            run,
+            unheard: 0,
         };
         let viewer = Viewer {
             socket: self.stream.into_std()?,

@@ -4,6 +4,7 @@
 //! A connection is a task up to the moment that PLAY was answered, or up to the end of a publish.
 
 mod connection;
+mod control;
 mod guard;
 mod player;
 mod publish;

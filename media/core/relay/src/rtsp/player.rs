@@ -11,16 +11,25 @@ use bytes::Bytes;
 use datagram::{Outbound, Parts};
 use wire::{
     media::Tracks,
-    rtsp::{Event, Muxer, Selection, Server, interleaved},
+    rtp::Packet,
+    rtsp::{Event, Muxer, Selection, Server, TrackStart, interleaved, track_formats},
 };
 
-use crate::{hub::ring::Ring, sockets};
+use super::control::Run;
+use crate::{
+    clock,
+    hub::ring::{Entry, Ring},
+    sockets,
+};
 
 /// Bytes of send buffer asked for: a large key frame goes out at once.
 const SEND_BUFFER: usize = 4 << 20;
 
 /// Tries to find two free ports side by side.
 const PORT_TRIES: usize = 64;
+
+/// Bytes that a player may say while PLAY is not answered.
+const UNHEARD_MAX: usize = 64 << 10;
 
 /// The two sockets that all datagrams of a port's players leave from.
 #[derive(Debug)]
@@ -114,12 +123,48 @@ pub struct RtspPlayer {
     pub(crate) selection: Selection,
     /// `None`: on its connection.
     pub(crate) datagrams: Option<Datagrams>,
+    /// Whether it is sent anything.
+    pub(crate) run: Run,
+    /// Bytes that it said while PLAY waited for its answer.
+    pub(crate) unheard: usize,
 }
 
 impl RtspPlayer {
     /// Whether what it was told of is still true.
     pub(crate) fn can_follow(&self, tracks: &Arc<Tracks>) -> bool {
-        Arc::ptr_eq(&self.described, tracks) || Muxer::can_follow(&self.described, tracks)
+        Arc::ptr_eq(&self.described, tracks)
+            || Muxer::can_follow(&self.described, tracks)
+            // Who plays back faster or slower hears nothing meanwhile.
+            || self.run.is_playback() && Muxer::can_stay(self.selection, &self.described, tracks)
+    }
+
+    /// Takes what it said; an error if it says too much while it is not answered.
+    pub(crate) fn handle(&mut self, said: &[u8]) -> Result<(), ()> {
+        self.unheard = if self.server.is_asked() { self.unheard + said.len() } else { 0 };
+        self.server.handle(said);
+        if self.unheard > UNHEARD_MAX { Err(()) } else { self.listen() }
+    }
+
+    /// PLAY is answered: with its first packet, if there is one. Then with what it said behind it.
+    pub(crate) fn begin(&mut self, first: Option<(&Ring, u64)>) -> Result<(), ()> {
+        let entry = first.and_then(|(ring, number)| ring.get(number));
+        if self.run.set_begun(entry.is_some()) {
+            let starts = first.map(|(ring, number)| self.starts(ring, number)).unwrap_or_default();
+            self.server.play(self.run.played(entry.map(|entry| entry.dts)), &starts);
+        }
+        self.listen()
+    }
+
+    /// The first packet of each track from chunk `number` on, as far as they are known.
+    fn starts(&self, ring: &Ring, number: u64) -> Vec<TrackStart> {
+        let found = |track: usize| {
+            let mut entries = (number..).map_while(|number| ring.get(number));
+            entries.find_map(|entry| first_packet(entry, track)).or_else(|| {
+                let known = ring.get(number)?.upcoming.as_ref()?;
+                known.iter().find(|start| start.track == track).copied()
+            })
+        };
+        (0..track_formats(&self.described).len()).filter_map(found).collect()
     }
 
     /// Deals with what it said; an error if it leaves, or cannot be understood.
@@ -129,8 +174,30 @@ impl RtspPlayer {
                 Ok(None) => return Ok(()),
                 Ok(Some(Event::Data(..))) => {} // receiver reports, which change nothing
                 Ok(Some(Event::Ended)) | Err(_) => return Err(()),
+                Ok(Some(Event::Play(wish))) => match self.run.play(clock::now(), &wish, false) {
+                    Ok(()) if self.run.is_running() => self.server.play(self.run.played(None), &[]),
+                    // It is answered with the first packet.
+                    Ok(()) => self.unheard = 0,
+                    Err(status) => self.server.refuse(status),
+                },
+                Ok(Some(Event::Pause)) => match self.run.pause() {
+                    Ok(at) => self.server.pause(at),
+                    Err(status) => self.server.refuse(status),
+                },
+                Ok(Some(Event::Get(names))) => match self.run.tell(&names) {
+                    Ok(parameters) => self.server.tell(&parameters),
+                    Err(status) => self.server.refuse(status),
+                },
                 Ok(Some(_)) => self.server.refuse(455),
             }
         }
     }
+}
+
+/// The first packet of a track in a chunk.
+fn first_packet(entry: &Entry, track: usize) -> Option<TrackStart> {
+    let chunk = entry.chunk.to_bytes();
+    let (_, packet) = interleaved(&chunk).find(|(channel, _)| usize::from(*channel) == track * 2)?;
+    let packet = Packet::parse(&packet).ok()?;
+    Some(TrackStart { track, seq: packet.seq, timestamp: packet.timestamp })
 }

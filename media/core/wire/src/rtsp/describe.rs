@@ -5,6 +5,7 @@ use std::fmt::Write;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
+use super::Range;
 use crate::media::{AudioCodec, AudioTrack, Kind, Tracks, VideoCodec, VideoTrack};
 
 /// How one track is sent.
@@ -45,10 +46,10 @@ pub fn track_formats(tracks: &Tracks) -> Vec<TrackFormat> {
     video.into_iter().chain(audio).collect()
 }
 
-/// The description of a stream; `session` is a number that differs from stream to stream.
-pub fn describe(tracks: &Tracks, session: u64) -> String {
+/// The description of a stream; `session` is a number that differs from stream to stream, `range` what can be played.
+pub fn describe(tracks: &Tracks, session: u64, range: Range) -> String {
     let mut out = format!(
-        "v=0\r\no=- {session} 1 IN IP4 0.0.0.0\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\na=range:npt=now-\r\n"
+        "v=0\r\no=- {session} 1 IN IP4 0.0.0.0\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\na=range:{range}\r\n"
     );
     for (number, format) in track_formats(tracks).iter().enumerate() {
         let kind = if format.kind == Kind::Video { "video" } else { "audio" };
@@ -135,7 +136,7 @@ mod tests {
         ];
         for (video, audio, name, sound) in cases {
             let tracks = testing::tracks(video, audio);
-            let found = Description::parse(describe(&tracks, 7).as_bytes()).unwrap();
+            let found = Description::parse(describe(&tracks, 7, Range::NOW).as_bytes()).unwrap();
             assert_eq!(found.control, "*");
             assert_eq!(found.media[0].encoding, name);
             let track = tracks.video.as_ref().unwrap();
@@ -159,9 +160,9 @@ mod tests {
         tracks.audio.as_mut().unwrap().sample_rate = 16_000;
         let formats = track_formats(&tracks);
         assert_eq!((formats[1].payload_type, formats[1].clock_rate), (AUDIO_TYPE, 16_000));
-        assert!(describe(&tracks, 1).contains("a=rtpmap:97 PCMA/16000/1\r\n"));
+        assert!(describe(&tracks, 1, Range::NOW).contains("a=rtpmap:97 PCMA/16000/1\r\n"));
         tracks.video = None;
         assert_eq!(track_formats(&tracks).len(), 1);
-        assert!(describe(&tracks, 1).contains("a=control:trackID=0\r\n"));
+        assert!(describe(&tracks, 1, Range::NOW).contains("a=control:trackID=0\r\n"));
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     chunk::Chunk,
     media::{AccessUnit, Kind, Ticks, Tracks},
     packetize::{self, Packetizer},
-    rtsp::track_formats,
+    rtsp::{TrackStart, track_formats},
 };
 
 /// Stream time between two sender reports of a track, from which players learn how tracks lie to each other.
@@ -77,6 +77,13 @@ impl Muxer {
         described.audio == tracks.audio && video(described) == video(tracks)
     }
 
+    /// Whether a player of `selection` can go on with `tracks` though sound is left out for a while, or is none of its own.
+    pub fn can_stay(selection: Selection, described: &Tracks, tracks: &Tracks) -> bool {
+        let silent = !selection.audio || tracks.audio.is_none() && tracks.video.is_some();
+        let video = |tracks: &Tracks| tracks.video.as_ref().map(|track| track.codec);
+        video(described) == video(tracks) && (silent || described.audio == tracks.audio)
+    }
+
     /// Begins anew with `tracks`, as they were described.
     fn set_tracks(&mut self, tracks: &Arc<Tracks>) {
         self.described = Some(Arc::clone(tracks));
@@ -106,9 +113,10 @@ impl Muxer {
     /// The packets of one unit, behind a report if one is due; `None` if its track is not sent. Where the tracks change so
     /// that a player cannot follow, new ones begin.
     pub fn write(&mut self, unit: &AccessUnit) -> Option<Chunk> {
-        let same = |known: &Arc<Tracks>| Arc::ptr_eq(known, &unit.tracks);
-        if !self.described.as_ref().is_some_and(|known| same(known) || Self::can_follow(known, &unit.tracks))
-        {
+        let stays = |known: &Arc<Tracks>| {
+            Arc::ptr_eq(known, &unit.tracks) || Self::can_stay(self.selection, known, &unit.tracks)
+        };
+        if !self.described.as_ref().is_some_and(stays) {
             self.set_tracks(&unit.tracks);
         }
         let track = self.tracks.iter_mut().find(|track| track.kind == unit.kind)?;
@@ -125,6 +133,16 @@ impl Muxer {
             packet.parts().into_iter().for_each(|part| out.put_slice(part));
         }
         (!out.is_empty()).then(|| Chunk::from_bytes(out.freeze()))
+    }
+
+    /// What the next packet of each track is, and the timestamp that belongs to `time`.
+    pub fn upcoming(&self, time: Ticks) -> Vec<TrackStart> {
+        let start = |track: &Track| TrackStart {
+            track: usize::from(track.channel / 2),
+            seq: track.packetizer.next_seq(),
+            timestamp: track.packetizer.timestamp(time, track.clock_rate),
+        };
+        self.tracks.iter().map(start).collect()
     }
 
     /// Tells that every track has ended (RFC 3550 §6.6): players of datagrams see no end of a connection.
@@ -259,6 +277,27 @@ mod tests {
             .map(|(channel, _)| *channel)
             .collect();
         assert_eq!(channels, [3, 2]);
+    }
+
+    #[test]
+    fn sound_that_is_left_out_comes_back_as_it_was() {
+        let tracks = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::G711A)));
+        let silent = Arc::new(Tracks { audio: None, ..Tracks::clone(&tracks) });
+        let mut muxer = muxer(BOTH);
+        packets(&mut muxer, &testing::video(&tracks, 0, 0, true));
+        packets(&mut muxer, &testing::audio(&tracks, 0, 160));
+        packets(&mut muxer, &testing::video(&silent, 40, 40, true));
+        let told = muxer.upcoming(Ticks::from_millis(80));
+        let made = [
+            packets(&mut muxer, &testing::video(&tracks, 80, 80, true)),
+            packets(&mut muxer, &testing::audio(&tracks, 80, 160)),
+        ];
+        for (start, packets) in told.iter().zip(made) {
+            let packet = Packet::parse(&packets.last().unwrap().1).unwrap();
+            assert_eq!((packet.seq, packet.timestamp), (start.seq, start.timestamp));
+        }
+        let pictures = Selection { video: true, audio: false };
+        assert!(!Muxer::can_stay(BOTH, &silent, &tracks) && Muxer::can_stay(pictures, &silent, &tracks));
     }
 
     #[test]

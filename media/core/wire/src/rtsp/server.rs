@@ -7,7 +7,10 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 
-use super::{Description, Item, Message, Reader, ReaderError, SdpError, Start, Transport};
+use super::{
+    Description, Item, Message, Reader, ReaderError, SdpError, Start, Transport,
+    range::{self, Played, Range, TrackStart, Wish},
+};
 
 /// Methods that we know, as OPTIONS tells.
 const PUBLIC: &str =
@@ -15,6 +18,9 @@ const PUBLIC: &str =
 
 /// Silence after which a session is over, as we tell clients, in seconds (§12.37).
 pub const SESSION_SECONDS: u32 = 60;
+
+/// Parameters that one request asks for.
+const PARAMETERS_MAX: usize = 16;
 
 /// Which stream a URI means; nothing is decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +62,7 @@ fn take_track(text: &str) -> (&str, Option<usize>) {
 }
 
 /// What a client wants or brings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// To know a stream: answer with `describe`, `challenge` or `refuse`.
     Describe(Target, Option<String>),
@@ -73,8 +79,12 @@ pub enum Event {
         /// The Authorization header.
         authorization: Option<String>,
     },
-    /// To be sent what was set up: answer with `accept` or `refuse`.
-    Play,
+    /// To be sent what was set up, or another part of it: answer with `play` or `refuse`.
+    Play(Wish),
+    /// To be sent nothing for a while: answer with `pause` or `refuse`.
+    Pause,
+    /// To know parameters of these names while it plays: answer with `tell` or `refuse`.
+    Get(Vec<String>),
     /// To send what was set up: answer with `accept` or `refuse`.
     Record,
     /// A packet of a channel.
@@ -90,8 +100,10 @@ enum Phase {
     Idle,
     /// An ANNOUNCE was accepted.
     Announced,
-    /// PLAY or RECORD was accepted.
-    Running,
+    /// PLAY was accepted.
+    Playing,
+    /// RECORD was accepted.
+    Recording,
     /// TEARDOWN, or a refusal that ends the connection.
     Over,
 }
@@ -103,6 +115,8 @@ struct Asked {
     /// URI, which describes a session's base.
     uri: String,
     then: Phase,
+    /// The track that is to be set up.
+    track: Option<usize>,
 }
 
 /// One connection.
@@ -116,13 +130,15 @@ pub struct Server {
     /// Controls of the tracks that were announced, and the URI of the ANNOUNCE.
     controls: Vec<String>,
     announced: String,
+    /// How the client named the tracks that it set up.
+    named: Vec<(usize, String)>,
 }
 
 impl Server {
     /// A connection of which nothing came. `session` is the id of its one session: nobody else may guess it.
     pub fn new(session: String) -> Self {
-        let (out, controls, announced) = Default::default();
-        Self { reader: Reader::default(), out, session, phase: Phase::Idle, asked: None, controls, announced }
+        let (reader, out, controls, announced, named) = Default::default();
+        Self { reader, out, session, phase: Phase::Idle, asked: None, controls, announced, named }
     }
 
     /// Takes bytes of the client; call `poll_event` until it gives nothing, then send the output.
@@ -167,20 +183,66 @@ impl Server {
             let fields =
                 format!("Transport: {chosen}\r\nSession: {};timeout={SESSION_SECONDS}\r\n", self.session);
             self.put(asked.cseq.as_deref(), 200, &fields, "");
+            if let Some(track) = asked.track {
+                self.named.retain(|(known, _)| *known != track);
+                self.named.push((track, asked.uri));
+            }
         }
     }
 
-    /// Answers ANNOUNCE, PLAY and RECORD.
+    /// Answers ANNOUNCE and RECORD.
     pub fn accept(&mut self) {
         if let Some(asked) = self.asked.take() {
             self.phase = asked.then;
             let mut fields = String::new();
-            if asked.then == Phase::Running {
+            if asked.then == Phase::Recording {
                 // Writing into a String cannot fail.
                 let _ = write!(fields, "Session: {}\r\nRange: npt=now-\r\n", self.session);
             }
             self.put(asked.cseq.as_deref(), 200, &fields, "");
         }
+    }
+
+    /// Answers PLAY: what is sent, and where its tracks begin, as far as that is known (§12.33).
+    pub fn play(&mut self, played: Played, starts: &[TrackStart]) {
+        if let Some(asked) = self.asked.take() {
+            self.phase = asked.then;
+            let mut fields = format!(
+                "Session: {}\r\nRange: {}\r\nScale: {}\r\n",
+                self.session, played.range, played.scale
+            );
+            let tracks = starts.iter().filter_map(|start| {
+                let (_, uri) = self.named.iter().find(|(track, _)| *track == start.track)?;
+                Some(format!("url={uri};seq={};rtptime={}", start.seq, start.timestamp))
+            });
+            let tracks: Vec<_> = tracks.collect();
+            if !tracks.is_empty() {
+                // Writing into a String cannot fail.
+                let _ = write!(fields, "RTP-Info: {}\r\n", tracks.join(","));
+            }
+            self.put(asked.cseq.as_deref(), 200, &fields, "");
+        }
+    }
+
+    /// Answers PAUSE with where the stream stands, if that can be told.
+    pub fn pause(&mut self, at: Option<Range>) {
+        if let Some(asked) = self.asked.take() {
+            let range = at.map(|at| format!("Range: {at}\r\n")).unwrap_or_default();
+            self.put(asked.cseq.as_deref(), 200, &format!("Session: {}\r\n{range}", self.session), "");
+        }
+    }
+
+    /// Answers `GET_PARAMETER` with lines of `name: value`.
+    pub fn tell(&mut self, parameters: &str) {
+        if let Some(asked) = self.asked.take() {
+            let fields = format!("Session: {}\r\nContent-Type: text/parameters\r\n", self.session);
+            self.put(asked.cseq.as_deref(), 200, &fields, parameters);
+        }
+    }
+
+    /// Whether a question waits for its answer, and with it all that the client says.
+    pub fn is_asked(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// Asks the client who it is; `challenges` are values of WWW-Authenticate (RFC 7616, RFC 7617).
@@ -216,6 +278,15 @@ impl Server {
         let uri = uri.clone();
         match method.as_str() {
             "OPTIONS" => self.put(cseq.as_deref(), 200, &format!("Public: {PUBLIC}\r\n"), ""),
+            "GET_PARAMETER" if !wanted(message).is_empty() => {
+                // §11.3.2: nothing can be told of what does not play.
+                if self.phase != Phase::Playing {
+                    self.put(cseq.as_deref(), 451, "", "");
+                    return None;
+                }
+                self.asked = Some(Asked { cseq, uri, then: self.phase, track: None });
+                return Some(Event::Get(wanted(message)));
+            }
             "GET_PARAMETER" | "SET_PARAMETER" => {
                 let session = format!("Session: {}\r\n", self.session);
                 self.put(cseq.as_deref(), 200, &session, "");
@@ -225,10 +296,8 @@ impl Server {
                 self.phase = Phase::Over;
                 return Some(Event::Ended);
             }
-            // A live stream goes on all the same; players wait for an answer.
-            "PAUSE" => self.put(cseq.as_deref(), 200, &format!("Session: {}\r\n", self.session), ""),
-            "DESCRIBE" | "ANNOUNCE" | "SETUP" | "PLAY" | "RECORD" => {
-                let asked = Asked { cseq, uri, then: self.phase };
+            "DESCRIBE" | "ANNOUNCE" | "SETUP" | "PLAY" | "PAUSE" | "RECORD" => {
+                let asked = Asked { cseq, uri, then: self.phase, track: None };
                 return self.ask(message, asked);
             }
             _ => self.put(cseq.as_deref(), 501, "", ""),
@@ -240,8 +309,9 @@ impl Server {
     fn ask(&mut self, message: &Message, mut asked: Asked) -> Option<Event> {
         let Start::Request(method, _) = &message.start else { return None };
         let event = match (method.as_str(), self.phase) {
-            ("PLAY" | "RECORD", Phase::Running) => Err(200), // again: nothing changes
-            ("PLAY", Phase::Idle) => Ok(Event::Play),
+            ("PLAY", Phase::Idle | Phase::Playing) => wish(message).map(Event::Play),
+            ("PAUSE", Phase::Playing) => Ok(Event::Pause),
+            ("RECORD", Phase::Recording) => Err(200), // again: nothing changes
             ("RECORD", Phase::Announced) => Ok(Event::Record),
             ("DESCRIBE", Phase::Idle) => {
                 let target = Target::parse(&asked.uri).ok_or(404);
@@ -251,10 +321,12 @@ impl Server {
             ("SETUP", Phase::Idle | Phase::Announced) => self.ask_set_up(message, &asked.uri),
             _ => Err(455),
         };
-        if matches!(event, Ok(Event::Play | Event::Record)) {
-            asked.then = Phase::Running;
-        } else if matches!(event, Ok(Event::Announce(..))) {
-            asked.then = Phase::Announced;
+        match &event {
+            Ok(Event::Play(_)) => asked.then = Phase::Playing,
+            Ok(Event::Record) => asked.then = Phase::Recording,
+            Ok(Event::Announce(..)) => asked.then = Phase::Announced,
+            Ok(Event::SetUp { track, .. }) => asked.track = Some(*track),
+            _ => {}
         }
         match event {
             Ok(event) => {
@@ -326,6 +398,20 @@ fn authorization(message: &Message) -> Option<String> {
     message.header("Authorization").map(str::to_owned)
 }
 
+/// What PLAY asks for.
+fn wish(message: &Message) -> Result<Wish, u16> {
+    let range = message.header("Range").map(|text| Range::parse(text).ok_or(457_u16)).transpose()?;
+    let scale = message.header("Scale").map(|text| range::scale(text).ok_or(400_u16)).transpose()?;
+    Ok(Wish { range, scale })
+}
+
+/// Names of the parameters that are asked for, one a line (§10.8).
+fn wanted(message: &Message) -> Vec<String> {
+    let body = String::from_utf8_lossy(&message.body);
+    let names = body.lines().map(|line| clean(line.trim())).filter(|name| !name.is_empty());
+    names.take(PARAMETERS_MAX).collect()
+}
+
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
@@ -335,9 +421,11 @@ fn reason(status: u16) -> &'static str {
         404 => "Not Found",
         406 => "Not Acceptable",
         415 => "Unsupported Media Type",
+        451 => "Parameter Not Understood",
         453 => "Not Enough Bandwidth",
         454 => "Session Not Found",
         455 => "Method Not Valid in This State",
+        457 => "Invalid Range",
         461 => "Unsupported Transport",
         501 => "Not Implemented",
         503 => "Service Unavailable",
@@ -347,145 +435,4 @@ fn reason(status: u16) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        media::VideoCodec,
-        rtsp::{Delivery, describe},
-        testing,
-    };
-
-    fn ask(server: &mut Server, request: &str) -> Option<Event> {
-        server.handle(format!("{}\r\n\r\n", request.replace('\n', "\r\n")).as_bytes());
-        server.poll_event().unwrap()
-    }
-
-    fn said(server: &mut Server) -> String {
-        String::from_utf8(server.take_output()).unwrap()
-    }
-
-    fn target(name: &str) -> Target {
-        Target { app: "app".into(), name: name.into(), query: String::new(), track: None }
-    }
-
-    #[test]
-    fn uris_name_streams_and_tracks() {
-        let whole = Target { query: "expires=1&sign=x/y".into(), track: Some(1), ..target("gate") };
-        for uri in [
-            "rtsp://host:8554/app/gate?expires=1&sign=x/y/trackID=1",
-            "rtsp://me:secret@host/app/gate/trackID=1?expires=1&sign=x/y",
-            "/app/gate/?expires=1&sign=x/y/trackID=1",
-        ] {
-            assert_eq!(Target::parse(uri), Some(whole.clone()), "{uri}");
-        }
-        assert_eq!(Target::parse("rtsp://host/app/gate/"), Some(target("gate")));
-        for uri in ["", "*", "rtsp://host", "rtsp://host/", "rtsp://host/app", "rtsp://host/a/b/c", "/app//x"]
-        {
-            assert_eq!(Target::parse(uri), None, "{uri}");
-        }
-    }
-
-    #[test]
-    fn a_player_describes_sets_up_and_plays() {
-        let mut server = Server::new("ABC".into());
-        assert_eq!(ask(&mut server, "OPTIONS rtsp://h/app/gate RTSP/1.0\nCSeq: 1"), None);
-        assert!(said(&mut server).starts_with("RTSP/1.0 200 OK\r\nCSeq: 1\r\nPublic: OPTIONS, DESCRIBE"));
-        let event =
-            ask(&mut server, "DESCRIBE rtsp://h/app/gate?a=b RTSP/1.0\nCSeq: 2\nAuthorization: Basic eA==");
-        let expected = Target { query: "a=b".into(), ..target("gate") };
-        assert_eq!(event, Some(Event::Describe(expected, Some("Basic eA==".into()))));
-        assert_eq!(said(&mut server), "", "the question waits");
-        server.handle(b"OPTIONS * RTSP/1.0\r\nCSeq: 3\r\n\r\n");
-        assert_eq!(server.poll_event(), Ok(None), "and so does what follows");
-        let description = describe(&testing::tracks(VideoCodec::H264, None), 7);
-        server.describe(&description);
-        let answer = said(&mut server);
-        assert!(
-            answer.contains("Content-Base: rtsp://h/app/gate/?a=b\r\n") && answer.ends_with(&description)
-        );
-        assert_eq!(server.poll_event(), Ok(None));
-        assert!(said(&mut server).contains("CSeq: 3"));
-        let request = "SETUP rtsp://h/app/gate/trackID=0 RTSP/1.0\nCSeq: 4\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1";
-        let Some(Event::SetUp { track: 0, offers, .. }) = ask(&mut server, request) else { panic!() };
-        server.set_up(&offers[0]);
-        assert!(said(&mut server).contains("interleaved=0-1\r\nSession: ABC;timeout=60\r\n"));
-        assert_eq!(
-            ask(&mut server, "PLAY rtsp://h/app/gate RTSP/1.0\nCSeq: 5\nSession: ABC"),
-            Some(Event::Play)
-        );
-        server.accept();
-        assert!(said(&mut server).contains("CSeq: 5\r\nSession: ABC\r\nRange: npt=now-\r\n"));
-        assert_eq!(ask(&mut server, "GET_PARAMETER * RTSP/1.0\nCSeq: 6\nSession: ABC"), None);
-        assert!(said(&mut server).starts_with("RTSP/1.0 200"));
-        assert_eq!(ask(&mut server, "TEARDOWN * RTSP/1.0\nCSeq: 7\nSession: ABC"), Some(Event::Ended));
-    }
-
-    #[test]
-    fn an_encoder_announces_sets_up_and_records() {
-        let mut server = Server::new("ABC".into());
-        let body = "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:streamid=0\r\n\
-            m=audio 0 RTP/AVP 8\r\na=control:streamid=1\r\n";
-        let request = format!(
-            "ANNOUNCE rtsp://h/app/gate RTSP/1.0\r\nCSeq: 1\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        server.handle(request.as_bytes());
-        let Ok(Some(Event::Announce(found, description, None))) = server.poll_event() else { panic!() };
-        assert_eq!((found, description.media.len()), (target("gate"), 2));
-        assert_eq!(ask(&mut server, "RECORD rtsp://h/app/gate RTSP/1.0\nCSeq: 2"), None);
-        server.challenge(&["Digest realm=\"x\"".into()]);
-        assert!(
-            said(&mut server)
-                .contains("401 Unauthorized\r\nCSeq: 1\r\nWWW-Authenticate: Digest realm=\"x\"\r\n")
-        );
-        assert_eq!(server.poll_event(), Ok(None));
-        assert!(said(&mut server).contains("455 Method Not Valid"));
-        server.handle(request.as_bytes());
-        assert!(matches!(server.poll_event(), Ok(Some(Event::Announce(..)))));
-        server.accept();
-        said(&mut server);
-        let request = "SETUP rtsp://h/app/gate/streamid=1 RTSP/1.0\nCSeq: 3\nTransport: RTP/AVP;unicast;client_port=5000-5001;mode=record";
-        let Some(Event::SetUp { target: found, track, offers, .. }) = ask(&mut server, request) else {
-            panic!()
-        };
-        assert_eq!((found, track), (target("gate"), 1));
-        assert!(offers[0].record && matches!(offers[0].delivery, Delivery::Udp { .. }));
-        server.refuse(461);
-        let tail = "RTSP/1.0\nCSeq: 3\nTransport: RTP/AVP/TCP;interleaved=0-1";
-        for uri in ["rtsp://h/app/gate?a=b/streamid=1", "rtsp://h/app/gate/streamid=1?a=b"] {
-            let Some(Event::SetUp { target: found, track, .. }) =
-                ask(&mut server, &format!("SETUP {uri} {tail}"))
-            else {
-                panic!("{uri}")
-            };
-            assert_eq!((found, track), (Target { query: "a=b".into(), ..target("gate") }, 1), "{uri}");
-            server.refuse(461);
-        }
-        assert!(said(&mut server).starts_with("RTSP/1.0 461 Unsupported Transport\r\nCSeq: 3\r\n"));
-        assert_eq!(ask(&mut server, "RECORD rtsp://h/app/gate RTSP/1.0\nCSeq: 4"), Some(Event::Record));
-        server.accept();
-        server.handle(b"$\x02\x00\x01x");
-        assert_eq!(server.poll_event(), Ok(Some(Event::Data(2, Bytes::from_static(b"x")))));
-    }
-
-    #[test]
-    fn what_cannot_be_is_answered_with_why() {
-        let cases = [
-            ("PLAY rtsp://h/app/gate RTSP/1.0\nCSeq: 1\nSession: XYZ", "454"),
-            ("RECORD rtsp://h/app/gate RTSP/1.0\nCSeq: 1", "455"),
-            ("DESCRIBE rtsp://h/ RTSP/1.0\nCSeq: 1", "404"),
-            ("SETUP rtsp://h/app/gate RTSP/1.0\nCSeq: 1\nTransport: RTP/AVP;multicast", "461"),
-            ("ANNOUNCE rtsp://h/app/gate RTSP/1.0\nCSeq: 1", "415"),
-            ("REDIRECT rtsp://h/app/gate RTSP/1.0\nCSeq: 1", "501"),
-            ("DESCRIBE rtsp://h/app/gate RTSP/1.0\nCSeq: 1\nRequire: magic", "551"),
-        ];
-        for (request, status) in cases {
-            let mut server = Server::new("ABC".into());
-            assert_eq!(ask(&mut server, request), None, "{request}");
-            assert!(said(&mut server).starts_with(&format!("RTSP/1.0 {status} ")), "{request}");
-        }
-        let mut server = Server::new("ABC".into());
-        server.handle(b"GET / HTTP/1.1\r\n\r\n");
-        assert!(server.poll_event().is_err());
-    }
-}
+mod tests;

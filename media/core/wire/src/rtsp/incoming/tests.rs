@@ -38,7 +38,7 @@ fn packets(units: &[AccessUnit], seed: u64) -> Vec<(Instant, u8, Bytes)> {
 }
 
 fn incoming(tracks: &Tracks, hold: Duration) -> Incoming {
-    let description = Description::parse(describe(tracks, 1).as_bytes()).unwrap();
+    let description = Description::parse(describe(tracks, 1, crate::rtsp::Range::NOW).as_bytes()).unwrap();
     Incoming::new(&description, Options::default(), hold, 9)
 }
 
