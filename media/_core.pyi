@@ -201,9 +201,9 @@ class Core:
         self,
         receiver: int,
         *,
-        transport: Transport,
-        host: str | None,
-        port: int,
+        transport: Transport = "udp",
+        host: str | None = None,
+        port: int = 0,
         ssrc: int,
         payload: Literal["ps", "es"] = "ps",
         payload_type: int = 96,
@@ -212,6 +212,8 @@ class Core:
         audio: bool = True,
         report_timeout_ms: int = 0,
         wait_ms: int = 30000,
+        over: int | None = None,
+        rtcp: bool = False,
     ) -> Sender:
         """Sends a stream as RTP to `host`:`port` until it ends, its target goes, or `close_sender`; at most 64.
 
@@ -221,7 +223,15 @@ class Core:
         G.711 has 8 and 0, AAC 97. `report_timeout_ms`: a target of datagrams whose RTCP stays away so long is given
         up; 0: never. Raises `sender_connected` when packets can flow, and as its last event `sender_failed` (it never
         reached its target) or `sender_ended`: `sender`, `ssrc`, `peer`, `reason`. A sender counts as a viewer,
-        `gb28181`. CoreError if no port is free or the values make no sense.
+        `gb28181`. `rtcp`: sender reports on a connection too; with datagrams they always go.
+
+        `over`: instead of to an address, over the connection of this receiver, to its source: from its port to where
+        its datagrams come from, or on its TCP connection. It writes and never reads. A connection is waited for up to
+        `wait_ms`; the one after it is gone over to, with another `sender_connected`; the receiver's end is the
+        sender's. `transport` is the receiver's then, and there may be one such sender a receiver.
+
+        UnknownReceiverError if one of the two streams is gone; CoreError if no port is free, if somebody sends over the
+        receiver already, or the values make no sense.
         """
 
     def close_sender(self, sender: int) -> None:
@@ -439,11 +449,14 @@ class SenderStats:
     @property
     def port(self) -> int: ...
     @property
+    def over(self) -> int | None:
+        """The receiver whose connection is used."""
+    @property
     def peer(self) -> str | None:
         """Address and port of the target, once it is known."""
     @property
     def state(self) -> Literal["connecting", "listening", "waiting", "sending"]:
-        """`waiting`: for a key frame."""
+        """`waiting`: for a key frame; `listening`: for the target, or for the connection of `over`."""
     @property
     def since_ms(self) -> int: ...
     @property
@@ -453,6 +466,9 @@ class SenderStats:
     @property
     def skips(self) -> int:
         """Times that it was too slow and went on at a key frame."""
+    @property
+    def dropped(self) -> int:
+        """Packets that it was not sent because of that."""
     @property
     def heard_ms(self) -> int | None:
         """When the target last said something: RTCP, or anything on a connection."""

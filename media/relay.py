@@ -289,9 +289,9 @@ class Relay:
         self,
         receiver: int,
         *,
-        transport: "Transport",
-        host: str | None,
-        port: int,
+        transport: "Transport" = "udp",
+        host: str | None = None,
+        port: int = 0,
         ssrc: int,
         payload: Literal["ps", "es"] = "ps",
         payload_type: int = 96,
@@ -300,6 +300,8 @@ class Relay:
         audio: bool = True,
         report_timeout_ms: int = 0,
         wait_ms: int = 30_000,
+        over: int | None = None,
+        rtcp: bool = False,
     ) -> Sender:
         """Sends a stream as RTP to a target (`Core.open_sender`)."""
         return self.core.open_sender(
@@ -315,6 +317,8 @@ class Relay:
             audio=audio,
             report_timeout_ms=report_timeout_ms,
             wait_ms=wait_ms,
+            over=over,
+            rtcp=rtcp,
         )
 
     def close_sender(self, sender: int) -> None:

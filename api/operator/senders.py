@@ -8,6 +8,7 @@ from litestar import Controller, delete, get, post
 from litestar.params import FromPath, JSONBody
 
 from api.context import SCOPED, Authorised, Services
+from gateway.errors import InvalidError
 from gateway.senders.model import Payload, SenderEnd, SenderOrder, SenderTransport
 from media._core import SenderStats
 
@@ -18,8 +19,10 @@ PortNumber: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 class SenderOrderBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What is to be sent where."""
 
-    transport: Literal["udp", "tcp_active", "tcp_passive"]
-    """tcp_active: we connect to the target; tcp_passive: it connects to us."""
+    transport: Literal["udp", "tcp_active", "tcp_passive"] | None = None
+    """tcp_active: we connect to the target; tcp_passive: it connects to us. Needed without `over`, not told with it."""
+    over: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
+    """Name of the stream whose source is the target, on the connection that it sends on (two-way talk)."""
     host: str | None = None
     """Literal IP address of the target; for tcp_passive, who may connect."""
     port: PortNumber = 0
@@ -35,7 +38,9 @@ class SenderOrderBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     report_timeout: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
     """Seconds after which a target of datagrams that reports nothing (RTCP) is given up; 0: never."""
     wait: Annotated[float, msgspec.Meta(gt=0, le=600)] = 30.0
-    """Seconds that tcp_passive waits for its target."""
+    """Seconds that tcp_passive waits for its target, and `over` for a connection."""
+    rtcp: bool = False
+    """Sender reports on a TCP connection too; with datagrams they always go."""
 
 
 class SenderView(msgspec.Struct, kw_only=True):
@@ -46,16 +51,20 @@ class SenderView(msgspec.Struct, kw_only=True):
     audio: bool
     ssrc: int
     local_port: int
-    """0 for tcp_active."""
+    """0 for tcp_active; of the receiver if it is sent over one."""
+    over: bool
+    """Whether it goes over the connection of another stream."""
     peer: str | None
     """Address and port of the target, once it is known."""
     state: str
-    """connecting, listening, waiting (for a key frame), sending."""
+    """connecting, listening (for the target, or the other stream's connection), waiting (for a key frame), sending."""
     since: datetime
     packets: int
     bytes: int
     skips: int
     """Times that it was too slow and went on at a key frame."""
+    dropped: int
+    """Packets that it was not sent because of that."""
     heard_at: datetime | None
     """When the target last said something (RTCP, or anything on a connection)."""
 
@@ -85,8 +94,10 @@ class SenderController(Controller):
         self, request: Authorised, gateway: Services, stream_name: FromPath[str], data: JSONBody[SenderOrderBody]
     ) -> SenderView:
         """201. It ends with the stream, with its target, or when it is deleted; how it goes on is told by the list."""
+        if (data.transport is None) == (data.over is None):
+            raise InvalidError("transport", "either a transport, or the stream over whose connection it goes")
         order = SenderOrder(
-            transport=SenderTransport(data.transport),
+            transport=SenderTransport(data.transport or "udp"),
             host=data.host,
             port=data.port,
             ssrc=data.ssrc,
@@ -97,8 +108,9 @@ class SenderController(Controller):
             audio=data.audio,
             report_timeout=data.report_timeout,
             wait=data.wait,
+            rtcp=data.rtcp,
         )
-        return _view(await gateway.senders.create(request.auth.scope, stream_name, order))
+        return _view(await gateway.senders.create(request.auth.scope, stream_name, order, over=data.over))
 
     @get(summary="To whom a stream is sent as RTP", opt=SCOPED)
     async def list(self, request: Authorised, gateway: Services, stream_name: FromPath[str]) -> SenderList:
@@ -126,12 +138,14 @@ def _view(one: SenderStats) -> SenderView:
         audio=one.audio,
         ssrc=one.ssrc,
         local_port=one.port,
+        over=one.over is not None,
         peer=one.peer,
         state=one.state,
         since=_moment(one.since_ms),
         packets=one.packets,
         bytes=one.bytes,
         skips=one.skips,
+        dropped=one.dropped,
         heard_at=None if one.heard_ms is None else _moment(one.heard_ms),
     )
 

@@ -33,8 +33,9 @@ class Payload(Enum):
 class SenderOrder:
     """What is asked for; `gateway.senders.rules.check` says what may be."""
 
-    transport: SenderTransport
-    host: str | None
+    transport: SenderTransport = SenderTransport.UDP
+    """Without meaning if the target is reached `over` a receiver."""
+    host: str | None = None
     """Literal address of the target; of a passive one, who may connect (None: anybody)."""
     port: int = 0
     """Of the target; without meaning for a passive one."""
@@ -48,7 +49,11 @@ class SenderOrder:
     report_timeout: float = 0.0
     """Seconds that a target of datagrams may report nothing; 0: for ever."""
     wait: float = 30.0
-    """Seconds that a passive one waits for its target."""
+    """Seconds that a passive one waits for its target, and one `over` a receiver for a connection."""
+    over: int | None = None
+    """The relay's number of the receiver whose source is the target, on the connection that it has."""
+    rtcp: bool = False
+    """Reports (RTCP) on a connection too; with datagrams they always go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,12 @@ def check(order: SenderOrder, *, allow_private: bool) -> None:
     could otherwise make the gateway flood, or look into, the network that it stands in.
     """
     passive = order.transport is SenderTransport.TCP_PASSIVE
-    _check_host(order.host, passive=passive, allow_private=allow_private)
+    if order.over is not None:
+        _check_over(order)
+    else:
+        _check_host(order.host, passive=passive, allow_private=allow_private)
     for field, value, least, most in (
-        ("port", order.port, 0 if passive else 1, PORT_MAX),
+        ("port", order.port, 0 if passive or order.over is not None else 1, PORT_MAX),
         ("ssrc", order.ssrc, 0, SSRC_MAX),
         ("payload_type", order.payload_type, 0, PAYLOAD_TYPE_MAX),
         ("local_port", order.local_port, 0, PORT_MAX - 1),
@@ -36,6 +39,18 @@ def check(order: SenderOrder, *, allow_private: bool) -> None:
         raise InvalidError("video", "video, audio or both")
     if order.report_timeout < 0 or not 0 < order.wait <= WAIT_MAX:
         raise InvalidError("wait", f"up to {WAIT_MAX:.0f} seconds")
+
+
+def _check_over(order: SenderOrder) -> None:
+    """The receiver's connection decides where to, and the receiver alone hears what comes."""
+    for field, told in (
+        ("host", order.host is not None),
+        ("port", order.port),
+        ("local_port", order.local_port),
+        ("report_timeout", order.report_timeout),
+    ):
+        if told:
+            raise InvalidError(field, "of no use over the connection of a stream")
 
 
 def _check_host(host: str | None, *, passive: bool, allow_private: bool) -> None:

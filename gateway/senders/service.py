@@ -7,6 +7,7 @@ told to who opened it, and kept for a while for people.
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -60,6 +61,8 @@ class RelayView(Protocol):
         audio: bool,
         report_timeout_ms: int,
         wait_ms: int,
+        over: int | None,
+        rtcp: bool,
     ) -> Sender: ...
 
     def close_sender(self, sender: int) -> None: ...
@@ -83,7 +86,8 @@ class Senders:
     def open(self, receiver: int, order: SenderOrder, *, ended: Ended | None = None) -> Sender:
         """Sends the stream of `receiver` to a target that was negotiated, wherever it is; `ended` is told once, later.
 
-        InvalidError; NotFlowingError if the stream is gone; UnavailableError if no port is free.
+        InvalidError; NotFlowingError if the stream, or the one it is sent over, is gone; UnavailableError if no port is
+        free, or somebody sends over that one already.
         """
         check(order, allow_private=True)
         try:
@@ -100,6 +104,8 @@ class Senders:
                 audio=order.audio,
                 report_timeout_ms=round(order.report_timeout * 1000),
                 wait_ms=round(order.wait * 1000),
+                over=order.over,
+                rtcp=order.rtcp,
             )
         except UnknownReceiverError as error:
             raise NotFlowingError("the stream has ended") from error
@@ -143,14 +149,16 @@ class Senders:
 
     # -- for operators ----------------------------------------------------------------------------------------------
 
-    async def create(self, scope: Scope, name: str, order: SenderOrder) -> SenderStats:
-        """Sends a stream of the project; NotFoundError, NotFlowingError, InvalidError, UnavailableError."""
+    async def create(self, scope: Scope, name: str, order: SenderOrder, *, over: str | None = None) -> SenderStats:
+        """Sends a stream of the project, to an address or to the source of the project's stream `over`.
+
+        NotFoundError, NotFlowingError, InvalidError, UnavailableError.
+        """
         stream = await self._stream(scope, name)
+        if over is not None:
+            order = replace(order, over=await self._receiver((await self._stream(scope, over)).app, over))
         check(order, allow_private=self._allow_private)
-        live = await asyncio.to_thread(self._relay.stream, stream.app, name)
-        if live is None:
-            raise NotFlowingError(f"nothing comes of stream {name} now")
-        opened = self.open(live.receiver, order)
+        opened = self.open(await self._receiver(stream.app, name), order)
         return self._now(stream.app, name, opened.id)
 
     async def list(self, scope: Scope, name: str) -> tuple[Sequence[SenderStats], Sequence[SenderEnd]]:
@@ -168,6 +176,12 @@ class Senders:
     def figures(self) -> dict[str, float]:
         """What became of senders."""
         return {name: float(self.counts[name]) for name in ("opened", "connected", "ended", "failed")}
+
+    async def _receiver(self, app: str, name: str) -> int:
+        live = await asyncio.to_thread(self._relay.stream, app, name)
+        if live is None:
+            raise NotFlowingError(f"nothing comes of stream {name} now")
+        return live.receiver
 
     async def _stream(self, scope: Scope, name: str) -> StreamRecord:
         record = await self._store.streams.get(scope, name)

@@ -110,7 +110,7 @@ class Live:
         return self.receiver
 
 
-SENT = ("transport", "payload", "video", "audio", "ssrc")
+SENT = ("transport", "payload", "video", "audio", "ssrc", "over")
 
 
 @dataclass
@@ -124,6 +124,7 @@ class Sent:
     video: bool
     audio: bool
     ssrc: int
+    over: int | None
     app: str = ""
     name: str = ""
     port: int = 30_000
@@ -133,6 +134,7 @@ class Sent:
     packets: int = 7
     bytes: int = 9_800
     skips: int = 0
+    dropped: int = 0
     heard_ms: int | None = None
 
 

@@ -32,6 +32,22 @@ async def test_a_sender_is_made_listed_and_deleted(client: Client, world: World)
 
 
 @pytest.mark.usefixtures("stream")
+async def test_a_stream_is_sent_over_the_connection_of_another_one(client: Client, world: World) -> None:
+    order = {"over": "device1", "ssrc": 7, "payload": "es", "video": False, "rtcp": True}
+    assert (await client("POST", PATH, order)).status_code == 404
+    await client.ok("POST", "streams", {"name": "device1", "access_type": "RTMP", "encode_type": "H264"})
+    assert (await client("POST", PATH, order)).status_code == 409, "nothing comes of it"
+    world.relay.live["default", "device1"] = Live("default", "device1", receiver=5)
+    answer = await client("POST", PATH, order)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["over"] is True
+    (_, receiver, settings) = world.relay.told[-1]
+    assert (receiver, settings["over"], settings["rtcp"]) == (1, 5, True)
+    for wrong in ({"transport": "udp"}, {"over": None}, {"host": "203.0.114.7"}, {"port": 9}, {"over": ""}):
+        assert (await client("POST", PATH, order | wrong)).status_code == 400, wrong
+
+
+@pytest.mark.usefixtures("stream")
 async def test_what_may_not_be_is_refused_with_the_reason(client: Client) -> None:
     for wrong in (
         {"host": "10.0.0.1"},

@@ -55,6 +55,15 @@ def test_what_may_not_be(wrong: dict[str, Any]) -> None:
         check(replace(ORDER, **wrong), allow_private=True)
 
 
+def test_over_a_connection_nobody_names_an_address() -> None:
+    order = SenderOrder(ssrc=7, over=3)
+    check(order, allow_private=False)
+    wrong: dict[str, Any]
+    for wrong in ({"host": "203.0.114.7"}, {"port": 9}, {"local_port": 9}, {"report_timeout": 1.0}):
+        with pytest.raises(InvalidError, match="connection of a stream"):
+            check(replace(order, **wrong), allow_private=True)
+
+
 def test_who_may_connect_must_be_told_unless_anybody_may() -> None:
     passive = replace(ORDER, transport=SenderTransport.TCP_PASSIVE, host=None, port=0)
     check(passive, allow_private=True)

@@ -103,6 +103,8 @@ pub fn forward(targets: &[u32]) -> io::Result<()> {
             local_port: 0,
             report_timeout: None,
             wait: Duration::ZERO,
+            over: None,
+            rtcp: false,
         };
         core.open_sender(opened.id, &wanted).map_err(io::Error::other)?;
     }

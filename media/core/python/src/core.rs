@@ -294,8 +294,8 @@ impl Core {
     }
 
     #[pyo3(signature = (
-        receiver, *, transport, host, port, ssrc, payload = "ps", payload_type = 96, local_port = 0, video = true,
-        audio = true, report_timeout_ms = 0, wait_ms = 30000,
+        receiver, *, transport = "udp", host = None, port = 0, ssrc, payload = "ps", payload_type = 96, local_port = 0,
+        video = true, audio = true, report_timeout_ms = 0, wait_ms = 30000, over = None, rtcp = false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn open_sender(
@@ -313,6 +313,8 @@ impl Core {
         audio: bool,
         report_timeout_ms: u64,
         wait_ms: u64,
+        over: Option<u64>,
+        rtcp: bool,
     ) -> PyResult<Sender> {
         let host = host.map(ip).transpose()?;
         let wanted = Wanted {
@@ -327,6 +329,8 @@ impl Core {
             audio,
             report_timeout_ms,
             wait_ms,
+            over,
+            rtcp,
         }
         .read()?;
         let opened = py.detach(|| self.0.open_sender(receiver, &wanted)).map_err(error)?;

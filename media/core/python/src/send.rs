@@ -26,12 +26,14 @@ pub struct SenderStats {
     audio: bool,
     ssrc: u32,
     port: u16,
+    over: Option<u64>,
     peer: Option<String>,
     state: &'static str,
     since_ms: u64,
     packets: u64,
     bytes: u64,
     skips: u64,
+    dropped: u64,
     heard_ms: Option<u64>,
 }
 
@@ -48,12 +50,14 @@ impl From<relay::SenderStats> for SenderStats {
             audio: stats.audio,
             ssrc: stats.ssrc,
             port: stats.port,
+            over: stats.over,
             peer: stats.peer,
             state: stats.state,
             since_ms: stats.since_ms,
             packets: stats.packets,
             bytes: stats.bytes,
             skips: stats.skips,
+            dropped: stats.dropped,
             heard_ms: stats.heard_ms,
         }
     }
@@ -72,6 +76,8 @@ pub(crate) struct Wanted<'a> {
     pub audio: bool,
     pub report_timeout_ms: u64,
     pub wait_ms: u64,
+    pub over: Option<u64>,
+    pub rtcp: bool,
 }
 
 impl Wanted<'_> {
@@ -95,6 +101,8 @@ impl Wanted<'_> {
             report_timeout: (self.report_timeout_ms > 0)
                 .then(|| Duration::from_millis(self.report_timeout_ms)),
             wait: Duration::from_millis(self.wait_ms),
+            over: self.over,
+            rtcp: self.rtcp,
         })
     }
 }

@@ -23,6 +23,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 
 use crate::{
+    back::Back,
     clock,
     config::{Config, OpenReceiver, Transport},
     desk::Admission,
@@ -193,6 +194,7 @@ impl Core {
                 rights: wanted.rights.into(),
                 opened_ms: clock::wall_ms(),
                 feeds: Feeds::default(),
+                back: Back::default(),
             })
         })?;
         let opened = Opened { id: entry.id, port: entry.port };

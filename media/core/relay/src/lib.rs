@@ -5,6 +5,7 @@
 //! the path of a packet takes no lock.
 #![forbid(unsafe_code)]
 
+mod back;
 mod clock;
 pub mod config;
 mod core;

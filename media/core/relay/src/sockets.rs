@@ -23,7 +23,8 @@ pub(crate) fn dedicated(
         Transport::TcpPassive => Some(tcp(host, port, 4)?),
         _ => None,
     };
-    Ok(Sockets { rtp: Some(packets(host, port, offload)?), rtcp: Some(udp(host, port + 1)?), listener })
+    let (rtp, reports) = (packets(host, port, offload)?, udp(host, port + 1)?);
+    Ok(Sockets { rtp: Some(rtp.into()), rtcp: Some(reports.into()), listener, shared: None })
 }
 
 /// A UDP socket whose packets come in runs with `offload`: it is read by a [`datagram::Batch`] and nothing else.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    back::Back,
     clock,
     config::{PlayRights, Transport},
     error::Error,
@@ -48,6 +49,7 @@ pub(crate) struct Entry {
     pub(crate) rights: Rights,
     pub(crate) opened_ms: u64,
     pub(crate) feeds: Feeds,
+    pub(crate) back: Back,
 }
 
 /// Who may play a stream now; changed at any time, for viewers to come.
@@ -142,6 +144,7 @@ impl Table {
         let entry = streams.by_id.remove(&receiver)?;
         let key = key(&entry.app, &entry.name);
         streams.by_name.remove(&key);
+        entry.back.close();
         streams.lately.keep(clock::now(), key, Arc::clone(&entry));
         streams.ssrcs.retain(|_, waiting| *waiting != receiver);
         streams.load[entry.shard] -= 1;
@@ -213,6 +216,7 @@ mod tests {
                 rights: PlayRights::default().into(),
                 opened_ms: 0,
                 feeds: Feeds::default(),
+                back: Back::default(),
             })
         })
     }

@@ -16,11 +16,13 @@ impl Core {
         self.check_open()?;
         let entry = self.table.by_id(receiver)?;
         let shard = entry.shard;
+        let over = wanted.over.map(|over| self.table.by_id(over)).transpose()?;
         let means = Means {
             config: &self.config,
             ports: &self.ports,
             events: &self.events,
             directory: &self.senders,
+            over,
         };
         let opening = Opening::new(&means, entry, wanted)?;
         let account = Arc::clone(&opening.listed.account);

@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, Handle};
 
 use super::{Core, Opened, check_name};
 use crate::{
+    back::Back,
     clock,
     config::{PlayRights, Transport},
     desk::Desk,
@@ -146,6 +147,7 @@ impl Core {
                 rights: wanted.rights.into(),
                 opened_ms: clock::wall_ms(),
                 feeds: Feeds::default(),
+                back: Back::default(),
             })
         })?;
         let inbox = self.read_shards().get(entry.shard).map(|shard| Arc::clone(&shard.inbox));

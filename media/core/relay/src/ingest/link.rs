@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpStream},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -46,7 +47,7 @@ pub(crate) enum Attempt {
 
 /// A connection that carries the stream.
 pub(crate) struct Connection {
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: Arc<TcpStream>,
     pub(crate) peer: SocketAddr,
     pub(crate) framer: Framer,
     /// When it was made.
@@ -59,6 +60,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(now: Instant, socket: TcpStream, peer: SocketAddr, ssrc: Option<u32>) -> Self {
+        let socket = Arc::new(socket);
         Self { socket, peer, framer: Framer::new(ssrc), since: now, heard: None, paused: None }
     }
 

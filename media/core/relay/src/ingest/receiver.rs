@@ -5,7 +5,7 @@ mod tcp;
 use std::{
     net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     os::fd::AsFd,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -26,6 +26,7 @@ use super::{
     link::Link,
 };
 use crate::{
+    back::Path,
     clock,
     config::Transport,
     events::Kind,
@@ -50,12 +51,14 @@ const READ_BYTES: u64 = 1 << 20;
 /// Taps of one receiver.
 const TAPS_MAX: usize = 8;
 
-/// The sockets of a dedicated port.
+/// The sockets of a dedicated port, or of the shared one.
 #[derive(Default)]
 pub(crate) struct Sockets {
-    pub(crate) rtp: Option<UdpSocket>,
-    pub(crate) rtcp: Option<UdpSocket>,
+    pub(crate) rtp: Option<Arc<UdpSocket>>,
+    pub(crate) rtcp: Option<Arc<UdpSocket>>,
     pub(crate) listener: Option<TcpListener>,
+    /// The one of the shared port, for what is sent back.
+    pub(crate) shared: Option<Weak<UdpSocket>>,
 }
 
 /// How a packet came.
@@ -221,7 +224,12 @@ impl Receiver {
         };
         match self.gate.handle_packet(turn.now, source, packet.ssrc) {
             Verdict::Pass => {}
-            Verdict::Pinned { mismatch } => welcome(stream, turn, source, &packet, mismatch),
+            Verdict::Pinned { mismatch } => {
+                if via == Via::Udp {
+                    self.show_way_back(stream, source);
+                }
+                welcome(stream, turn, source, &packet, mismatch);
+            }
             Verdict::Reject => return self.reject(turn, source, Some(packet.ssrc)),
         }
         if via == Via::Udp && !self.budget.take(turn.now, data.len()) {
@@ -237,6 +245,15 @@ impl Receiver {
             self.reorder.handle_packet(turn.now, packet.seq, Bytes::copy_from_slice(data));
             self.drain_reorder(stream, turn);
         }
+    }
+
+    /// Packets for the source go where its own come from.
+    fn show_way_back(&self, stream: &Stream, source: SocketAddr) {
+        let own = self.sockets.rtp.as_ref().map(Arc::downgrade);
+        let Some(rtp) = own.or_else(|| self.sockets.shared.clone()) else { return };
+        let Some(socket) = rtp.upgrade() else { return };
+        let reports = self.sockets.rtcp.as_ref().map(Arc::downgrade);
+        stream.entry.back.open(Path::Udp { rtp, rtcp: reports, to: for_socket(&socket, source) });
     }
 
     /// Takes what the answer's SDP said.

@@ -16,6 +16,7 @@ use super::{
     queue::Arrived,
 };
 use crate::{
+    back::Back,
     clock,
     config::{PlayRights, Transport},
     feeds::Feeds,
@@ -101,6 +102,7 @@ pub(crate) fn entry() -> Entry {
         rights: PlayRights::default().into(),
         opened_ms: 0,
         feeds: Feeds::default(),
+        back: Back::default(),
     }
 }
 

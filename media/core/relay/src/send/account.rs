@@ -27,7 +27,7 @@ pub(crate) const OVER: &str = "the stream is over";
 pub(crate) enum State {
     /// We are on our way to the target.
     Connecting,
-    /// The target is on its way to us.
+    /// The target is on its way to us, or a receiver's connection is waited for.
     Listening,
     /// The next key frame is waited for.
     Waiting,
@@ -62,12 +62,14 @@ pub struct SenderStats {
     pub audio: bool,
     pub ssrc: u32,
     pub port: u16,
+    pub over: Option<u64>,
     pub peer: Option<String>,
     pub state: &'static str,
     pub since_ms: u64,
     pub packets: u64,
     pub bytes: u64,
     pub skips: u64,
+    pub dropped: u64,
     pub heard_ms: Option<u64>,
 }
 
@@ -79,6 +81,7 @@ pub(crate) struct Account {
     pub(crate) form: Form,
     pub(crate) ssrc: u32,
     pub(crate) port: u16,
+    over: Option<u64>,
     since_ms: u64,
     events: Arc<EventQueue>,
     peer: Mutex<Option<SocketAddr>>,
@@ -86,8 +89,9 @@ pub(crate) struct Account {
     pub(crate) packets: AtomicU64,
     pub(crate) bytes: AtomicU64,
     pub(crate) skips: AtomicU64,
+    pub(crate) dropped: AtomicU64,
     heard_ms: AtomicU64,
-    over: AtomicBool,
+    ended: AtomicBool,
 }
 
 impl Account {
@@ -125,7 +129,7 @@ impl Account {
 
     /// Tells the last event; later ones are not told.
     pub(crate) fn end(&self, kind: Kind, reason: &str) {
-        if !self.over.swap(true, Ordering::Relaxed) {
+        if !self.ended.swap(true, Ordering::Relaxed) {
             self.tell(kind, Some(reason));
         }
     }
@@ -143,12 +147,14 @@ impl Account {
             audio: self.form.selection.audio,
             ssrc: self.ssrc,
             port: self.port,
+            over: self.over,
             peer: lock(&self.peer).map(|peer| peer.to_string()),
             state: self.state().name(),
             since_ms: self.since_ms,
             packets: self.packets.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             skips: self.skips.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
             heard_ms: (heard_ms > 0).then_some(heard_ms),
         }
     }
@@ -178,13 +184,15 @@ pub(crate) struct Beginning {
     pub(crate) form: Form,
     pub(crate) ssrc: u32,
     pub(crate) port: u16,
+    pub(crate) over: Option<u64>,
     pub(crate) peer: Option<SocketAddr>,
 }
 
 impl Directory {
     pub(crate) fn enter(self: &Arc<Self>, beginning: Beginning) -> Listed {
-        let Beginning { entry, events, transport, form, ssrc, port, peer } = beginning;
+        let Beginning { entry, events, transport, form, ssrc, port, over, peer } = beginning;
         let state = match transport {
+            _ if over.is_some() => State::Listening,
             Transport::Udp => State::Waiting,
             Transport::TcpActive => State::Connecting,
             Transport::TcpPassive => State::Listening,
@@ -198,6 +206,7 @@ impl Directory {
             form,
             ssrc,
             port,
+            over,
             since_ms: clock::wall_ms(),
             events,
             peer: Mutex::new(peer),
@@ -205,8 +214,9 @@ impl Directory {
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             skips: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             heard_ms: AtomicU64::new(0),
-            over: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         });
         accounts.by_id.insert(account.id, Arc::clone(&account));
         Listed { directory: Arc::clone(self), account }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use wire::{
     chunk::Chunk,
     media::{AccessUnit, Kind, Ticks},
-    send::{Form, Muxer},
+    send::{Form, Muxer, packets},
 };
 
 use crate::hub::{
@@ -18,7 +18,10 @@ use crate::hub::{
 const INTERVAL: Duration = Duration::from_millis(40);
 
 /// A target further behind the newest packets than this goes on at the last key frame if there is a newer one.
-const LAG_MAX: Ticks = Ticks::from_millis(2000);
+pub(crate) const LAG_MAX: Ticks = Ticks::from_millis(2000);
+
+/// The same for one that is talked with: who answers late is not understood.
+pub(crate) const LAG_TALK: Ticks = Ticks::from_millis(500);
 
 /// Where a target stands in the packets of its form: a number of the ring, and a byte of that chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,16 +77,26 @@ impl Group {
     }
 
     /// Where a target that is too far behind, or whose packets are gone, goes on; `None` if it may stay.
-    pub(crate) fn skip(&self, position: Position) -> Option<Position> {
+    pub(crate) fn skip(&self, position: Position, lag: Ticks) -> Option<Position> {
         let beginning = self.ring.beginning();
         let too_late = match (self.ring.get(position.number), self.ring.newest()) {
             (Some(entry), Some(newest)) => {
-                newest.dts - entry.dts > LAG_MAX
-                    && beginning.is_some_and(|beginning| beginning > position.number)
+                newest.dts - entry.dts > lag && beginning.is_some_and(|beginning| beginning > position.number)
             }
             _ => position.number < self.ring.end(),
         };
         too_late.then(|| Position { number: beginning.unwrap_or(self.ring.end()), at: 0 })
+    }
+
+    /// How many packets that are still there lie between two positions.
+    pub(crate) fn between(&self, from: Position, to: Position) -> u64 {
+        let entries = (from.number..to.number).filter_map(|number| Some((number, self.ring.get(number)?)));
+        entries
+            .map(|(number, entry)| {
+                let at = if number == from.number { from.at } else { 0 };
+                packets(&entry.chunk.head, at).count() as u64
+            })
+            .sum()
     }
 
     /// How many packets follow `position`, at most `most` chunks counted.

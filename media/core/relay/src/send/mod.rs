@@ -8,7 +8,10 @@
 mod account;
 mod group;
 mod opening;
+mod over;
 mod pace;
+mod reports;
+mod route;
 mod sender;
 mod tcp;
 mod udp;
@@ -60,8 +63,10 @@ impl Transport {
 /// What a sender is asked to be.
 #[derive(Debug, Clone)]
 pub struct OpenSender {
-    /// How.
+    /// How; without meaning over a receiver's connection, which decides.
     pub transport: Transport,
+    /// The receiver whose source is the target, on the connection that it has: no address is named then.
+    pub over: Option<u64>,
     /// Where to; who may connect, for a passive one, and `None` if anybody may.
     pub host: Option<IpAddr>,
     /// The target's port; of no meaning for a passive one.
@@ -76,8 +81,10 @@ pub struct OpenSender {
     pub local_port: u16,
     /// A target of datagrams that reports nothing for so long is given up.
     pub report_timeout: Option<Duration>,
-    /// A passive one waits so long for its target.
+    /// A passive one waits so long for its target, and one over a receiver for a connection.
     pub wait: Duration,
+    /// Reports on a connection too; with datagrams they always go.
+    pub rtcp: bool,
 }
 
 /// What a shard is asked for.

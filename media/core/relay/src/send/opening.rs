@@ -12,7 +12,8 @@ use super::{
     account::{Beginning, Directory, Listed},
 };
 use crate::{
-    config::Config,
+    back::Claim,
+    config::{self, Config},
     door::Seat,
     error::Error,
     events::EventQueue,
@@ -35,6 +36,8 @@ pub(crate) enum Sockets {
     /// For packets, and for reports.
     Udp(UdpSocket, UdpSocket),
     Listener(TcpListener),
+    /// A receiver's.
+    Over(Claim),
     None,
 }
 
@@ -47,6 +50,7 @@ pub(crate) struct Opening {
     pub(crate) payload_type: u8,
     pub(crate) report_timeout: Option<Duration>,
     pub(crate) wait: Duration,
+    pub(crate) rtcp: bool,
     pub(crate) seat: Seat,
     /// Dropped after the sockets.
     pub(crate) lease: Option<Lease>,
@@ -58,6 +62,8 @@ pub(crate) struct Means<'a> {
     pub(crate) ports: &'a Arc<Mutex<PortPool>>,
     pub(crate) events: &'a Arc<EventQueue>,
     pub(crate) directory: &'a Arc<Directory>,
+    /// The receiver whose connection is to be used.
+    pub(crate) over: Option<Arc<Entry>>,
 }
 
 impl Opening {
@@ -67,7 +73,10 @@ impl Opening {
         if means.directory.of_stream(entry.id) >= SENDERS_MAX {
             return Err(Error::Invalid(format!("more than {SENDERS_MAX} senders of one stream")));
         }
-        let (sockets, port, lease) = open(means, wanted)?;
+        let (transport, (sockets, port, lease)) = match &means.over {
+            Some(over) => (transport_of(over)?, (claim(over)?, over.port, None)),
+            None => (wanted.transport, open(means, wanted)?),
+        };
         let to = wanted.host.map(|host| SocketAddr::new(host.to_canonical(), wanted.port));
         let to = match &sockets {
             Sockets::Udp(rtp, _) => to.map(|to| reach(rtp, to)),
@@ -77,10 +86,11 @@ impl Opening {
         let listed = means.directory.enter(Beginning {
             entry,
             events: Arc::clone(means.events),
-            transport: wanted.transport,
+            transport,
             form: wanted.form,
             ssrc: wanted.ssrc,
             port,
+            over: means.over.as_ref().map(|over| over.id),
             peer: wanted
                 .host
                 .filter(|_| wanted.transport != Transport::TcpPassive)
@@ -93,6 +103,7 @@ impl Opening {
             payload_type: wanted.payload_type,
             report_timeout: wanted.report_timeout,
             wait: wanted.wait,
+            rtcp: wanted.rtcp,
             seat,
             lease,
         })
@@ -108,6 +119,14 @@ fn check(wanted: &OpenSender) -> Result<(), Error> {
     if wanted.payload_type > 127 {
         return invalid("a payload type is at most 127");
     }
+    if wanted.over.is_some() {
+        let named = wanted.host.is_some() || wanted.port > 0 || wanted.local_port > 0;
+        return match wanted.report_timeout {
+            _ if named => invalid("who is sent to over a receiver has no address of its own"),
+            Some(_) => invalid("what a receiver's source reports is heard by the receiver alone"),
+            None => Ok(()),
+        };
+    }
     if wanted.transport == Transport::TcpPassive {
         return Ok(());
     }
@@ -122,6 +141,22 @@ fn check(wanted: &OpenSender) -> Result<(), Error> {
         return invalid("reports need the port above");
     }
     Ok(())
+}
+
+/// How the source of a receiver is reached.
+fn transport_of(over: &Entry) -> Result<Transport, Error> {
+    match over.transport {
+        config::Transport::Udp => Ok(Transport::Udp),
+        config::Transport::TcpActive => Ok(Transport::TcpActive),
+        config::Transport::TcpPassive => Ok(Transport::TcpPassive),
+        _ => Err(Error::Invalid(format!("stream {} has no connection of RTP to send on", over.name))),
+    }
+}
+
+fn claim(over: &Arc<Entry>) -> Result<Sockets, Error> {
+    let claim = Claim::new(Arc::clone(over)).map(Sockets::Over);
+    claim
+        .ok_or_else(|| Error::Invalid(format!("somebody sends over the connection of {} already", over.name)))
 }
 
 /// The sockets of a sender, its port, and what gives the port back.

@@ -2,7 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, TcpListener, TcpStream},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -12,12 +12,15 @@ use wire::send::Source;
 
 use super::{
     account::{Account, Listed, State},
-    group::{Group, Position},
+    group::{Group, LAG_MAX, LAG_TALK, Position},
     opening::{Opening, Sockets},
+    over::{Change, Over},
+    route::Route,
     tcp::Tcp,
     udp::{Sent, Udp},
 };
 use crate::{
+    clock,
     door::Seat,
     events::Kind,
     ingest::{Attempt, Link, canonical},
@@ -44,7 +47,8 @@ pub(crate) struct Round {
 
 /// How a target is reached, as far as it is.
 enum Way {
-    Udp(Box<Udp>),
+    Open(Route),
+    Over(Box<Over>),
     Connecting(Link),
     Listening {
         listener: TcpListener,
@@ -52,7 +56,6 @@ enum Way {
         until: Instant,
         strangers: u32,
     },
-    Tcp(Box<Tcp>),
     /// It could not be set up; the next timeout ends it.
     Broken(String),
 }
@@ -63,6 +66,8 @@ pub(crate) struct Sender {
     source: Source,
     position: Option<Position>,
     tick: Instant,
+    /// Reports are sent on a connection too.
+    rtcp: bool,
     listed: Listed,
     _seat: Seat,
     /// Dropped after the sockets.
@@ -72,7 +77,7 @@ pub(crate) struct Sender {
 impl Sender {
     /// The sender that numbers (of the stream on its shard, its own) name; its sockets are watched from now on.
     pub(crate) fn new(turn: Turn<'_>, (index, part): (usize, u32), opening: Opening) -> Self {
-        let Opening { listed, sockets, to, payload_type, report_timeout, wait, seat, lease } = opening;
+        let Opening { listed, sockets, to, payload_type, report_timeout, wait, rtcp, seat, lease } = opening;
         let account = Arc::clone(&listed.account);
         let token = Token::new(Role::Sender, index, part);
         let first_seq = RandomState::new().hash_one(account.id) as u16;
@@ -82,6 +87,7 @@ impl Sender {
             source: Source::new(account.ssrc, payload_type, first_seq),
             position: None,
             tick: turn.now,
+            rtcp,
             listed,
             _seat: seat,
             _lease: lease,
@@ -89,8 +95,9 @@ impl Sender {
         match (sockets, to) {
             (Sockets::Udp(rtp, reports), Some(to)) => {
                 let udp = Udp::new(turn.now, (rtp, reports), to, account.ssrc, report_timeout);
-                sender.way = udp.map_or_else(|error| Way::Broken(error.to_string()), Into::into);
-                if let Way::Udp(udp) = &sender.way {
+                sender.way =
+                    udp.map_or_else(|error| Way::Broken(error.to_string()), |udp| Way::Open(udp.into()));
+                if let Way::Open(Route::Udp(udp)) = &sender.way {
                     for socket in udp.sockets() {
                         // What is not watched is found out by time.
                         let _ = turn.poll.add(socket, token, Interest::Read);
@@ -102,6 +109,10 @@ impl Sender {
                 let _ = turn.poll.add(&listener, token, Interest::Read);
                 let from = to.map(|to| to.ip()).filter(|ip| !ip.is_unspecified());
                 sender.way = Way::Listening { listener, from, until: turn.now + wait, strangers: 0 };
+            }
+            (Sockets::Over(claim), _) => {
+                let over = Over::new(turn.now, claim, (account.ssrc, rtcp), wait);
+                sender.way = Way::Over(Box::new(over));
             }
             (Sockets::None, Some(to)) => {
                 sender.way = Way::Connecting(Link::connect(turn.now, to));
@@ -131,34 +142,68 @@ impl Sender {
         group: &Group,
         settled: bool,
     ) -> Result<Round, &'static str> {
-        let datagrams = match &self.way {
-            Way::Udp(_) => true,
-            Way::Tcp(_) => false,
-            _ => return Ok(Round::default()),
+        self.follow(turn)?;
+        match self.write(turn, group, settled) {
+            Err(_) if matches!(self.way, Way::Over(_)) => {
+                // The receiver will have another connection, or none.
+                self.lose(turn);
+                Ok(Round::default())
+            }
+            result => result,
+        }
+    }
+
+    /// Goes where the receiver's connection is, if it is one's way.
+    fn follow(&mut self, turn: Turn<'_>) -> Result<(), &'static str> {
+        let Way::Over(over) = &mut self.way else { return Ok(()) };
+        match over.follow(turn.now)? {
+            Change::Nothing => {}
+            Change::Joined(peer) => {
+                self.position = None;
+                let account = &self.listed.account;
+                account.set_peer(peer);
+                account.set_state(State::Waiting);
+                account.tell(Kind::SenderConnected, None);
+            }
+            Change::Lost => self.lose(turn),
+        }
+        Ok(())
+    }
+
+    /// The receiver's connection is gone.
+    fn lose(&mut self, turn: Turn<'_>) {
+        if let Way::Over(over) = &mut self.way {
+            over.lose(turn.now);
+        }
+        self.position = None;
+        self.listed.account.set_state(State::Listening);
+    }
+
+    fn write(&mut self, turn: Turn<'_>, group: &Group, settled: bool) -> Result<Round, &'static str> {
+        let (route, lag) = match &mut self.way {
+            Way::Open(route) => (Some(route), LAG_MAX),
+            Way::Over(over) => (over.route(), LAG_TALK),
+            _ => (None, LAG_MAX),
         };
+        let Some(route) = route else { return Ok(Round::default()) };
+        let (mut skips, mut dropped, mut begun) = (0, 0, Sent::default());
+        // What somebody else began on a connection must end even if there is nothing to say.
+        let between = route.finish(turn, &mut begun)?;
         if self.position.is_none() {
-            self.position = group.beginning(datagrams, settled);
+            self.position = group.beginning(route.is_datagrams(), settled);
         }
         let Some(position) = &mut self.position else { return Ok(Round::default()) };
-        let (mut skips, mut begun) = (0, Sent::default());
-        let mut between = true;
-        if let Way::Tcp(tcp) = &mut self.way {
-            tcp.write_begun(turn.now, &mut begun)?;
-            between = tcp.is_between();
-        }
-        if let Some(target) = group.skip(*position).filter(|_| between) {
+        if let Some(target) = group.skip(*position, lag).filter(|_| between) {
+            dropped = group.between(*position, target);
             *position = target;
             // The gap shows in the numbers, so that nobody joins what does not belong together.
             self.source.skip();
             skips = 1;
         }
-        let Sent { packets, bytes } = match &mut self.way {
-            Way::Udp(udp) => udp.pump(turn, group, position, &mut self.source)?,
-            Way::Tcp(tcp) => tcp.pump(turn.now, group, position, &mut self.source)?,
-            _ => Sent::default(),
-        };
+        let Sent { packets, bytes } = route.pump(turn, group, position, &mut self.source)?;
         let (packets, bytes) = (packets + begun.packets, bytes + begun.bytes);
         let account = &self.listed.account;
+        account.dropped.fetch_add(dropped, Ordering::Relaxed);
         if packets > 0 && account.state() != State::Sending {
             account.set_state(State::Sending);
         }
@@ -177,14 +222,14 @@ impl Sender {
         scratch: &mut [u8],
     ) -> Result<(), String> {
         let heard = match &mut self.way {
-            Way::Udp(udp) => udp.listen(turn, batch),
-            Way::Tcp(tcp) => {
+            Way::Open(Route::Udp(udp)) => udp.listen(turn, batch),
+            Way::Open(Route::Tcp(tcp)) => {
                 tcp.unblock();
                 readable && tcp.listen(scratch)?
             }
             Way::Connecting(_) => return self.advance(turn),
             Way::Listening { .. } => return self.accept(turn),
-            Way::Broken(_) => false,
+            Way::Over(_) | Way::Broken(_) => false,
         };
         if heard {
             self.listed.account.hear(turn.wall_ms);
@@ -194,9 +239,10 @@ impl Sender {
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         match &self.way {
-            Way::Udp(udp) => udp.next_timeout().map(|due| due.min(self.tick)),
+            Way::Open(route) => route.next_timeout().map(|due| due.min(self.tick)),
+            Way::Over(over) => Some(over.next_timeout()),
             Way::Connecting(link) => link.next_timeout(),
-            Way::Tcp(_) | Way::Listening { .. } => None,
+            Way::Listening { .. } => None,
             Way::Broken(_) => Some(self.tick),
         }
         .or(Some(self.tick))
@@ -207,16 +253,18 @@ impl Sender {
         if let Way::Connecting(_) = &self.way {
             self.advance(turn)?;
         }
+        if let Way::Over(over) = &mut self.way {
+            return Ok(over.check(turn.now)?);
+        }
         if turn.now < self.tick {
             return Ok(());
         }
         self.tick = turn.now + TICK;
-        match &self.way {
-            Way::Udp(udp) => Ok(udp.check(turn.now)?),
-            Way::Tcp(tcp) => Ok(tcp.check(turn.now)?),
+        match &mut self.way {
+            Way::Open(route) => Ok(route.check(turn.now)?),
             Way::Listening { until, .. } if turn.now >= *until => Err("nobody connected".to_owned()),
             Way::Broken(reason) => Err(reason.clone()),
-            Way::Connecting(_) | Way::Listening { .. } => Ok(()),
+            Way::Over(_) | Way::Connecting(_) | Way::Listening { .. } => Ok(()),
         }
     }
 
@@ -234,7 +282,7 @@ impl Sender {
             Attempt::Connected => {
                 if let Link::Open(connection) = std::mem::replace(link, Link::Idle) {
                     let _ = turn.poll.modify(&connection.socket, self.token, Interest::Edges);
-                    self.open(turn, connection.socket, connection.peer);
+                    self.open(turn, connection.socket);
                 }
                 Ok(())
             }
@@ -253,7 +301,7 @@ impl Sender {
                 }
                 let _ = turn.poll.add(&socket, self.token, Interest::Edges);
                 self.listed.account.set_peer(peer);
-                self.open(turn, socket, peer);
+                self.open(turn, Arc::new(socket));
                 return Ok(());
             }
             turn.metrics.connections_refused.add(1);
@@ -265,26 +313,30 @@ impl Sender {
         Ok(())
     }
 
-    fn open(&mut self, turn: Turn<'_>, socket: TcpStream, _peer: SocketAddr) {
+    fn open(&mut self, turn: Turn<'_>, socket: Arc<TcpStream>) {
         let account = &self.listed.account;
         account.set_state(State::Waiting);
         account.tell(Kind::SenderConnected, None);
-        self.way = Way::Tcp(Box::new(Tcp::new(turn.now, socket)));
+        let reports = self.rtcp.then_some(account.ssrc);
+        self.way = Way::Open(Tcp::new(turn.now, socket, reports).into());
     }
 
     /// Lets the target go, and tells why.
     pub(crate) fn end(self, reason: &str) {
-        if let Way::Udp(udp) = &self.way {
-            udp.take_leave();
-        }
-        let reached = matches!(self.way, Way::Udp(_) | Way::Tcp(_));
+        let now = clock::now();
+        let reached = match self.way {
+            Way::Open(mut route) => {
+                route.take_leave(now);
+                true
+            }
+            Way::Over(over) => {
+                let reached = over.reached();
+                over.take_leave(now);
+                reached
+            }
+            _ => false,
+        };
         let kind = if reached || reason == "closed" { Kind::SenderEnded } else { Kind::SenderFailed };
         self.listed.account.end(kind, reason);
-    }
-}
-
-impl From<Udp> for Way {
-    fn from(udp: Udp) -> Self {
-        Self::Udp(Box::new(udp))
     }
 }

@@ -3,10 +3,11 @@
 use std::{
     io::{self, IoSlice, Read},
     net::TcpStream,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use rustix::{
     io::Errno,
     net::{SendAncillaryBuffer, SendFlags, sendmsg},
@@ -15,8 +16,10 @@ use wire::send::{HEAD, Source, packets};
 
 use super::{
     group::{Group, Position},
+    reports::Reports,
     udp::Sent,
 };
+use crate::{back::Line, shard::turn::Turn};
 
 /// Not a byte taken for so long, though some wait: the target is given up.
 const STALL: Duration = Duration::from_secs(10);
@@ -24,25 +27,43 @@ const STALL: Duration = Duration::from_secs(10);
 /// Packets handed to the system at once.
 const AT_ONCE: usize = 64;
 
-/// A packet that the socket took a part of; it is held here so that the ring may forget it.
+/// A socket that a receiver lends is not watched: one that was full is tried again so soon.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// A frame that the socket did not take the end of; it is held here so that the ring may forget it.
 struct Begun {
-    head: [u8; HEAD],
-    payload: Bytes,
-    written: usize,
+    rest: Bytes,
+    /// Not a report, nor what somebody else began.
+    packet: bool,
 }
 
 pub(crate) struct Tcp {
-    socket: TcpStream,
+    line: Line<TcpStream>,
     begun: Option<Begun>,
     blocked: bool,
     progress: Instant,
+    /// When a lent socket that was full is tried again.
+    again: Option<Instant>,
+    reports: Option<Reports>,
 }
 
 impl Tcp {
-    pub(crate) fn new(now: Instant, socket: TcpStream) -> Self {
+    /// `reports`: the source that sender reports are about, if they are wanted.
+    pub(crate) fn new(now: Instant, socket: Arc<TcpStream>, reports: Option<u32>) -> Self {
+        Self::build(now, Line::Own(socket), reports)
+    }
+
+    /// One that writes on a receiver's connection, first the `rest` of a frame that another one began there.
+    pub(crate) fn over(now: Instant, socket: Weak<TcpStream>, rest: Bytes, reports: Option<u32>) -> Self {
+        let begun = (!rest.is_empty()).then_some(Begun { rest, packet: false });
+        Self { begun, ..Self::build(now, Line::Lent(socket), reports) }
+    }
+
+    fn build(now: Instant, line: Line<TcpStream>, reports: Option<u32>) -> Self {
         // Whole frames are written at once; what is left of one must not wait for an answer.
-        let _ = socket.set_nodelay(true);
-        Self { socket, begun: None, blocked: false, progress: now }
+        let _ = line.get().map(|socket| socket.set_nodelay(true));
+        let reports = reports.map(Reports::new);
+        Self { line, begun: None, blocked: false, progress: now, again: None, reports }
     }
 
     /// The socket takes bytes again.
@@ -58,18 +79,29 @@ impl Tcp {
     /// Writes what the socket takes of what follows `position`.
     pub(crate) fn pump(
         &mut self,
-        now: Instant,
+        turn: Turn<'_>,
         group: &Group,
         position: &mut Position,
         source: &mut Source,
     ) -> Result<Sent, &'static str> {
         let mut sent = Sent::default();
         loop {
-            self.write_begun(now, &mut sent)?;
-            if self.blocked || !self.write(now, group, position, source, &mut sent)? {
+            self.write_begun(turn.now, &mut sent)?;
+            if self.blocked {
+                return Ok(sent);
+            }
+            if let Some(report) = self.reports.as_mut().and_then(|reports| reports.due(turn, source)) {
+                self.begin_report(&report);
+            } else if !self.write(turn.now, group, position, source, &mut sent)? {
                 return Ok(sent);
             }
         }
+    }
+
+    /// A report goes between two packets, framed as they are (RFC 4571 §2).
+    fn begin_report(&mut self, report: &[u8]) {
+        let frame = [&(report.len() as u16).to_be_bytes(), report].concat();
+        self.begun = Some(Begun { rest: frame.into(), packet: false });
     }
 
     /// Writes the rest of a packet that was begun.
@@ -77,16 +109,14 @@ impl Tcp {
         while !self.blocked
             && let Some(mut begun) = self.begun.take()
         {
-            let from = begun.written.min(HEAD);
-            let slices =
-                [IoSlice::new(&begun.head[from..]), IoSlice::new(&begun.payload[begun.written - from..])];
-            let taken = self.send(&slices, now)?;
-            sent.bytes += taken as u64;
-            begun.written += taken;
-            if begun.written < HEAD + begun.payload.len() {
-                self.begun = Some(begun);
+            let taken = self.send(&[IoSlice::new(&begun.rest)], now)?;
+            begun.rest.advance(taken);
+            let packet = u64::from(begun.packet);
+            sent.bytes += taken as u64 * packet;
+            if begun.rest.is_empty() {
+                sent.packets += packet;
             } else {
-                sent.packets += 1;
+                self.begun = Some(begun);
             }
         }
         Ok(())
@@ -103,6 +133,7 @@ impl Tcp {
     ) -> Result<bool, &'static str> {
         let mut heads = [[0; HEAD]; AT_ONCE];
         let mut payloads: [(&[u8], Position); AT_ONCE] = [(&[], *position); AT_ONCE];
+        let mut times = [None; AT_ONCE];
         let mut count = 0;
         let mut at = *position;
         'ring: while let Some(entry) = group.ring.get(at.number) {
@@ -113,6 +144,7 @@ impl Tcp {
                 heads[count] = source.head(&packet);
                 at.at += packet.framed_len();
                 payloads[count] = (packet.payload, at);
+                times[count] = packet.is_main(group.form).then(|| packet.timestamp());
                 count += 1;
             }
             at = Position { number: at.number + 1, at: 0 };
@@ -139,9 +171,12 @@ impl Tcp {
                 source.take_back(untaken.len(), untaken.iter().map(|(payload, _)| payload.len()).sum());
                 break;
             }
+            if let (Some(reports), Some(time)) = (&mut self.reports, times[number]) {
+                reports.note(time);
+            }
             if taken < size {
-                let Some(entry) = entry_of(group, *position, payload) else { return Err("internal error") };
-                self.begun = Some(Begun { head: heads[number], payload: entry, written: taken });
+                let frame = Bytes::from([&heads[number][..], payload].concat());
+                self.begun = Some(Begun { rest: frame.slice(taken..), packet: true });
                 taken = 0;
             } else {
                 taken -= size;
@@ -155,11 +190,13 @@ impl Tcp {
     /// Bytes that the socket took; fewer than asked means that it is full now.
     fn send(&mut self, slices: &[IoSlice<'_>], now: Instant) -> Result<usize, &'static str> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let taken = match sendmsg(&self.socket, slices, &mut SendAncillaryBuffer::default(), flags) {
+        let Some(socket) = self.line.get() else { return Err("the connection was closed") };
+        let taken = match sendmsg(&socket, slices, &mut SendAncillaryBuffer::default(), flags) {
             Ok(taken) => taken,
             Err(Errno::INTR) => 0,
             Err(Errno::AGAIN) => {
                 self.blocked = true;
+                self.again = matches!(self.line, Line::Lent(_)).then(|| now + AGAIN);
                 0
             }
             Err(_) => return Err("the connection broke"),
@@ -173,8 +210,9 @@ impl Tcp {
     /// Reads past what the target says; whether it said anything.
     pub(crate) fn listen(&mut self, scratch: &mut [u8]) -> Result<bool, &'static str> {
         let mut heard = false;
+        let Some(socket) = self.line.get() else { return Ok(false) };
         for _ in 0..4 {
-            match self.socket.read(scratch) {
+            match (&*socket).read(scratch) {
                 Ok(0) => return Err("the target closed the connection"),
                 Ok(_) => heard = true,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -186,18 +224,33 @@ impl Tcp {
     }
 
     /// Why the target is given up because of time, if it is.
-    pub(crate) fn check(&self, now: Instant) -> Result<(), &'static str> {
-        let stalled = self.blocked && now.saturating_duration_since(self.progress) >= STALL;
-        if stalled { Err("the target takes nothing") } else { Ok(()) }
+    pub(crate) fn check(&mut self, now: Instant) -> Result<(), &'static str> {
+        if self.blocked && now.saturating_duration_since(self.progress) >= STALL {
+            return Err("the target takes nothing");
+        }
+        if self.again.take_if(|again| now >= *again).is_some() {
+            self.blocked = false;
+        }
+        Ok(())
     }
-}
 
-/// The payload as a part of the chunk that it was found in, which then lives as long as needed.
-fn entry_of(group: &Group, from: Position, payload: &[u8]) -> Option<Bytes> {
-    (from.number..group.ring.end()).find_map(|number| {
-        let data = &group.ring.get(number)?.chunk.head;
-        let range = data.as_ptr_range();
-        (range.start <= payload.as_ptr() && payload.as_ptr_range().end <= range.end)
-            .then(|| data.slice_ref(payload))
-    })
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.again
+    }
+
+    /// Tells the target that nothing more comes, if that can be said between two packets.
+    pub(crate) fn take_leave(&mut self, now: Instant) {
+        if self.begun.is_none()
+            && let Some(goodbye) = self.reports.as_ref().and_then(Reports::goodbye)
+        {
+            self.begin_report(&goodbye);
+            // Whoever does not hear it sees the end of the connection.
+            let _ = self.write_begun(now, &mut Sent::default());
+        }
+    }
+
+    /// What is left of a frame that was begun.
+    pub(crate) fn into_rest(self) -> Option<Bytes> {
+        self.begun.map(|begun| begun.rest)
+    }
 }

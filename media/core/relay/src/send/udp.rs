@@ -4,23 +4,22 @@ use std::{
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
     os::fd::AsFd,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
 use datagram::{Batch, Outbound, Parts};
 use wire::{
-    rtcp::{self, Reporter},
+    rtcp,
     send::{HEAD, Source, packets},
 };
 
 use super::{
     group::{Group, Position},
     pace::Pacer,
+    reports::Reports,
 };
-use crate::{ingest::canonical, shard::turn::Turn};
-
-/// A report goes out so often (RFC 3550 §6.2).
-const REPORT: Duration = Duration::from_secs(5);
+use crate::{back::Line, ingest::canonical, shard::turn::Turn};
 
 /// A target that refuses for so long is given up, and one that did not for so long is no longer thought to.
 const REFUSING: Duration = Duration::from_secs(10);
@@ -40,17 +39,17 @@ pub(crate) struct Sent {
 }
 
 pub(crate) struct Udp {
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
+    rtp: Line<UdpSocket>,
+    /// There is none where a shared port is sent from.
+    rtcp: Option<Line<UdpSocket>>,
+    /// Where to, if the socket is not connected there.
+    to: Option<SocketAddr>,
     /// Where reports go.
     reports_to: SocketAddr,
     target: IpAddr,
     outbound: Outbound,
     pacer: Pacer,
-    reporter: Reporter,
-    reported: Option<Instant>,
-    /// The latest time that went out on the clock that reports are about.
-    timestamp: u32,
+    reports: Reports,
     /// The first and the last refusal in a row.
     refused: Option<(Instant, Instant)>,
     /// When the target last reported, or when it was begun to be sent to.
@@ -69,25 +68,45 @@ impl Udp {
     ) -> io::Result<Self> {
         // So that nobody else's packets come, and the system tells of a port that nobody listens on.
         rtp.connect(to)?;
-        Ok(Self {
+        let (rtp, reports) = (Line::Own(Arc::new(rtp)), Line::Own(Arc::new(reports)));
+        Ok(Self { patience, ..Self::build(now, (rtp, Some(reports)), to, ssrc) })
+    }
+
+    /// One that sends from a receiver's sockets, and leaves reading them to it.
+    pub(crate) fn over(
+        now: Instant,
+        (rtp, reports): (Weak<UdpSocket>, Option<Weak<UdpSocket>>),
+        to: SocketAddr,
+        ssrc: u32,
+    ) -> Self {
+        let udp = Self::build(now, (Line::Lent(rtp), reports.map(Line::Lent)), to, ssrc);
+        Self { to: Some(to), ..udp }
+    }
+
+    fn build(
+        now: Instant,
+        (rtp, reports): (Line<UdpSocket>, Option<Line<UdpSocket>>),
+        to: SocketAddr,
+        ssrc: u32,
+    ) -> Self {
+        Self {
             rtp,
             rtcp: reports,
+            to: None,
             reports_to: SocketAddr::new(to.ip(), to.port().wrapping_add(1)),
             target: to.ip().to_canonical(),
             outbound: Outbound::default(),
             pacer: Pacer::default(),
-            reporter: Reporter::new(ssrc, "relay"),
-            reported: None,
-            timestamp: 0,
+            reports: Reports::new(ssrc),
             refused: None,
             heard: now,
-            patience,
-        })
+            patience: None,
+        }
     }
 
     /// The sockets, to watch them.
-    pub(crate) fn sockets(&self) -> [&UdpSocket; 2] {
-        [&self.rtp, &self.rtcp]
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = Arc<UdpSocket>> {
+        [self.rtp.get(), self.rtcp.as_ref().and_then(Line::get)].into_iter().flatten()
     }
 
     /// Sends what may leave now of what follows `position`; why the target is given up, if it is.
@@ -102,9 +121,10 @@ impl Udp {
         let allowed = self.pacer.allow(turn.now, waiting, group.spread());
         let mut allowed = if allowed == waiting { usize::MAX } else { allowed };
         let mut sent = Sent::default();
+        let Some(rtp) = self.rtp.get() else { return Err("the port was closed") };
         while allowed > 0 {
             let asked = allowed.min(AT_ONCE);
-            let (taken, offered) = self.send(turn.now, group, position, source, asked, &mut sent)?;
+            let (taken, offered) = self.send((&rtp, turn.now), group, position, source, asked, &mut sent)?;
             allowed -= taken.min(allowed);
             if taken < offered {
                 self.pacer.hold(turn.now);
@@ -114,11 +134,10 @@ impl Udp {
                 break;
             }
         }
-        if sent.packets > 0 && self.reported.is_none_or(|at| turn.now - at >= REPORT) {
-            self.reported = Some(turn.now);
-            let report = self.reporter.sender_report(turn.wall_ms * 1000, self.timestamp, source.sent());
-            // A report that is lost is followed by others.
-            let _ = self.rtcp.send_to(&report, self.reports_to);
+        if sent.packets > 0
+            && let Some(report) = self.reports.due(turn, source)
+        {
+            self.report(&report);
         }
         Ok(sent)
     }
@@ -126,7 +145,7 @@ impl Udp {
     /// Sends at most `most` packets; how many went, of how many.
     fn send(
         &mut self,
-        now: Instant,
+        (rtp, now): (&UdpSocket, Instant),
         group: &Group,
         position: &mut Position,
         source: &mut Source,
@@ -146,7 +165,7 @@ impl Udp {
                 heads[offered] = source.head(&packet);
                 payloads[offered] = packet.payload;
                 if packet.is_main(group.form) {
-                    self.timestamp = packet.timestamp();
+                    self.reports.note(packet.timestamp());
                 }
                 at.at += packet.framed_len();
                 ends[offered] = at;
@@ -164,11 +183,11 @@ impl Udp {
             *parts = [&head[2..], payload];
         }
         let parts = &parts[..offered];
-        let taken = match self.outbound.send(self.rtp.as_fd(), None, parts) {
+        let taken = match self.outbound.send(rtp.as_fd(), self.to, parts) {
             // The system reports a refusal of something earlier, once; what was to be sent now was not.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 self.refuse(now)?;
-                self.outbound.send(self.rtp.as_fd(), None, parts)
+                self.outbound.send(rtp.as_fd(), self.to, parts)
             }
             result => result,
         };
@@ -201,7 +220,7 @@ impl Udp {
     /// Reads what the target says; whether it said anything.
     pub(crate) fn listen(&mut self, turn: Turn<'_>, batch: &mut Batch) -> bool {
         let mut heard = false;
-        for socket in [&self.rtp, &self.rtcp] {
+        for socket in self.sockets() {
             for _ in 0..READS {
                 if batch.receive(socket.as_fd()).is_err() {
                     break;
@@ -232,9 +251,15 @@ impl Udp {
 
     /// Tells the target that nothing more comes.
     pub(crate) fn take_leave(&self) {
-        if self.reported.is_some() {
-            // Whoever does not hear it notices the silence.
-            let _ = self.rtcp.send_to(&self.reporter.goodbye(), self.reports_to);
+        if let Some(goodbye) = self.reports.goodbye() {
+            self.report(&goodbye);
+        }
+    }
+
+    /// A report that is lost is followed by others, and whoever does not hear the last one notices the silence.
+    fn report(&self, report: &[u8]) {
+        if let Some(socket) = self.rtcp.as_ref().and_then(Line::get) {
+            let _ = socket.send_to(report, self.reports_to);
         }
     }
 }

@@ -309,7 +309,8 @@ impl Work {
         let (index, receiver) = (slot.key(), open.entry.id);
         let shared_port = open.entry.shared;
         let (source, ssrc, lease) = match open.origin {
-            Origin::Packets { sockets, lease, expected, hold } => {
+            Origin::Packets { mut sockets, lease, expected, hold } => {
+                sockets.shared = self.shared.as_ref().filter(|_| shared_port).map(Shared::lend);
                 let of = (receiver, open.entry.transport);
                 let Ok(source) = Receiver::new(turn, index, of, sockets, expected, hold) else {
                     return drop(self.surroundings.table.remove(receiver));
@@ -399,8 +400,7 @@ impl Work {
         for packet in batch.datagrams() {
             self.metrics.packets.add(1);
             self.metrics.bytes_in.add(packet.data.len() as u64);
-            let stream = ssrc_of(packet.data).and_then(|ssrc| self.shared.as_ref()?.streams.get(&ssrc));
-            match stream.copied() {
+            match self.shared.as_ref().and_then(|shared| shared.stream_of(packet.data)) {
                 Some(stream) => self.step(now, wall_ms, stream, |slot, turn, _, _| {
                     slot.receive(|receiver, stream| {
                         receiver.handle_packet(stream, turn, Via::Udp, packet.source, packet.data);
@@ -429,16 +429,11 @@ impl Work {
     }
 }
 
-/// Where RTP has its SSRC; RTCP on a shared port is not looked at.
-fn ssrc_of(data: &[u8]) -> Option<u32> {
-    let ssrc = data.get(8..12)?;
-    (data[0] >> 6 == 2).then(|| u32::from_be_bytes([ssrc[0], ssrc[1], ssrc[2], ssrc[3]]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
+        back::Back,
         config::{PlayRights, Transport},
         feeds::Feeds,
         ingest::{Expected, Sockets},
@@ -459,6 +454,7 @@ mod tests {
                 rights: PlayRights::default().into(),
                 opened_ms: 0,
                 feeds: Feeds::default(),
+                back: Back::default(),
             })
         });
         let entry = entry.unwrap();

@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     io,
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -34,7 +35,7 @@ enum Shown {
 }
 
 pub(crate) struct Shared {
-    pub(crate) socket: UdpSocket,
+    pub(crate) socket: Arc<UdpSocket>,
     listener: TcpListener,
     newcomers: Slab<Newcomer>,
     /// Which stream waits for an SSRC.
@@ -43,12 +44,23 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(socket: UdpSocket, listener: TcpListener) -> Self {
-        Self { socket, listener, newcomers: Slab::new(), streams: HashMap::new() }
+        Self { socket: Arc::new(socket), listener, newcomers: Slab::new(), streams: HashMap::new() }
     }
 
     pub(crate) fn watch(&self, poll: &Poll) -> io::Result<()> {
         poll.add(&self.socket, Token::new(Role::SharedRtp, 0, 0), Interest::Read)?;
         poll.add(&self.listener, Token::new(Role::SharedListener, 0, 0), Interest::Read)
+    }
+
+    /// The socket for a stream to send back on.
+    pub(crate) fn lend(&self) -> Weak<UdpSocket> {
+        Arc::downgrade(&self.socket)
+    }
+
+    /// The stream that waits for a packet's SSRC, which stands where RTP has it: RTCP is not looked at here.
+    pub(crate) fn stream_of(&self, data: &[u8]) -> Option<usize> {
+        let ssrc = data.get(8..12)?.first_chunk()?;
+        self.streams.get(&u32::from_be_bytes(*ssrc)).copied().filter(|_| data[0] >> 6 == 2)
     }
 
     /// Takes in who connects; the number of connections refused.

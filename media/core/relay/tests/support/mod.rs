@@ -1,6 +1,8 @@
 //! What the tests on sockets share. Each test has a core of its own and a slice of ports of its own.
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
+pub mod fed;
+
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{

@@ -3,6 +3,7 @@
 use std::{
     io::{ErrorKind, Read},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,6 +11,7 @@ use wire::{fault::Fault, reorder::Reorder, rfc4571};
 
 use super::{REORDER_WINDOW, Receiver, Via, canonical};
 use crate::{
+    back::Path,
     events::Kind,
     ingest::{
         Stream, gate,
@@ -80,6 +82,7 @@ impl Receiver {
         self.reorder = Reorder::new(self.hold, REORDER_WINDOW);
         self.statistics.renumber();
         stream.tell(turn, Kind::Connected, vec![("peer", connection.peer.to_string())]);
+        stream.entry.back.open(way_back(&connection));
         self.link = Link::Open(Box::new(connection));
     }
 
@@ -113,6 +116,7 @@ impl Receiver {
                     let _ = turn.poll.modify(&connection.socket, token, Interest::Read);
                     self.gate.unpin();
                     self.reorder = Reorder::new(self.hold, REORDER_WINDOW);
+                    stream.entry.back.open(way_back(connection));
                     stream.tell(turn, Kind::Connected, vec![("peer", peer.to_string())]);
                 }
             }
@@ -145,7 +149,7 @@ impl Receiver {
     ) -> Result<(), String> {
         let Connection { socket, peer, framer, heard, .. } = connection;
         let mut reading = framer.read(scratch);
-        let size = match socket.read(reading.room()) {
+        let size = match (&**socket).read(reading.room()) {
             Ok(0) => return Err("closed by the peer".to_owned()),
             Ok(size) => size,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
@@ -205,6 +209,7 @@ impl Receiver {
     fn close_link(&mut self, stream: &mut Stream, turn: Turn<'_>, connection: &Connection, reason: String) {
         let detail = vec![("peer", connection.peer.to_string()), ("reason", reason)];
         stream.tell(turn, Kind::Disconnected, detail);
+        stream.entry.back.lose();
         self.gate.unpin();
         self.unpacker.handle_gap(1);
         self.drain_units(stream, turn, &[]);
@@ -219,8 +224,11 @@ impl Receiver {
         }
     }
 
-    /// Ends a connection that brings nothing.
+    /// Ends a connection that brings nothing, unless it is sent on: who only listens may be silent.
     pub(super) fn check_link(&mut self, stream: &mut Stream, turn: Turn<'_>) {
+        if stream.entry.back.is_taken() {
+            return;
+        }
         if matches!(&self.link, Link::Open(connection) if connection.is_mute(turn.now)) {
             turn.metrics.connections_refused.add(1);
             if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Idle) {
@@ -228,4 +236,9 @@ impl Receiver {
             }
         }
     }
+}
+
+/// Packets for the source go by its connection.
+fn way_back(connection: &Connection) -> Path {
+    Path::Tcp { socket: Arc::downgrade(&connection.socket), peer: connection.peer }
 }
