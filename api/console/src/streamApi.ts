@@ -83,6 +83,7 @@ export interface NewStream {
 export interface PushAddress {
   server: string;
   stream_key: string;
+  rtsp: string | null;
   whip: string | null;
 }
 

@@ -144,6 +144,7 @@ export class StreamsPage {
         addressList([
           [text("server"), told.server],
           [text("streamKey"), told.stream_key],
+          ["RTSP", told.rtsp],
           ["WebRTC (WHIP)", told.whip],
         ]),
       );
