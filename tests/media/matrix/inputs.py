@@ -63,6 +63,14 @@ async def paced(units: tuple[AccessUnit, ...], send: Callable[[AccessUnit], Awai
         await send(unit)
 
 
+async def hurried(units: tuple[AccessUnit, ...], send: Callable[[AccessUnit], Awaitable[None]]) -> None:
+    """Hands the units on faster than real time."""
+    for unit in units:
+        await send(unit)
+        await asyncio.sleep(0.002)
+
+
+Pace = Callable[[tuple[AccessUnit, ...], Callable[[AccessUnit], Awaitable[None]]], Awaitable[None]]
 Packets = Callable[[AccessUnit], Iterable[bytes]]
 
 
@@ -146,11 +154,9 @@ async def ts_rtp(scene: Scene, film: Film, name: str) -> None:
 
 
 async def rtmp(scene: Scene, film: Film, name: str) -> None:
-    await _publish(film, scene.house.url(name))
-
-
-async def _publish(film: Film, url: str) -> None:
-    await _finish(await asyncio.create_subprocess_exec(sys.executable, "-c", PUBLISH, str(film.file), url))
+    await _finish(
+        await asyncio.create_subprocess_exec(sys.executable, "-c", PUBLISH, str(film.file), scene.house.url(name))
+    )
 
 
 def rtsp(transport: Literal["tcp", "udp"]) -> "Bring":
@@ -167,7 +173,7 @@ def pulled(address: Callable[[House, str], str], transport: Literal["tcp", "udp"
     async def bring(scene: Scene, film: Film, name: str) -> None:
         house, far = scene.house, scene.far
         # A process of its own, which keeps the pace whatever this one's players take.
-        feeding = asyncio.create_task(_publish(film, far.url(name)))
+        feeding = asyncio.create_task(_feed(far, film, name, paced))
         async with asyncio.timeout(20):
             while (stream := far.relay.stream("live", name)) is None or not stream.video_codec:
                 assert not feeding.done(), await feeding
@@ -181,15 +187,17 @@ def pulled(address: Callable[[House, str], str], transport: Literal["tcp", "udp"
     return bring
 
 
-async def _feed(house: House, film: Film, name: str) -> None:
-    """The film becomes a stream of `house` without any protocol, faster than real time."""
+async def _feed(house: House, film: Film, name: str, pace: Pace) -> None:
+    """The film becomes a stream of `house` without any protocol."""
     feed = house.relay.open_feed("live", name, transport="derived", private=False)
     if film.audio != "none":
         feed.announce_audio(CODECS[film.audio], config=film.sound_config)
-    for unit in film.units():
+
+    async def push(unit: AccessUnit) -> None:
         codec = CODECS[film.video if unit.is_video else film.audio]
         assert feed.push(codec, unit.pts, unit.dts, unit.data)
-        await asyncio.sleep(0.002)
+
+    await pace(film.units(), push)
     feed.close("the film is over")
 
 
@@ -197,7 +205,7 @@ async def playback(scene: Scene, film: Film, name: str) -> None:
     """A recording that was made before is played."""
     folder = film.file.parent / f"{film.file.stem}-recorded"
     folder.mkdir(exist_ok=True)
-    feeding = asyncio.create_task(_feed(scene.far, film, name))
+    feeding = asyncio.create_task(_feed(scene.far, film, name, hurried))
     async with asyncio.timeout(10):
         while scene.far.relay.stream("live", name) is None:  # noqa: ASYNC110  (the other side is a thread of Rust)
             await asyncio.sleep(0.005)
@@ -246,7 +254,13 @@ INPUTS: Final[Mapping[str, Input]] = {
     "PS, UDP": Input(ps_udp, audios=frozenset(IN_PROGRAM), why=_NO_OPUS),
     "PS, TCP": Input(ps_tcp, audios=frozenset(IN_PROGRAM), why=_NO_OPUS),
     "PS, TCP, we connect": Input(ps_tcp_active, audios=frozenset(IN_PROGRAM), why=_NO_OPUS),
-    "TS over RTP": Input(ts_rtp, audios=STANDARD, b_frames=0, unfinished=1, why=_NO_G711),
+    "TS over RTP": Input(
+        ts_rtp,
+        audios=STANDARD,
+        b_frames=0,
+        unfinished=2,
+        why=f"{_NO_G711}; nothing tells the end of the last picture, and FFmpeg does not send all that it has",
+    ),
     "RTP of NAL units": Input(es_udp, b_frames=0, why=_NO_ORDER),
     "RTMP": Input(rtmp),
     "RTSP, TCP": Input(rtsp("tcp"), b_frames=0, why=_NO_ORDER),
@@ -263,8 +277,7 @@ INPUTS: Final[Mapping[str, Input]] = {
         pulled(lambda far, name: far.rtsp_url(name), "udp"),
         b_frames=0,
         late=FPS,
-        unfinished=1,
-        why=f"{_NO_ORDER}; datagrams begin with the next key frame, and its end overtakes the last ones",
+        why=f"{_NO_ORDER}; datagrams begin with the next key frame",
     ),
     "playback": Input(playback),
 }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from media._core import Codec
 
 FPS: Final = 25
-SECONDS: Final = 4
+SECONDS: Final = 3
 VIDEOS: Final = {"h264": VideoCodec.H264, "hevc": VideoCodec.H265}
 IN_PROGRAM: Final[dict[str, AudioCodec | None]] = {
     "none": None,
@@ -86,7 +86,7 @@ def film(video: str, audio: str, b_frames: int, folder: Path) -> Film:
     if not file.exists():
         options = f"{ENCODE[video].format(b=b_frames)} -g {FPS} -pix_fmt yuv420p {ENCODE[audio]}".split()
         run(
-            "-f", "lavfi", "-i", f"testsrc2=s=192x128:r={FPS}:d={SECONDS}",
+            "-f", "lavfi", "-i", f"testsrc2=s=128x96:r={FPS}:d={SECONDS}",
             "-f", "lavfi", "-i", f"aevalsrc=sin(880*t*(1+t))/4:s=48000:d={SECONDS}", *options, str(file),
         )  # fmt: skip
     return _read(video, audio, file)

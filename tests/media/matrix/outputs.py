@@ -36,6 +36,8 @@ def read(source: str | bytes, form: str | None = None, options: dict[str, str] |
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with av.open(file, format=form, timeout=20, options=options or {}) as container:
+            for stream in container.streams.video:
+                stream.codec_context.thread_count = 1  # more cost as much again for such small pictures
             try:
                 for packet in container.demux():
                     if isinstance(packet.stream, av.VideoStream):
@@ -175,8 +177,7 @@ OUTPUTS: Final[dict[str, Output]] = {
     "rtsp, udp": Output(
         _address("rtsp://{host}:{house.rtsp}/live/{name}", rtsp_transport="udp"),
         late=FPS,
-        unfinished=1,
-        why=f"{_DATAGRAMS}; a player stops reading them when the connection ends",
+        why=_DATAGRAMS,
     ),
     "PS, UDP": Output(_sent_on("ps", "udp"), without=frozenset({"opus"}), late=FPS, why=f"{_NO_OPUS}; {_DATAGRAMS}"),
     "PS, TCP": Output(_sent_on("ps", "tcp_active"), without=frozenset({"opus"}), why=_NO_OPUS),

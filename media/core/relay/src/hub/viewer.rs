@@ -241,10 +241,7 @@ impl Viewer {
         let last = match &self.framing {
             Framing::Plain => return,
             Framing::Rtsp(player) => match &player.datagrams {
-                Some(datagrams) => {
-                    datagrams.send_packets(goodbye);
-                    return;
-                }
+                Some(datagrams) => return datagrams.part(goodbye.clone(), &self.socket),
                 None => goodbye.to_vec(),
             },
             Framing::WebSocket(_) => control_frame(Opcode::Close, &1001_u16.to_be_bytes()),

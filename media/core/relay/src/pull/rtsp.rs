@@ -77,7 +77,11 @@ pub(super) async fn run(attempt: &mut Attempt<'_>) -> Result<Infallible, Failure
     let mut session = begin(attempt).await?;
     attempt.connected(session.talk.peer);
     attempt.carried_by(Transport::Rtsp, "rtp");
-    flow(&mut session, attempt).await
+    let Err(failure) = flow(&mut session, attempt).await;
+    if matches!(failure, Failure::Ended | Failure::Lost(_)) {
+        attempt.send(session.ways.glean(&mut session.incoming).await).await?;
+    }
+    Err(failure)
 }
 
 /// Follows redirects up to a session that runs.

@@ -81,7 +81,7 @@ pub(crate) fn listen(
 ) -> io::Result<Listener> {
     let clear = tls.is_none();
     Listener::open(runtime, host, port, COUNTERS, tls, |address: SocketAddr| {
-        let ports = clear.then(|| UdpPorts::open(address.ip()).ok().map(Arc::new)).flatten();
+        let ports = clear.then(|| UdpPorts::open(address.ip(), runtime).ok().map(Arc::new)).flatten();
         let shared = Arc::new(Shared { core, ports, clear });
         move |counters: Arc<Counters>, stream, peer, place| {
             let shared = Arc::clone(&shared);

@@ -2,13 +2,15 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
     os::fd::AsFd,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use datagram::{Outbound, Parts};
+use tokio::{runtime::Handle, time::sleep};
 use wire::{
     media::Tracks,
     rtp::Packet,
@@ -25,6 +27,10 @@ use crate::{
 /// Bytes of send buffer asked for: a large key frame goes out at once.
 const SEND_BUFFER: usize = 4 << 20;
 
+/// The end of a stream is told so long after its last datagrams: it is read first where both are there, and what was sent
+/// before it would not be read.
+const PARTING: Duration = Duration::from_millis(300);
+
 /// Tries to find two free ports side by side.
 const PORT_TRIES: usize = 64;
 
@@ -37,11 +43,13 @@ pub(crate) struct UdpPorts {
     rtp: UdpSocket,
     rtcp: UdpSocket,
     outbound: Outbound,
+    runtime: Handle,
 }
 
 impl UdpPorts {
-    /// Two ports side by side, the first of them even (RFC 3550 §11), wherever the system has them free.
-    pub(crate) fn open(host: IpAddr) -> io::Result<Self> {
+    /// Two ports side by side, the first of them even (RFC 3550 §11), wherever the system has them free; partings wait on
+    /// `runtime`.
+    pub(crate) fn open(host: IpAddr, runtime: &Handle) -> io::Result<Self> {
         let mut last = None;
         for _ in 0..PORT_TRIES {
             let rtp = sockets::udp(host, 0)?;
@@ -53,7 +61,8 @@ impl UdpPorts {
                 Ok(reports) => {
                     // Less is no reason to fail.
                     let _ = socket2::SockRef::from(&rtp).set_send_buffer_size(SEND_BUFFER);
-                    return Ok(Self { rtp, rtcp: reports, outbound: Outbound::default() });
+                    let runtime = runtime.clone();
+                    return Ok(Self { rtp, rtcp: reports, outbound: Outbound::default(), runtime });
                 }
                 Err(error) => last = Some(error),
             }
@@ -96,8 +105,19 @@ impl Datagrams {
         (number, bytes)
     }
 
+    /// Says `goodbye`, and lets the player's `connection` close, once its last datagrams had time to be read.
+    pub(crate) fn part(&self, goodbye: Bytes, connection: &TcpStream) {
+        let parting = Self { ports: Arc::clone(&self.ports), to: self.to };
+        let kept = connection.try_clone();
+        self.ports.runtime.spawn(async move {
+            sleep(PARTING).await;
+            parting.send_packets(&goodbye);
+            drop(kept);
+        });
+    }
+
     /// Sends the packets of one chunk; the bytes sent.
-    pub(crate) fn send_packets(&self, chunk: &Bytes) -> u64 {
+    fn send_packets(&self, chunk: &Bytes) -> u64 {
         let packets: Vec<_> = interleaved(chunk).collect();
         let mut bytes = 0;
         for of_channel in packets.chunk_by(|one, next| one.0 == next.0) {

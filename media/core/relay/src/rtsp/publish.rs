@@ -112,16 +112,24 @@ impl Publisher {
 pub(super) async fn carry(mut connection: Connection<'_>, mut publisher: Publisher) {
     publisher.feeder.connected(connection.peer);
     connection.server.accept();
-    let Err(end) = feed(&mut connection, &mut publisher).await;
+    let ssrc = RandomState::new().hash_one(0) as u32;
+    let hold = if publisher.ways.are_datagrams() { HOLD } else { Duration::ZERO };
+    let mut incoming = Incoming::new(&publisher.description, Options::default(), hold, ssrc);
+    let Err(end) = feed(&mut connection, &mut publisher, &mut incoming).await;
+    if matches!(end, End::Closed | End::Finished) {
+        let last = publisher.ways.glean(&mut incoming).await;
+        let _ = publisher.feeder.send(last).await; // who closed the stream needs no more of it
+    }
     // What is left to say, above all the answer to TEARDOWN; who does not listen is closed all the same.
     let _ = connection.flush().await;
     publisher.feeder.close(end.to_string());
 }
 
-async fn feed(connection: &mut Connection<'_>, publisher: &mut Publisher) -> Result<Infallible, End> {
-    let ssrc = RandomState::new().hash_one(0) as u32;
-    let hold = if publisher.ways.are_datagrams() { HOLD } else { Duration::ZERO };
-    let mut incoming = Incoming::new(&publisher.description, Options::default(), hold, ssrc);
+async fn feed(
+    connection: &mut Connection<'_>,
+    publisher: &mut Publisher,
+    incoming: &mut Incoming,
+) -> Result<Infallible, End> {
     let mut buffer = vec![0; BUFFER];
     let mut heard = clock::now();
     loop {
@@ -133,13 +141,13 @@ async fn feed(connection: &mut Connection<'_>, publisher: &mut Publisher) -> Res
                 Event::Data(channel, data) => {
                     portion.messages += 1;
                     portion.bytes += 4 + data.len() as u64;
-                    publisher.ways.take_channel(now, channel, data, &mut incoming);
+                    publisher.ways.take_channel(now, channel, data, incoming);
                 }
                 Event::Ended => finished = true,
                 _ => connection.server.refuse(455),
             }
         }
-        let (packets, bytes) = publisher.ways.take(now, &mut buffer, &mut incoming);
+        let (packets, bytes) = publisher.ways.take(now, &mut buffer, incoming);
         portion.messages += packets;
         portion.bytes += bytes;
         if portion.messages > 0 {
@@ -155,7 +163,7 @@ async fn feed(connection: &mut Connection<'_>, publisher: &mut Publisher) -> Res
             return Err(End::Finished);
         }
         let mut reports = Vec::new();
-        publisher.ways.report(&mut incoming, &mut reports);
+        publisher.ways.report(incoming, &mut reports);
         connection.say(&reports).await?;
         if now.saturating_duration_since(heard) >= IDLE {
             return Err(End::Idle(IDLE.as_secs()));

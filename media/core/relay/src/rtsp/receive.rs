@@ -8,20 +8,26 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::UdpSocket,
+    time::timeout,
 };
 use wire::rtsp::Incoming;
 
-use crate::{ports::PortPool, sockets, table::Lease};
+use crate::{clock, feed::Portion, ports::PortPool, sockets, table::Lease};
 
 /// Datagrams taken from one socket before others have their turn.
 const TURN: usize = 64;
+
+/// Behind the end of a connection, datagrams are waited for until so long none came, and so long at most.
+const QUIET: Duration = Duration::from_millis(50);
+const GLEANING: Duration = Duration::from_millis(250);
+const BUFFER: usize = 64 << 10;
 
 /// Ports that somebody else holds are passed over so often.
 const TRIES: usize = 16;
@@ -183,6 +189,39 @@ impl Ways {
         (packets, bytes)
     }
 
+    /// Takes what was sent before the connection ended: its end overtakes datagrams that are on their way, or wait to be
+    /// read. Nothing is waited for in channels of the connection.
+    pub(crate) async fn glean(&self, incoming: &mut Incoming) -> Portion {
+        let mut portion = Portion::default();
+        if self.are_datagrams() {
+            let mut buffer = vec![0; BUFFER];
+            let until = clock::now() + GLEANING;
+            while clock::now() < until {
+                let (packets, bytes) = self.take(clock::now(), &mut buffer, incoming);
+                portion.messages += packets;
+                portion.bytes += bytes;
+                if packets == 0 && timeout(QUIET, poll_fn(|cx| self.poll_ready(cx))).await.is_err() {
+                    break;
+                }
+            }
+        }
+        incoming.finish(clock::now());
+        portion.outputs.extend(std::iter::from_fn(|| incoming.poll_output()));
+        portion.lost = incoming.take_lost();
+        portion
+    }
+
+    /// Whether datagrams came.
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut came = false;
+        for (_, way) in &self.0 {
+            if let Way::Datagrams(pair, _) = way {
+                came |= pair.poll_ready(cx).is_ready();
+            }
+        }
+        if came { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// Sends what is owed of reports; those for the connection are appended to `out`.
     pub(crate) fn report(&self, incoming: &mut Incoming, out: &mut Vec<u8>) {
         while let Some((track, report)) = incoming.poll_report() {
@@ -209,13 +248,7 @@ impl Ways {
             if let Poll::Ready(read) = Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
                 return Poll::Ready(read.map(|()| Some(buffer.filled().len())));
             }
-            let mut came = false;
-            for (_, way) in &self.0 {
-                if let Way::Datagrams(pair, _) = way {
-                    came |= pair.poll_ready(cx).is_ready();
-                }
-            }
-            if came { Poll::Ready(Ok(None)) } else { Poll::Pending }
+            self.poll_ready(cx).map(|()| Ok(None))
         })
         .await
     }

@@ -184,6 +184,17 @@ impl Incoming {
         self.units.handle_timeout(now);
     }
 
+    /// Nothing more will come: what waits for missing packets is read without them.
+    pub fn finish(&mut self, now: Instant) {
+        for at in 0..self.tracks.len() {
+            // Each round reads up to the next gap.
+            for _ in 0..WINDOW {
+                let Some(due) = self.tracks[at].reorder.next_timeout() else { break };
+                self.drain(due.max(now), at);
+            }
+        }
+    }
+
     /// When to call `handle_timeout`.
     pub fn next_timeout(&self) -> Option<Instant> {
         let tracks = self.tracks.iter().flat_map(|track| {

@@ -133,6 +133,27 @@ fn datagrams_out_of_order_are_put_in_order_and_lost_ones_cost_their_picture() {
 }
 
 #[test]
+fn what_waits_for_a_lost_datagram_is_read_at_the_end() {
+    let tracks = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::G711A)));
+    let sound: Vec<_> =
+        packets(&units(&tracks, 60), 5).into_iter().filter(|(_, channel, _)| *channel == 2).collect();
+    let mut incoming = incoming(&tracks, HOLD);
+    let last = sound.last().unwrap().0;
+    for (number, (now, _, packet)) in sound.iter().enumerate().filter(|(number, _)| *number != 55) {
+        incoming.handle_rtp(if number > 55 { last } else { *now }, 1, packet.clone());
+    }
+    let count = |incoming: &mut Incoming| {
+        let outputs = std::iter::from_fn(|| incoming.poll_output());
+        outputs.filter(|output| matches!(output, Output::Unit(_))).count()
+    };
+    let before = count(&mut incoming);
+    incoming.finish(last);
+    assert_eq!(count(&mut incoming), sound.len() - 56, "behind {before}");
+    incoming.finish(last);
+    assert_eq!(count(&mut incoming), 0);
+}
+
+#[test]
 fn senders_are_told_what_came() {
     let tracks = Arc::new(testing::tracks(VideoCodec::H264, None));
     let mut incoming = incoming(&tracks, Duration::ZERO);
