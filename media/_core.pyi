@@ -283,13 +283,13 @@ class Core:
     def open_push(
         self, receiver: int, url: str, *, allow_private: bool = False, transport: Literal["tcp", "udp"] = "tcp"
     ) -> int:
-        """Sends a stream to another server (rtmp or rtmps) for as long as its receiver is open; the push's id.
+        """Sends a stream to another server (rtmp, rtmps, rtsp, rtsps) while its receiver is open; the push's id.
 
         It waits until the stream flows, begins with the newest key frame, and shares the bytes of all players; what
-        fails is tried again as a pull is, to the same addresses. The query goes with the stream's name, but `codec=12`
-        (H.265 under the older codec id) and `audio=0`, which are ours. A push is no viewer, but the stream counts as
-        watched. `transport` is for servers that take datagrams: RTMP does not. UnknownReceiverError, or CoreError for a
-        URL or an address that cannot be used, and beyond 4,096 pushes.
+        fails is tried again as a pull is, to the same addresses. The query goes with the stream's name, but for RTMP
+        `codec=12` (H.265 under the older codec id) and `audio=0`, which are ours. A push is no viewer, but the stream
+        counts as watched. `transport` is for RTSP without TLS: RTP on the connection or in datagrams.
+        UnknownReceiverError, or CoreError for a URL or an address that cannot be used, and beyond 4,096 pushes.
         """
 
     def close_push(self, push: int) -> None:
@@ -503,7 +503,8 @@ class Event:
     (ticket, app, name, peer, protocol, token; a private stream was asked for with a token: answer with `answer_play`) ·
     `aac` (ticket, app, name, peer, protocol; who may play the stream asked for it with `audio=aac`: answer with
     `answer_play` once `…~aac` is open) ·
-    `publish` (receiver 0; ticket, app, name, query, peer, protocol: somebody waits to be let in or sent away) · `ended`
+    `publish` (receiver 0; ticket, app, name, query, peer, protocol; challenged, if a refusal as `unauthorized` asks it
+    for a proof: somebody waits to be let in or sent away) · `ended`
     (reason; a fed stream is over, its last event) · `failed` (reason; our own fault: the stream is closed) · `overflow`
     (lost) · `push_connected` (push, peer: the server takes the stream) · `push_failed` (push, reason, cause, retry_ms:
     the server was not reached or lost) · `push_ended` (push, reason: closed, or the stream is over; its last event).

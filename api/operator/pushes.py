@@ -13,7 +13,7 @@ from gateway.pushes.rules import shown
 
 class NewPush(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     url: str
-    """rtmp:// or rtmps://; `codec=12` and `audio=0` in its query are for us."""
+    """rtmp://, rtmps://, rtsp:// or rtsps://; `codec=12` and `audio=0` in the query of the former two are for us."""
 
 
 class PushBody(msgspec.Struct, kw_only=True):

@@ -11,6 +11,7 @@ SECRET: Final = re.compile(r"pass|secret|token|signature|^sk$|private|authorizat
 URL: Final = re.compile(r"([a-z][a-z0-9+.-]*://)(?:[^/?#\s@]*@)?([^?#\s]*)[^\s]*", re.IGNORECASE)
 MASK: Final = "***"
 KEY_MIN: Final = 8
+PUBLISHING: Final = frozenset({"rtmp://", "rtmps://", "rtsp://", "rtsps://"})
 """A name of a stream that is longer may be a key."""
 TEXT_MAX: Final = 200
 ITEMS_MAX: Final = 20
@@ -81,7 +82,7 @@ def _address(found: re.Match[str]) -> str:
     """Without what may be secret: where streams are published, the end of the path is mostly a key."""
     scheme, rest = found[1], found[2]
     server, slash, name = rest.rpartition("/")
-    if scheme.lower() in {"rtmp://", "rtmps://"} and slash and len(name) > KEY_MIN:
+    if scheme.lower() in PUBLISHING and slash and len(name) > KEY_MIN:
         return f"{scheme}{server}/{name[:4]}{MASK}"
     return scheme + rest
 

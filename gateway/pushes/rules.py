@@ -6,13 +6,13 @@ from urllib.parse import urlsplit
 from gateway.errors import InvalidError
 
 URL_MAX: Final = 2048
-SCHEMES: Final = frozenset({"rtmp", "rtmps"})
+SCHEMES: Final = frozenset({"rtmp", "rtmps", "rtsp", "rtsps"})
 PUSHES_OF_STREAM_MAX: Final = 8
 NAME_SHOWN: Final = 8
 
 
 def check_url(url: str) -> None:
-    """InvalidError unless it can be the address of a stream on an RTMP server; what it names the relay judges."""
+    """InvalidError unless it can name a stream on an RTMP or RTSP server; what it names the relay judges."""
     if len(url) > URL_MAX or not url.isprintable():
         raise InvalidError("url", f"at most {URL_MAX} printable characters")
     try:
@@ -21,7 +21,7 @@ def check_url(url: str) -> None:
     except ValueError:
         usable = False
     if not usable:
-        raise InvalidError("url", "an address of rtmp:// or rtmps:// with a host")
+        raise InvalidError("url", "an address of rtmp://, rtmps://, rtsp:// or rtsps:// with a host")
 
 
 def shown(url: str) -> str:

@@ -22,6 +22,8 @@ from media._core import CoreError, Feed
 LOGGED_A_SECOND: Final = 5.0
 UNAUTHORIZED: Final = frozenset({Refusal.NO_TOKEN, Refusal.WRONG_PROOF})
 """Mended by a proof, where one can be asked for."""
+CHALLENGED: Final = "challenged"
+"""What came of a push that showed no right yet, and was asked for a proof: the first step of Digest, and no failure."""
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -56,7 +58,7 @@ class Publishing:
         questions: Questions,
         attempts: Attempts,
     ) -> None:
-        self.counts = Counter({"accepted": 0, **{refusal.name.lower(): 0 for refusal in Refusal}})
+        self.counts = Counter({"accepted": 0, CHALLENGED: 0, **{refusal.name.lower(): 0 for refusal in Refusal}})
         self._store = store
         self._relay = relay
         self._sources = sources
@@ -71,7 +73,13 @@ class Publishing:
         if event.kind != "publish":
             return
         detail = event.detail
-        push = Push(app=detail["app"], name=detail["name"], query=detail.get("query", ""), proof=Proof.read(detail))
+        push = Push(
+            app=detail["app"],
+            name=detail["name"],
+            query=detail.get("query", ""),
+            proof=Proof.read(detail),
+            challenged="challenged" in detail,
+        )
         ticket, peer = int(detail["ticket"]), detail.get("peer", "")
         if not self._questions.ask(lambda: self._answer(ticket, push, peer)):
             self._refuse(ticket, push, peer, Refusal.BUSY)
@@ -132,10 +140,17 @@ class Publishing:
         return await self._store.push_keys.get(stream.project_id, stream.access_key)
 
     def _refuse(self, ticket: int, push: Push, peer: str, refusal: Refusal) -> None:
-        self.counts[refusal.name.lower()] += 1
-        if self._logged.allow(self._clock().timestamp(), ""):
-            log.warning("push refused", app=push.app, stream=push.name, peer=peer, reason=refusal.value)
+        if push.challenged and refusal is Refusal.NO_TOKEN:
+            self.counts[CHALLENGED] += 1
+            log.debug("who pushes is asked for a proof", app=push.app, stream=push.name, peer=peer)
+        else:
+            self._note(push, peer, refusal)
         try:
             self._relay.refuse_publish(ticket, refusal.value, unauthorized=refusal in UNAUTHORIZED)
         except CoreError as error:
             log.debug("who pushed has gone", app=push.app, stream=push.name, error=str(error))
+
+    def _note(self, push: Push, peer: str, refusal: Refusal) -> None:
+        self.counts[refusal.name.lower()] += 1
+        if self._logged.allow(self._clock().timestamp(), ""):
+            log.warning("push refused", app=push.app, stream=push.name, peer=peer, reason=refusal.value)

@@ -96,6 +96,8 @@ class Push:
     name: str
     query: str
     proof: Proof | None = None
+    challenged: bool = False
+    """It proved nothing yet, and is asked to if it is refused for that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,6 +126,12 @@ async def test_streams_come_from_and_go_to_foreign_servers_over_tls(
             relay.open_pull("test", "rtmps", f"rtmps://localhost:{rtmps}/live/cam", allow_private=True)
             await told(events, "first_key_frame", "rtmps")
             assert relay.stream("test", "rtmps") is not None
+            # And to an RTSP server over TLS, which is another port of ours.
+            port = relay.listen_rtsps(HOST, 0, certificate=chain, key=chain)
+            relay.open_push(pulled.id, f"rtsps://localhost:{port}/test/copy", allow_private=True)
+            ticket = int((await told(events, "publish", "copy")).detail["ticket"])
+            copy = relay.accept_publish(ticket, "test", "copy", private=False)
+            assert (await told(events, "first_key_frame", "copy")).receiver == copy
 
 
 async def test_whom_we_do_not_believe_is_told_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

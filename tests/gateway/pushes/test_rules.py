@@ -6,8 +6,13 @@ from gateway.errors import InvalidError
 from gateway.pushes.rules import check_url, shown
 
 
-def test_addresses_of_rtmp_servers_are_taken() -> None:
-    for url in ("rtmp://live.example/app/key", "rtmps://me:p@[2001:db8::1]:443/a/b/c?k=1"):
+def test_addresses_of_servers_are_taken() -> None:
+    for url in (
+        "rtmp://live.example/app/key",
+        "rtmps://me:p@[2001:db8::1]:443/a/b/c?k=1",
+        "rtsp://h/a",
+        "rtsps://h/a/b?k=1",
+    ):
         check_url(url)
 
 
@@ -36,6 +41,7 @@ def test_what_is_none_is_refused(url: str) -> None:
     [
         ("rtmp://h:1/live/cam", "rtmp://h:1/live/cam"),
         ("rtmp://me:secret@h/live/cam?key=secret", "rtmp://h/live/cam…"),
+        ("rtsp://me:secret@h:8554/cam?key=secret", "rtsp://h:8554/cam…"),
         ("rtmps://h/live2/abcd-efgh-1234-5678", "rtmps://h/live2/abcd…"),
     ],
 )

@@ -297,7 +297,8 @@ def proof(user: str, secret: str) -> dict[str, str]:
 async def test_a_push_whose_encoder_proves_to_have_the_key(world: World) -> None:
     key = await with_key(world)
     other = await world.keys.create(world.project, name="other", description="", at=NOW)
-    assert await world.push(1) == Refusal.NO_TOKEN
+    assert await world.push(1, challenged="1") == Refusal.NO_TOKEN
+    assert (world.publishing.counts["no_token"], world.publishing.counts["challenged"]) == (0, 1), "no failure yet"
     assert await world.push(2, **proof(key.access_key, "guess")) == Refusal.WRONG_PROOF
     assert await world.push(3, **proof(other.access_key, other.secret_key)) == Refusal.WRONG_PROOF
     bad = query(key, int(NOW.timestamp()) - 3600)

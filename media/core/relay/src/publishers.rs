@@ -32,6 +32,8 @@ pub(crate) struct Applicant<'a> {
     pub(crate) transport: Transport,
     /// Who it proved to be, if it did.
     pub(crate) proof: Option<Shown<'a>>,
+    /// It proved nothing yet, and will be asked to if it is refused for that.
+    pub(crate) challenged: bool,
 }
 
 /// What a publisher is told.
@@ -59,7 +61,7 @@ pub(crate) struct Publishers(Mutex<Waiting>);
 impl Publishers {
     /// Asks whether somebody may publish, and waits for the answer.
     pub(crate) async fn decide(self: &Arc<Self>, events: &EventQueue, applicant: Applicant<'_>) -> Decision {
-        let Applicant { app, name, query, peer, transport, proof } = applicant;
+        let Applicant { app, name, query, peer, transport, proof, challenged } = applicant;
         let mut asking = self.ask(transport);
         let mut detail = vec![
             ("ticket", asking.ticket.to_string()),
@@ -69,6 +71,9 @@ impl Publishers {
             ("peer", peer.to_string()),
             ("protocol", transport.name().to_owned()),
         ];
+        if challenged {
+            detail.push(("challenged", "1".to_owned()));
+        }
         detail.extend(proof.iter().flat_map(Shown::detail));
         events.push(Event {
             kind: Kind::Publish,

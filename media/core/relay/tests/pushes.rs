@@ -2,113 +2,18 @@
 
 mod support;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::net::SocketAddr;
 
-use bytes::Bytes;
 use relay::{
-    Config, EventKind, PlayRights, Transport,
-    feed::{Feeder, OpenFeed, Portion},
+    Config, EventKind, PlayRights,
     pull::{self, OpenPull},
     push::{OpenPush, PushState},
 };
-use support::{Relay, until};
-use tokio::task::JoinHandle;
-use wire::{
-    media::{AccessUnit, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
-    unpack::Output,
+use support::{
+    Relay,
+    feeding::{GOP, Source, accept, detail, feed, push, source, state, ticket, wanted},
+    until,
 };
-
-const GOP: i64 = 10;
-
-fn wanted(name: &str) -> OpenFeed {
-    OpenFeed {
-        app: "test".to_owned(),
-        name: name.to_owned(),
-        transport: Transport::Rtmp,
-        payload: "flv",
-        rights: PlayRights { private: false, ..PlayRights::default() },
-    }
-}
-
-fn tracks() -> Arc<Tracks> {
-    let sps: &[u8] =
-        b"\x67\x64\x00\x0d\xac\xd9\x41\x60\x96\xc0\x44\x00\x00\x03\x00\x04\x00\x00\x03\x00\xc8\x3c\x50\xa6\x58";
-    let video = VideoTrack {
-        codec: VideoCodec::H264,
-        width: 352,
-        height: 288,
-        rate: None,
-        vps: vec![],
-        sps: vec![Bytes::from_static(sps)],
-        pps: vec![Bytes::from_static(b"\x68\xef\x8f\xcb")],
-    };
-    Arc::new(Tracks { video: Some(video), audio: None })
-}
-
-/// Feeds a stream in real time until it is closed, or this is dropped.
-struct Source(JoinHandle<()>);
-
-impl Drop for Source {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-fn source(relay: &Relay, name: &str) -> (u64, Source) {
-    let feeder = relay.core.open_feed(&wanted(name)).unwrap();
-    (feeder.id(), Source(relay.core.runtime().unwrap().spawn(feed(feeder))))
-}
-
-async fn feed(mut feeder: Feeder) {
-    let tracks = tracks();
-    let news = vec![Output::Tracks(Arc::clone(&tracks))];
-    let mut portion = Portion { outputs: news, messages: 1, bytes: 40, ..Portion::default() };
-    for number in 0..10_000 {
-        let dts = Ticks::from_millis(number * 20);
-        let key = number % GOP == 0;
-        // Every tenth is larger than a chunk.
-        let size = if key { 70_000_u32 } else { 500 };
-        let slice =
-            [&size.to_be_bytes()[..], &[if key { 0x65 } else { 0x41 }, 0x88], &vec![0xAB; size as usize - 2]];
-        let data = Bytes::from(slice.concat());
-        let tracks = Arc::clone(&tracks);
-        portion.outputs.push(Output::Unit(AccessUnit {
-            kind: Kind::Video,
-            dts,
-            pts: dts,
-            key,
-            data,
-            tracks,
-        }));
-        if feeder.send(std::mem::take(&mut portion)).await.is_err() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn push(relay: &Relay, receiver: u64, url: String) -> u64 {
-    let wanted = OpenPush { receiver, url, allow_private: true, datagrams: false };
-    relay.core.open_push(&wanted).unwrap()
-}
-
-fn state(relay: &Relay, push: u64) -> Option<PushState> {
-    relay.core.pushes().iter().find(|stats| stats.id == push).map(|stats| stats.state)
-}
-
-fn detail<'a>(event: &'a relay::Event, name: &str) -> &'a str {
-    event.detail.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
-}
-
-fn ticket(relay: &Relay) -> (u64, String) {
-    let asked = relay.wait_event(EventKind::Publish);
-    let path = format!("{}/{}?{}", detail(&asked, "app"), detail(&asked, "name"), detail(&asked, "query"));
-    (detail(&asked, "ticket").parse().unwrap(), path)
-}
-
-fn accept(relay: &Relay, ticket: u64) -> u64 {
-    relay.core.accept_publish(ticket, "test", "copy", PlayRights::default()).unwrap()
-}
 
 #[test]
 fn a_push_waits_for_its_stream_comes_back_after_a_refusal_and_ends_with_the_stream() {

@@ -233,15 +233,15 @@ impl Outlet {
         Step { written: Written::default(), gone: gone.collect() }
     }
 
-    /// Finds viewers whose time is over. What was gathered goes out, should no unit come any more.
+    /// Finds viewers whose time is over. What was gathered goes out, should no unit come any more, and servers that we
+    /// push to hear that we are there.
     pub(crate) fn check(&mut self, now: Instant) -> Step {
         let due = !self.merge.is_zero() && self.is_due(now);
         let mut step = Step::default();
         for (key, viewer) in &mut self.viewers {
-            let written = if due || viewer.is_overdue(now) {
-                viewer.pump(now, &self.ring)
-            } else {
-                Ok(Written::default())
+            let written = match viewer.keep(now) {
+                Ok(owes) if due || owes || viewer.is_overdue(now) => viewer.pump(now, &self.ring),
+                kept => kept.map(|_| Written::default()),
             };
             step.note(key, written.and_then(|written| viewer.check(now).map(|()| written)));
         }
@@ -280,7 +280,7 @@ impl Outlet {
             && (settled || entry.tracks.video.is_some())
             && viewer.may_begin(entry.dts)
             // Datagrams of a whole GOP at once would be lost on the way: their viewers begin with the next key frame.
-            && (from_gop && !viewer.takes_datagrams() || viewer.is_push() || number + 1 == ring.end())
+            && ((from_gop || viewer.is_push()) && !viewer.takes_datagrams() || number + 1 == ring.end())
         {
             viewer.begin(now, number, muxer.head(entry, viewer), Arc::clone(&entry.tracks));
         }

@@ -30,7 +30,7 @@ use crate::{
     door::{self, Seat},
     pull::Failure,
     push::Pushed,
-    rtsp::RtspPlayer,
+    rtsp::{Datagrams, RtspPlayer},
     viewers::ViewerStats,
 };
 
@@ -238,7 +238,7 @@ impl Viewer {
         if self.begun.is_some() || self.answer.is_some() || self.closing {
             return;
         }
-        let last = match &self.framing {
+        let last = match &mut self.framing {
             Framing::Plain => return,
             Framing::Rtsp(player) => match &player.datagrams {
                 Some(datagrams) => return datagrams.part(goodbye.clone(), &self.socket),
@@ -246,7 +246,7 @@ impl Viewer {
             },
             Framing::WebSocket(_) => control_frame(Opcode::Close, &1001_u16.to_be_bytes()),
             Framing::Rtmp(_) => farewell(),
-            Framing::Push(pushed) => pushed.farewell(),
+            Framing::Push(pushed) => pushed.farewell(goodbye),
         };
         // Whoever cannot be told finds the connection closed.
         let _ = self.send(&[IoSlice::new(&last)], self.progress);
@@ -290,7 +290,7 @@ impl Viewer {
                 }
                 Framing::Push(pushed) => match pushed.handle(&scratch[..size]) {
                     Ok(None) => {}
-                    Ok(Some(bytes)) => self.answer = Some(bytes.into()),
+                    Ok(Some(bytes)) => self.owe(&bytes)?,
                     Err(()) => return Err(Gone::Left),
                 },
                 Framing::Plain | Framing::WebSocket(_) => {}
@@ -301,7 +301,32 @@ impl Viewer {
 
     /// Whether it is sent datagrams, which nobody waits for.
     pub(crate) fn takes_datagrams(&self) -> bool {
-        matches!(&self.framing, Framing::Rtsp(player) if player.datagrams.is_some())
+        self.datagrams().is_some()
+    }
+
+    fn datagrams(&self) -> Option<&Datagrams> {
+        match &self.framing {
+            Framing::Rtsp(player) => player.datagrams.as_ref(),
+            Framing::Push(pushed) => pushed.datagrams(),
+            _ => None,
+        }
+    }
+
+    /// Lets time pass for a server that we push to: whether something is to be said to it now.
+    pub(crate) fn keep(&mut self, now: Instant) -> Result<bool, Gone> {
+        let Framing::Push(pushed) = &mut self.framing else { return Ok(false) };
+        let Some(said) = pushed.handle_timeout(now) else { return Ok(false) };
+        self.owe(&said).map(|()| true)
+    }
+
+    /// Something more is to be said between two chunks; whoever takes nothing of it is not served for ever.
+    fn owe(&mut self, said: &[u8]) -> Result<(), Gone> {
+        let waiting = self.answer.take().unwrap_or_default();
+        if waiting.len() + said.len() > ANSWERS_MAX {
+            return Err(Gone::Left);
+        }
+        self.answer = Some(Bytes::from([&waiting[..], said].concat())).filter(|answer| !answer.is_empty());
+        Ok(())
     }
 
     /// Whether the viewer has to go because of time.
@@ -386,9 +411,7 @@ impl Viewer {
             // It was told of other tracks; the player connects again.
             return Err(Gone::Left);
         }
-        if let Framing::Rtsp(player) = &self.framing
-            && let Some(datagrams) = &player.datagrams
-        {
+        if let Some(datagrams) = self.datagrams() {
             let (number, bytes) = datagrams.send(ring, next);
             (self.next, self.progress) = (Some(number), now);
             total.bytes += bytes;

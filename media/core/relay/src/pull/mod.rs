@@ -29,7 +29,7 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     future::{Future, poll_fn},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::{Arc, Mutex, atomic::AtomicU64},
     task::Poll,
@@ -145,6 +145,11 @@ impl Puller {
     /// The first wait before connecting again.
     pub(crate) fn first_wait(&self) -> Duration {
         self.patience.retry
+    }
+
+    /// Our address for datagrams.
+    pub(crate) fn host(&self) -> Option<IpAddr> {
+        self.receiving.as_ref().map(|receiving| receiving.host)
     }
 
     /// Which addresses are public.

@@ -7,19 +7,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    runtime::Handle,
-    time::{timeout, timeout_at},
-};
+use tokio::time::{timeout, timeout_at};
 use wire::{
-    rtsp::{Client, ClientEvent, Credentials, Delivery, Description, Goal, Incoming},
+    rtsp::{ClientEvent, Delivery, Description, Goal, Incoming},
     unpack::Options,
 };
 
 use super::{
     attempt::{Attempt, Vigil},
-    connect::Wire,
     failure::Failure,
     location::Location,
 };
@@ -27,43 +22,10 @@ use crate::{
     clock,
     config::Transport,
     feed::Portion,
-    rtsp::{HOLD, Pair, Way, Ways},
+    rtsp::{HOLD, Pair, REDIRECTS_MAX, Talk, Way, Ways},
 };
 
-/// Redirects that are followed.
-const REDIRECTS_MAX: usize = 5;
-/// How long a goodbye may take.
-const PARTING: Duration = Duration::from_secs(1);
-/// The server must take what it is sent within so long.
-const WRITING: Duration = Duration::from_secs(10);
 const BUFFER: usize = 64 << 10;
-
-/// A connection and the machine that speaks on it. When it is dropped the server is told that we leave.
-struct Talk {
-    wire: Option<Box<dyn Wire>>,
-    client: Client,
-    peer: SocketAddr,
-    buffer: Vec<u8>,
-}
-
-impl Drop for Talk {
-    fn drop(&mut self) {
-        self.client.tear_down();
-        let goodbye = self.client.take_output();
-        let (Some(mut wire), Ok(runtime)) = (self.wire.take(), Handle::try_current()) else { return };
-        if goodbye.is_empty() {
-            return;
-        }
-        runtime.spawn(async move {
-            let parting = async {
-                wire.write_all(&goodbye).await?;
-                wire.shutdown().await
-            };
-            // A server that does not listen finds out by itself.
-            let _ = timeout(PARTING, parting).await;
-        });
-    }
-}
 
 /// A session that runs.
 struct Session {
@@ -89,14 +51,7 @@ async fn begin(attempt: &Attempt<'_>) -> Result<Session, Failure> {
     let mut location: Option<Location> = None;
     for _ in 0..=REDIRECTS_MAX {
         let at = location.as_ref().unwrap_or(&attempt.order.location);
-        let (wire, peer) = attempt.connect(at).await?;
-        let credentials = at
-            .user
-            .clone()
-            .map(|(user, password)| Credentials::new(user, password, RandomState::new().hash_one(0)));
-        let url = format!("{}://{}{}", at.scheme.name(), at.authority(), at.target);
-        let client = Client::new(url, credentials, Goal::Play);
-        let talk = Talk { wire: Some(wire), client, peer, buffer: vec![0; BUFFER] };
+        let talk = Talk::new(at, attempt.connect(at).await?, Goal::Play);
         let patience = attempt.patience.answer;
         let agreed = timeout(patience, agree(talk, attempt)).await.map_err(|_| Failure::Slow(patience))?;
         match agreed? {
@@ -235,32 +190,6 @@ async fn flow(session: &mut Session, attempt: &mut Attempt<'_>) -> Result<Infall
             Ok(Ok(Some(size))) => talk.client.handle(&talk.buffer[..size]),
             Ok(Err(error)) => return Err(Failure::Lost(error)),
             Ok(Ok(None)) | Err(_) => {}
-        }
-    }
-}
-
-impl Talk {
-    async fn flush(&mut self) -> Result<(), Failure> {
-        self.say(&[]).await
-    }
-
-    /// Sends what the machine wants to say, and `more`.
-    async fn say(&mut self, more: &[u8]) -> Result<(), Failure> {
-        let mut out = self.client.take_output();
-        out.extend(more);
-        let Some(wire) = self.wire.as_mut().filter(|_| !out.is_empty()) else { return Ok(()) };
-        let written = timeout(WRITING, wire.write_all(&out)).await;
-        written.map_err(|_| Failure::Slow(WRITING))?.map_err(Failure::Lost)
-    }
-
-    async fn read(&mut self) -> Result<(), Failure> {
-        let Some(wire) = &mut self.wire else { return Err(Failure::Ended) };
-        match wire.read(&mut self.buffer).await.map_err(Failure::Lost)? {
-            0 => Err(Failure::Ended),
-            size => {
-                self.client.handle(&self.buffer[..size]);
-                Ok(())
-            }
         }
     }
 }

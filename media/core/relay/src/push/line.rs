@@ -29,7 +29,7 @@ const PARTING: Duration = Duration::from_secs(1);
 /// A connection on which media are to be sent.
 pub(super) struct Line {
     wire: Box<dyn Wire>,
-    stream: u32,
+    renumber: Option<Renumber>,
 }
 
 /// The shard's socket, our hold on it, and what carries its bytes where that is needed.
@@ -50,9 +50,9 @@ impl Drop for Hold {
 }
 
 impl Line {
-    /// A connection whose server wants the media on message stream `stream`.
-    pub(super) fn new(wire: Box<dyn Wire>, stream: u32) -> Self {
-        Self { wire, stream }
+    /// A connection whose server wants the bytes as all have them, or what `renumber` makes of them.
+    pub(super) fn new(wire: Box<dyn Wire>, renumber: Option<Renumber>) -> Self {
+        Self { wire, renumber }
     }
 
     /// Sends `first`, and makes of the connection what a shard can write to.
@@ -62,7 +62,7 @@ impl Line {
             self.wire.flush().await
         };
         timeout(WRITING, writing).await.map_err(|_| Failure::Stalled)?.map_err(Failure::Lost)?;
-        let renumber = Renumber::to(self.stream);
+        let renumber = self.renumber;
         let wire = match self.wire.into_plain() {
             Ok(stream) if renumber.is_none() => {
                 let socket = stream.into_std().map_err(Failure::Lost)?;

@@ -8,6 +8,7 @@
 mod line;
 mod record;
 mod rtmp;
+mod rtsp;
 mod target;
 
 use std::{
@@ -108,6 +109,7 @@ impl Source {
 pub(crate) struct Push {
     location: Location,
     allow_private: bool,
+    datagrams: bool,
     source: Source,
     puller: Arc<Puller>,
     presence: Presence,
@@ -129,11 +131,16 @@ impl Push {
                 return Err(invalid(&"RTMP has no datagrams"));
             }
             Scheme::Rtmp | Scheme::Rtmps => Address::of(&location).map_err(|error| invalid(&error))?.shown(),
-            _ => return Err(invalid(&"the URL must begin with rtmp:// or rtmps://")),
+            Scheme::Rtsps if wanted.datagrams => {
+                return Err(invalid(&"datagrams would leave in the clear what rtsps:// is to protect"));
+            }
+            Scheme::Rtsp | Scheme::Rtsps => rtsp::shown(&location).map_err(|error| invalid(&error))?,
+            _ => return Err(invalid(&"the URL must begin with rtmp://, rtmps://, rtsp:// or rtsps://")),
         };
         location.check(wanted.allow_private).map_err(|error| invalid(&error))?;
         let presence = pushes.enter(entry, shown)?;
-        Ok(Self { location, allow_private: wanted.allow_private, source, puller, presence })
+        let OpenPush { allow_private, datagrams, .. } = *wanted;
+        Ok(Self { location, allow_private, datagrams, source, puller, presence })
     }
 
     /// Its number.
@@ -178,10 +185,13 @@ impl Push {
         }
     }
 
-    async fn connect(&self, tracks: &Tracks) -> Result<(SocketAddr, Split, Box<dyn Target>), Failure> {
+    async fn connect(&self, tracks: &Arc<Tracks>) -> Result<(SocketAddr, Split, Box<dyn Target>), Failure> {
         let may: Judge = if self.allow_private { |_| true } else { self.puller.judge() };
         let Ready { line, peer, answer, target } = match self.location.scheme {
             Scheme::Rtmp | Scheme::Rtmps => rtmp::connect(&self.puller, may, &self.location, tracks).await?,
+            Scheme::Rtsp | Scheme::Rtsps => {
+                rtsp::connect(&self.puller, may, &self.location, tracks, self.datagrams).await?
+            }
             // Refused before the push began.
             _ => return Err(Failure::NothingToSend),
         };

@@ -3,7 +3,7 @@
 use wire::{
     flv::FlvOptions,
     media::Tracks,
-    rtmp::{Action, TargetEvent, TargetReader},
+    rtmp::{Action, Renumber, TargetEvent, TargetReader},
 };
 
 use super::{Line, Ready, target::Target};
@@ -34,7 +34,7 @@ pub(super) async fn connect(
     let mut target = RtmpTarget { reader, options };
     // What the server said at once behind its yes was read with it.
     let answer = target.handle(&[])?.unwrap_or_default();
-    Ok(Ready { line: Line::new(call.line, stream), peer, answer, target: Box::new(target) })
+    Ok(Ready { line: Line::new(call.line, Renumber::to(stream)), peer, answer, target: Box::new(target) })
 }
 
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Target for RtmpTarget {
         }
     }
 
-    fn farewell(&self) -> Vec<u8> {
+    fn farewell(&mut self) -> Vec<u8> {
         self.reader.farewell()
     }
 }

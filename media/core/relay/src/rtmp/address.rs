@@ -71,8 +71,7 @@ impl Address {
     pub(crate) fn shown(&self) -> String {
         let (server, name) = (self.tc_url.split('?').next().unwrap_or_default(), self.name.split('?').next());
         let name = name.unwrap_or_default();
-        let shown: String =
-            name.chars().take(if name.chars().count() > NAME_SHOWN { 4 } else { NAME_SHOWN }).collect();
+        let shown = abbreviated(name);
         let secret = shown.len() < name.len() || self.name.contains('?') || self.tc_url.contains('?');
         format!("{server}/{shown}{}", if secret { "…" } else { "" })
     }
@@ -81,6 +80,11 @@ impl Address {
     pub(crate) fn errand(&self, action: Action) -> Errand {
         Errand { action, app: self.app.clone(), tc_url: self.tc_url.clone(), name: self.name.clone() }
     }
+}
+
+/// What may be shown of a stream's name.
+pub(crate) fn abbreviated(name: &str) -> String {
+    name.chars().take(if name.chars().count() > NAME_SHOWN { 4 } else { NAME_SHOWN }).collect()
 }
 
 fn tc_url(location: &Location, app: &str) -> String {

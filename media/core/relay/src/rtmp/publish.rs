@@ -37,7 +37,8 @@ pub(super) async fn publish(
         Err(reason) => (BAD_NAME, reason),
         Ok((app, name)) => {
             let (app, name, query, peer) = (&app, &name, &target.query, connection.peer);
-            let applicant = Applicant { app, name, query, peer, transport: Transport::Rtmp, proof: None };
+            let (transport, proof, challenged) = (Transport::Rtmp, None, false);
+            let applicant = Applicant { app, name, query, peer, transport, proof, challenged };
             match shared.publishers.decide(&shared.events, applicant).await {
                 Decision::Accepted(feeder) => return carry(connection, feeder).await,
                 Decision::Refused { reason, .. } => (DENIED, reason),

@@ -218,11 +218,20 @@ impl<'a> Connection<'a> {
     ) {
         let proof = self.proof(target, authorization);
         let shown = proof.as_ref().map(|proof| Shown { proof, method: "ANNOUNCE" });
+        let challenged = proof.is_none() && self.guard.is_some();
         let refusal = match named(target) {
             None => 404,
             Some((app, name)) => {
                 let applicant = (app.as_str(), name.as_str(), target.query.as_str());
-                match Publisher::admit(&self.shared.core, self.peer, applicant, shown, description).await {
+                match Publisher::admit(
+                    &self.shared.core,
+                    self.peer,
+                    applicant,
+                    (shown, challenged),
+                    description,
+                )
+                .await
+                {
                     Ok(publisher) => {
                         self.publisher = Some(publisher);
                         return self.server.accept();
@@ -401,7 +410,7 @@ impl<'a> Connection<'a> {
                 None => {}
             }
         }
-        Some(Datagrams { ports: Arc::clone(ports), to })
+        Some(Datagrams { ports: [Arc::clone(ports), Arc::clone(ports)], to })
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), End> {

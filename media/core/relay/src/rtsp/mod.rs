@@ -1,5 +1,5 @@
 //! The RTSP port: players whose connections go to their stream's shard, which sends them packets on the connection or as
-//! datagrams, and publishers whose streams are fed.
+//! datagrams, and publishers whose streams are fed. And [`Talk`], by which we are somebody else's player or publisher.
 //!
 //! A connection is a task up to the moment that PLAY was answered, or up to the end of a publish.
 
@@ -9,6 +9,7 @@ mod guard;
 mod player;
 mod publish;
 mod receive;
+mod talk;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -18,10 +19,11 @@ use sha2::Sha256;
 use tokio::runtime::Handle;
 
 pub use self::player::RtspPlayer;
-use self::player::{Datagrams, UdpPorts};
 pub(crate) use self::{
+    player::{Datagrams, UdpPorts},
     publish::HOLD,
     receive::{Pair, Receiving, Way, Ways},
+    talk::{REDIRECTS_MAX, Talk},
 };
 use crate::{
     clock,

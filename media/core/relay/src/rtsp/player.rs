@@ -37,7 +37,7 @@ const PORT_TRIES: usize = 64;
 /// Bytes that a player may say while PLAY is not answered.
 const UNHEARD_MAX: usize = 64 << 10;
 
-/// The two sockets that all datagrams of a port's players leave from.
+/// The two sockets that all datagrams of a port's players leave from, or those of one track that we push.
 #[derive(Debug)]
 pub(crate) struct UdpPorts {
     rtp: UdpSocket,
@@ -86,10 +86,11 @@ impl UdpPorts {
     }
 }
 
-/// Where a player takes datagrams, by channel; tracks that were not set up have none.
+/// Where datagrams go, by channel; tracks that were not set up have no place.
 #[derive(Debug)]
 pub(crate) struct Datagrams {
-    pub(crate) ports: Arc<UdpPorts>,
+    /// Where those of each track leave from; players share one.
+    pub(crate) ports: [Arc<UdpPorts>; 2],
     pub(crate) to: [Option<SocketAddr>; 4],
 }
 
@@ -107,9 +108,9 @@ impl Datagrams {
 
     /// Says `goodbye`, and lets the player's `connection` close, once its last datagrams had time to be read.
     pub(crate) fn part(&self, goodbye: Bytes, connection: &TcpStream) {
-        let parting = Self { ports: Arc::clone(&self.ports), to: self.to };
+        let parting = Self { ports: self.ports.clone(), to: self.to };
         let kept = connection.try_clone();
-        self.ports.runtime.spawn(async move {
+        self.ports[0].runtime.spawn(async move {
             sleep(PARTING).await;
             parting.send_packets(&goodbye);
             drop(kept);
@@ -117,15 +118,16 @@ impl Datagrams {
     }
 
     /// Sends the packets of one chunk; the bytes sent.
-    fn send_packets(&self, chunk: &Bytes) -> u64 {
+    pub(crate) fn send_packets(&self, chunk: &Bytes) -> u64 {
         let packets: Vec<_> = interleaved(chunk).collect();
         let mut bytes = 0;
         for of_channel in packets.chunk_by(|one, next| one.0 == next.0) {
             let channel = of_channel[0].0;
             let Some(Some(to)) = self.to.get(usize::from(channel)) else { continue };
-            let socket = if channel.is_multiple_of(2) { &self.ports.rtp } else { &self.ports.rtcp };
+            let Some(exit) = self.ports.get(usize::from(channel / 2)) else { continue };
+            let socket = if channel.is_multiple_of(2) { &exit.rtp } else { &exit.rtcp };
             let parts: Vec<Parts<'_>> = of_channel.iter().map(|(_, packet)| [&packet[..], &[]]).collect();
-            let taken = self.ports.outbound.send(socket.as_fd(), Some(*to), &parts).unwrap_or(0);
+            let taken = exit.outbound.send(socket.as_fd(), Some(*to), &parts).unwrap_or(0);
             bytes += of_channel[..taken].iter().map(|(_, packet)| packet.len() as u64).sum::<u64>();
         }
         bytes

@@ -45,18 +45,20 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Asks whether `(app, name, query)` may be published; the status that refuses it, 401 if a proof might help.
+    /// Asks whether `(app, name, query)` may be published; the status that refuses it, 401 if a proof might help,
+    /// which is asked for if it is `challenged`.
     pub(super) async fn admit(
         core: &Listen,
         peer: SocketAddr,
         (app, name, query): (&str, &str, &str),
-        proof: Option<Shown<'_>>,
+        (proof, challenged): (Option<Shown<'_>>, bool),
         description: Description,
     ) -> Result<Self, u16> {
         if Incoming::new(&description, Options::default(), HOLD, 0).tracks().next().is_none() {
             return Err(415);
         }
-        let applicant = Applicant { app, name, query, peer, transport: config::Transport::Rtsp, proof };
+        let transport = config::Transport::Rtsp;
+        let applicant = Applicant { app, name, query, peer, transport, proof, challenged };
         match core.publishers.decide(&core.events, applicant).await {
             Decision::Accepted(feeder) => Ok(Self { feeder, description, ways: Ways::default() }),
             Decision::Refused { unauthorized, .. } => Err(if unauthorized { 401 } else { 403 }),

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
 pub mod fed;
+pub mod feeding;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},

@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use wire::media::Ticks;
 
-use super::{ANSWERS_MAX, Framing, Gone, Viewer, Written};
+use super::{Framing, Gone, Viewer, Written};
 use crate::hub::ring::Ring;
 
 impl Viewer {
@@ -52,13 +51,6 @@ impl Viewer {
             self.next = None;
         }
         let said = player.server.take_output();
-        // Each request is answered: a player that asks and takes no answers is not served for ever.
-        let waiting = self.answer.take().unwrap_or_default();
-        if waiting.len() + said.len() > ANSWERS_MAX {
-            return Err(Gone::Left);
-        }
-        self.answer =
-            Some([waiting, said.into()].concat().into()).filter(|answer: &Bytes| !answer.is_empty());
-        Ok(())
+        self.owe(&said) // each request is answered
     }
 }
