@@ -98,7 +98,7 @@ async def test_a_channel_is_called_recorded_and_let_go_of_as_planned_over_a_rest
         end = utc_now()
         stream_id = channel.stream_id
         slices = await second.app.store.retention.slices(stream_id, begin, end, limit=99)
-        assert len(slices) == 2
+        assert len({one.recording_id for one in slices}) == 2  # each may be cut where a minute of the real clock ends
         marks = await second.app.store.retention.history(stream_id, begin, end)
         report = gaps(marks, slices, begin, end, running_since=None)
         wanted_from = next(mark.at for mark in marks if mark.kind is MarkKind.EXPECTED)
