@@ -10,10 +10,10 @@ use relay::door::{
 fuzz_target!(|input: (&str, &str)| {
     let (path, query) = input;
     let query = Query::parse(query);
-    let repeated = query.right();
+    let repeated = query.repeated();
     assert!(repeated.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_=&%".contains(&byte)));
     if !repeated.is_empty() {
-        assert_eq!(Query::parse(&repeated).right(), repeated);
+        assert_eq!(Query::parse(&repeated).repeated(), repeated);
     }
     let Some(route) = Route::parse(path) else { return };
     assert!(!route.app.is_empty() && !route.name.is_empty());
