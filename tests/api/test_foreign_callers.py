@@ -130,7 +130,10 @@ def _value(document: dict[str, Any], schema: dict[str, Any], name: str, ids: dic
     if schema.get("type") == "array":
         return [ids["device_id"]]
     simple: dict[str, Any] = {"integer": 1, "number": 1, "boolean": True}
-    return simple.get(schema.get("type", ""), WORDS.get(name) or ids.get(name, "gate"))
+    kind = schema.get("type", "")
+    if isinstance(kind, list):  # one of some words, or nothing
+        return schema["enum"][0]
+    return simple.get(kind, WORDS.get(name) or ids.get(name, "gate"))
 
 
 async def rows(world: World, *, but_of: str = "") -> set[str]:
