@@ -25,6 +25,7 @@ MEDIA_MAX: Final = 8
 CANDIDATES_MAX: Final = 128
 """Of all media of an offer: each is an address that we send checks to. A browser with ten interfaces, each with IPv4
 and IPv6, UDP and TCP, names 80 for sound and picture."""
+PAYLOAD_TYPE_MAX: Final = 127
 SHOWN: Final = "42e01f"
 """Constrained Baseline, which aiortc knows."""
 _PROFILE: Final = "profile-level-id"
@@ -103,7 +104,15 @@ def parse(offer: str) -> SessionDescription:
         raise OfferError(f"the offer names more than {CANDIDATES_MAX} candidates")
     if not all(media.dtls and media.ice and media.ice.usernameFragment for media in session.media):
         raise OfferError("the offer lacks ICE credentials or a DTLS fingerprint")
+    for media in session.media:
+        media.rtp.codecs = [codec for codec in media.rtp.codecs if _offered(media, codec)]
     return session
+
+
+def _offered(media: MediaDescription, codec: RTCRtpCodecParameters) -> bool:
+    """Whether it is in the list of its medium, which alone offers it (RFC 8866 §5.14, §6.6), by seven bits
+    (RFC 3550 §5.1)."""
+    return codec.payloadType in media.fmt and codec.payloadType <= PAYLOAD_TYPE_MAX
 
 
 def _h265(media: MediaDescription, sps: bytes) -> tuple[RTCRtpCodecParameters, str]:
