@@ -141,7 +141,7 @@ struct Track {
     last: Option<(Instant, i64)>,
     stuck: u32,
     /// Reordering without DTS: the latest presentation times, sorted.
-    window: Vec<i64>,
+    window: Window,
     depth: usize,
 }
 
@@ -180,23 +180,47 @@ impl Track {
     }
 
     fn forget_order(&mut self) {
-        self.window.clear();
+        self.window = Window::default();
         self.depth = 0;
     }
 
     /// The decoding time for a presentation time without one: with pictures out of order, the least of the
     /// latest `depth` + 1 (all that are earlier have been decoded).
     fn decoding(&mut self, pts: i64) -> i64 {
-        let later = self.window.iter().filter(|&&other| other > pts).count();
-        if later > self.depth && self.window.iter().any(|&other| other < pts) {
+        let known = self.window.times();
+        let later = known.iter().filter(|&&other| other > pts).count();
+        if later > self.depth && known.iter().any(|&other| other < pts) {
             self.depth = later.min(REORDER_MAX);
         }
-        let at = self.window.partition_point(|&other| other <= pts);
-        self.window.insert(at, pts);
-        if self.window.len() > REORDER_MAX + 1 {
-            self.window.remove(0);
+        self.window.insert(pts);
+        let times = self.window.times();
+        times[times.len().saturating_sub(self.depth + 1)]
+    }
+}
+
+/// The latest of some times, sorted.
+#[derive(Debug, Default, Clone, Copy)]
+struct Window {
+    times: [i64; REORDER_MAX + 1],
+    used: usize,
+}
+
+impl Window {
+    fn times(&self) -> &[i64] {
+        &self.times[..self.used]
+    }
+
+    /// Takes a time; the least goes if there is no room.
+    fn insert(&mut self, time: i64) {
+        let at = self.times().partition_point(|&other| other <= time);
+        if self.used < self.times.len() {
+            self.times.copy_within(at..self.used, at + 1);
+            self.times[at] = time;
+            self.used += 1;
+        } else if at > 0 {
+            self.times.copy_within(1..at, 0);
+            self.times[at - 1] = time;
         }
-        self.window[self.window.len().saturating_sub(self.depth + 1)]
     }
 }
 
@@ -311,14 +335,14 @@ fn choose(
     source: i64,
     expected: i64,
 ) -> (i64, bool) {
-    let (own, others) = (track.offsets[domain as usize], other.offsets[domain as usize]);
+    let own = track.offsets[domain as usize];
     let fits = |&offset: &i64| {
         if track.last.is_some() { track.fits(now, source + offset) } else { other.fits(now, source + offset) }
     };
     if let Some(offset) = own.filter(fits) {
         return (offset, false);
     }
-    let offset = others.filter(fits).unwrap_or(expected - source);
+    let offset = other.offsets[domain as usize].filter(fits).unwrap_or(expected - source);
     (offset, own.is_some())
 }
 

@@ -46,8 +46,8 @@ impl GopCache {
         self.bytes = self.units.iter().map(|unit| unit.data.len()).sum();
     }
 
-    pub(crate) fn push(&mut self, unit: &AccessUnit) {
-        if begins(unit) {
+    pub(crate) fn push(&mut self, unit: AccessUnit) {
+        if begins(&unit) {
             self.clear();
         } else if self.units.is_empty() {
             return;
@@ -59,7 +59,7 @@ impl GopCache {
             return;
         }
         self.bytes += unit.data.len();
-        self.units.push_back(unit.clone());
+        self.units.push_back(unit);
     }
 
     pub(crate) fn units(&self) -> impl Iterator<Item = &AccessUnit> {
@@ -98,32 +98,32 @@ mod tests {
     #[test]
     fn holds_what_came_since_the_last_key_frame() {
         let mut cache = GopCache::new(1000);
-        cache.push(&unit(Kind::Video, false, 10, true));
-        cache.push(&unit(Kind::Audio, true, 10, true));
+        cache.push(unit(Kind::Video, false, 10, true));
+        cache.push(unit(Kind::Audio, true, 10, true));
         assert_eq!(cache.units().count(), 0, "nothing can begin here");
-        cache.push(&unit(Kind::Video, true, 100, true));
-        cache.push(&unit(Kind::Audio, true, 10, true));
-        cache.push(&unit(Kind::Video, false, 10, true));
+        cache.push(unit(Kind::Video, true, 100, true));
+        cache.push(unit(Kind::Audio, true, 10, true));
+        cache.push(unit(Kind::Video, false, 10, true));
         assert_eq!(cache.units().count(), 3);
-        cache.push(&unit(Kind::Video, true, 100, true));
+        cache.push(unit(Kind::Video, true, 100, true));
         assert_eq!(cache.units().count(), 1);
     }
 
     #[test]
     fn forgets_a_gop_that_does_not_fit_until_the_next_key_frame() {
         let mut cache = GopCache::new(1000);
-        cache.push(&unit(Kind::Video, true, 900, true));
-        cache.push(&unit(Kind::Video, false, 101, true));
-        cache.push(&unit(Kind::Video, false, 1, true));
+        cache.push(unit(Kind::Video, true, 900, true));
+        cache.push(unit(Kind::Video, false, 101, true));
+        cache.push(unit(Kind::Video, false, 1, true));
         assert_eq!((cache.units().count(), cache.overflows, cache.bytes), (0, 1, 0));
-        cache.push(&unit(Kind::Video, true, 1000, true));
+        cache.push(unit(Kind::Video, true, 1000, true));
         assert_eq!(cache.units().count(), 1);
     }
 
     #[test]
     fn sound_alone_keeps_the_newest() {
         let mut cache = GopCache::new(1000);
-        (0..100).for_each(|_| cache.push(&unit(Kind::Audio, true, 160, false)));
+        (0..100).for_each(|_| cache.push(unit(Kind::Audio, true, 160, false)));
         assert_eq!((cache.units().count(), cache.bytes), (1, 160));
     }
 }

@@ -165,21 +165,23 @@ impl Hub {
     }
 
     /// Takes the next unit and sends it on; other tracks, if it is the first to be described so.
-    pub(crate) fn handle_unit(&mut self, turn: Turn<'_>, unit: &AccessUnit) -> Option<Arc<Tracks>> {
+    pub(crate) fn handle_unit(&mut self, turn: Turn<'_>, unit: AccessUnit) -> Option<Arc<Tracks>> {
         if self.mute.is_idle() {
             self.send_on(turn, unit);
             return None;
         }
         let (unit, turned) = self.mute.pass(unit);
         let unit = unit?;
-        self.send_on(turn, &unit);
-        turned.then(|| {
+        if turned {
             self.tracks = Arc::clone(&unit.tracks);
-            unit.tracks
-        })
+        }
+        self.send_on(turn, unit);
+        turned.then(|| Arc::clone(&self.tracks))
     }
 
-    fn send_on(&mut self, turn: Turn<'_>, unit: &AccessUnit) {
+    /// Hands a unit to all who want it, and keeps it: who is sent nothing costs no reference to it.
+    fn send_on(&mut self, turn: Turn<'_>, kept: AccessUnit) {
+        let unit = &kept;
         let size = unit.data.len() as u64;
         match unit.kind {
             Kind::Video => {
@@ -189,7 +191,6 @@ impl Hub {
             Kind::Audio => self.audio.add(turn.second, size),
         }
         self.first_unit.get_or_insert(turn.now);
-        self.cache.push(unit);
         if gop::begins(unit) {
             self.key_ms = turn.wall_ms;
         }
@@ -210,6 +211,7 @@ impl Hub {
         }
         let bytes = self.senders.handle_unit(turn, unit, settled);
         self.count_sent(turn, bytes);
+        self.cache.push(kept);
     }
 
     fn pass_on(&mut self, turn: Turn<'_>, unit: &AccessUnit) {

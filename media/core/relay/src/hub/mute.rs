@@ -39,15 +39,14 @@ impl Mute {
     }
 
     /// A unit as it goes out, if it does; and whether what is announced changes with it.
-    pub(crate) fn pass(&mut self, unit: &AccessUnit) -> (Option<AccessUnit>, bool) {
-        let turns = self.wanted != self.announced && begins(unit);
+    pub(crate) fn pass(&mut self, mut unit: AccessUnit) -> (Option<AccessUnit>, bool) {
+        let turns = self.wanted != self.announced && begins(&unit);
         if turns {
             self.announced = self.wanted;
         }
         if unit.kind == Kind::Audio && (self.wanted || self.announced) {
             return (None, turns);
         }
-        let mut unit = unit.clone();
         if self.announced {
             unit.tracks = self.silenced(&unit.tracks);
         }
@@ -95,19 +94,19 @@ mod tests {
         let (mut mute, mut unit) = (Mute::default(), units());
         assert!(mute.is_idle());
         mute.set(true);
-        assert!(mute.pass(&unit(Kind::Audio, true)).0.is_none(), "at once");
-        let (picture, turned) = mute.pass(&unit(Kind::Video, false));
+        assert!(mute.pass(unit(Kind::Audio, true)).0.is_none(), "at once");
+        let (picture, turned) = mute.pass(unit(Kind::Video, false));
         assert!(!turned && picture.unwrap().tracks.audio.is_some(), "announced until the key frame");
-        let (picture, turned) = mute.pass(&unit(Kind::Video, true));
+        let (picture, turned) = mute.pass(unit(Kind::Video, true));
         let first = picture.unwrap().tracks;
         assert!(turned && first.audio.is_none() && first.video.is_some());
-        let next = mute.pass(&unit(Kind::Video, false)).0.unwrap().tracks;
+        let next = mute.pass(unit(Kind::Video, false)).0.unwrap().tracks;
         assert!(Arc::ptr_eq(&first, &next), "the same tracks are the same value");
         mute.set(false);
-        assert!(!mute.is_idle() && mute.pass(&unit(Kind::Audio, true)).0.is_none());
-        assert!(mute.pass(&unit(Kind::Video, false)).0.unwrap().tracks.audio.is_none());
-        let (picture, turned) = mute.pass(&unit(Kind::Video, true));
+        assert!(!mute.is_idle() && mute.pass(unit(Kind::Audio, true)).0.is_none());
+        assert!(mute.pass(unit(Kind::Video, false)).0.unwrap().tracks.audio.is_none());
+        let (picture, turned) = mute.pass(unit(Kind::Video, true));
         assert!(turned && picture.unwrap().tracks.audio.is_some());
-        assert!(mute.pass(&unit(Kind::Audio, true)).0.is_some() && mute.is_idle());
+        assert!(mute.pass(unit(Kind::Audio, true)).0.is_some() && mute.is_idle());
     }
 }

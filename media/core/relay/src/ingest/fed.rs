@@ -74,7 +74,7 @@ impl Fed {
             match output {
                 Output::Unit(unit) => {
                     units += 1;
-                    stream.handle_unit(turn, &unit);
+                    stream.handle_unit(turn, unit);
                 }
                 Output::Tracks(tracks) => stream.handle_tracks(turn, self.payload, tracks),
                 Output::Payload(_) => {}

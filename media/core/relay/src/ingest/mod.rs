@@ -154,7 +154,7 @@ impl Stream {
         }
     }
 
-    fn handle_unit(&mut self, turn: Turn<'_>, unit: &AccessUnit) {
+    fn handle_unit(&mut self, turn: Turn<'_>, unit: AccessUnit) {
         if unit.key && unit.kind == TrackKind::Video && self.firsts.key_frame_ms.is_none() {
             self.firsts.key_frame_ms = Some(turn.wall_ms);
             self.tell(turn, Kind::FirstKeyFrame, vec![]);

@@ -344,7 +344,7 @@ impl Receiver {
             match output {
                 unpack::Output::Unit(unit) => {
                     units += 1;
-                    stream.handle_unit(turn, &unit);
+                    stream.handle_unit(turn, unit);
                 }
                 unpack::Output::Tracks(tracks) => {
                     stream.handle_tracks(turn, self.payload.map_or("", unpack::Payload::name), tracks);
