@@ -5,6 +5,7 @@
 //! This is the one crate of the relay that needs `unsafe`; everything it points the kernel at is owned by
 //! [`Batch`] and lives as long as it, or lives until the call returns.
 
+mod ahead;
 mod send;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
     ptr,
 };
 
+pub use ahead::fetch;
 pub use send::{Outbound, Parts};
 
 /// Messages taken by one call; each is a datagram, or a run of them where the socket is offloaded.

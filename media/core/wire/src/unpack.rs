@@ -63,9 +63,11 @@ pub enum Output {
 
 /// How the packets of video (and what comes with it) are read.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every stream has the large one")]
 enum Reader {
     Probing(Probe),
-    Program(Box<Program>),
+    /// In place, for it is what most streams have, and what each packet needs.
+    Program(Program),
     Transport(Box<Transport>),
     Pictures(Box<Pictures>),
     /// Nothing can be made of it.
@@ -193,7 +195,7 @@ impl Unpacker {
             Verdict::Ps => {
                 self.tell(Payload::Ps);
                 self.program_type = Some(packet.payload_type);
-                Reader::Program(Box::new(Program::new(limit)))
+                Reader::Program(Program::new(limit))
             }
             Verdict::Nals(codec) | Verdict::AnnexB(codec) => {
                 self.tell(if codec == VideoCodec::H264 { Payload::H264 } else { Payload::H265 });

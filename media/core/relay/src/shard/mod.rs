@@ -3,6 +3,8 @@
 pub(crate) mod inbox;
 pub(crate) mod poll;
 pub(crate) mod shared;
+#[cfg(test)]
+mod tests;
 pub(crate) mod turn;
 
 use std::{
@@ -181,11 +183,23 @@ impl Work {
 
     fn turn(&mut self, ready: &[Ready]) {
         let (now, wall_ms) = (clock::now(), clock::wall_ms());
-        for ready in ready {
-            self.dispatch(now, wall_ms, *ready);
+        for (number, step) in ready.iter().enumerate() {
+            self.fetch_ahead(&ready[number + 1..]);
+            self.dispatch(now, wall_ms, *step);
         }
         self.fire_timers(now, wall_ms);
         self.metrics.turns.add(1);
+    }
+
+    /// While one stream takes its packets, the memory of the next ones comes: first the slot, which says where the receiver is.
+    fn fetch_ahead(&self, ready: &[Ready]) {
+        let slot = |ready: &Ready| self.streams.get(ready.token.stream);
+        if let Some(later) = ready.get(1).and_then(slot) {
+            datagram::fetch(later);
+        }
+        if let Some(Slot { source: Source::Receiver(receiver), .. }) = ready.first().and_then(slot) {
+            datagram::fetch(&**receiver);
+        }
     }
 
     fn until_next_timer(&self, now: Instant) -> Duration {
@@ -426,68 +440,5 @@ impl Work {
             }
             Err(()) => self.metrics.connections_refused.add(1),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        back::Back,
-        config::{PlayRights, Transport},
-        feeds::Feeds,
-        ingest::{Expected, Sockets},
-        table::Entry,
-    };
-
-    fn open(work: &mut Work, name: &str) -> u64 {
-        let table = Arc::clone(&work.surroundings.table);
-        let entry = table.insert(("app", name), None, |place| {
-            Ok(Entry {
-                id: place.id,
-                app: "app".into(),
-                name: name.into(),
-                transport: Transport::TcpActive,
-                shared: false,
-                port: 0,
-                shard: place.shard,
-                rights: PlayRights::default().into(),
-                opened_ms: 0,
-                feeds: Feeds::default(),
-                back: Back::default(),
-            })
-        });
-        let entry = entry.unwrap();
-        let receiver = entry.id;
-        let (sockets, expected) = (Sockets::default(), Expected::default());
-        let origin = Origin::Packets { sockets, lease: None, expected, hold: Duration::from_millis(200) };
-        let open = Open { entry, origin };
-        work.open(clock::now(), 0, open);
-        receiver
-    }
-
-    #[test]
-    fn a_panic_costs_one_stream() {
-        let surroundings = Surroundings {
-            config: Arc::default(),
-            events: Arc::new(EventQueue::new().unwrap()),
-            table: Arc::new(Table::new(1)),
-        };
-        let mut work = Work::new(surroundings, None).unwrap();
-        let (victim, other) = (open(&mut work, "victim"), open(&mut work, "other"));
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| ()));
-        work.step_by_id(clock::now(), 0, victim, |_, _| panic!("a bug"));
-        std::panic::set_hook(hook);
-        assert_eq!(work.streams.len(), 1);
-        assert!(work.surroundings.table.by_id(victim).is_err() && work.by_id.contains_key(&other));
-        let events = work.surroundings.events.poll(10, 0);
-        assert_eq!(
-            events.iter().map(|event| (event.kind, event.receiver)).collect::<Vec<_>>(),
-            [(Kind::Failed, victim)]
-        );
-        let mut ran = false;
-        work.step_by_id(clock::now(), 0, other, |_, _| ran = true);
-        assert!(ran);
     }
 }
