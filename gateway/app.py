@@ -157,7 +157,7 @@ class App:
             senders = Senders(store, relay, allow_private=settings.send.allow_private)
             pushes = Pushes(store, relay, utc_now, allow_private=settings.send.allow_private)
             background = await stack.enter_async_context(Background())
-            siblings = await stack.enter_async_context(Siblings(relay, store.streams, background.spawn))
+            siblings = await stack.enter_async_context(Siblings(relay, (store.streams, playbacks), background.spawn))
             hearers = (invitations, codings, works.recorder, traffic, options, certificates, senders, pushes, playbacks)
             _listen(settings, relay, *(hearer.handle_media for hearer in (*hearers, siblings)))
             stack.push_async_callback(packets.close)

@@ -16,6 +16,7 @@ from gateway.playback.recordings import Recordings
 from gateway.scope import Scope
 from gateway.store import Store
 from gateway.streams.live import Bases, PlayAddresses, play_addresses
+from gateway.streams.siblings import SUFFIX
 from media._core import CoreError
 
 PLAYBACKS_MAX: Final = 64
@@ -92,6 +93,9 @@ class Playback:
     """It stands still: somebody wants it so, or the next file is not there yet."""
     problems: int = 0
     """Files that could not be played."""
+    private: bool = True
+    """It plays only with a signed address, of the one generation that there is."""
+    generation: int = 0
 
     @property
     def waiting(self) -> str:
@@ -218,6 +222,11 @@ class Playbacks:
             raise NotFoundError("playback", playback_id)
         return found
 
+    async def find(self, app: str, name: str) -> Playback | None:
+        """The one that runs under this name of a stream."""
+        running = self._running.values()
+        return next((one for one in running if (one.app, one.name) == (app, name) and one.receiver), None)
+
     async def steer(self, scope: Scope, name: str, playback_id: str, wish: Steering) -> Playback:
         """Seeks, speeds up, stops. NotFoundError, InvalidError; UnavailableError if too many wishes wait; what
         `Library.file` raises if what lies there cannot be fetched: then it goes on as it was."""
@@ -285,12 +294,18 @@ class Playbacks:
         """One look at all."""
         now = self._clock()
         for found in list(self._running.values()):
-            if found.receiver:
-                live = await asyncio.to_thread(self._relay.stream, found.app, found.name)
-                if live is not None and any(live.viewers.values()):
-                    found.used_at = now
+            if found.receiver and await self._is_watched(found):
+                found.used_at = now
             if not found.receiver or now - found.used_at >= self._idle:
                 await self._end(found.playback_id)
+
+    async def _is_watched(self, found: Playback) -> bool:
+        """By anybody, with its sound as it is or as AAC."""
+        for name in (found.name, found.name + SUFFIX):
+            live = await asyncio.to_thread(self._relay.stream, found.app, name)
+            if live is not None and any(live.viewers.values()):
+                return True
+        return False
 
     def _weigh(self, found: Playback) -> None:
         """Lets a playback stand still, or go on, as files come."""

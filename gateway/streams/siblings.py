@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -52,17 +52,44 @@ class SiblingRelay(Subscriber, Protocol):
     ) -> Feed: ...
 
 
-class KnownStreams(Protocol):
-    """Who knows streams (`gateway.store.streams.StreamStore`)."""
+class Source(Protocol):
+    """Whose sound is made into AAC: a stream, or a playback of one."""
 
-    async def find(self, app: str, name: str) -> StreamRecord | None: ...
+    @property
+    def app(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def private(self) -> bool: ...
+    @property
+    def generation(self) -> int: ...
+
+
+class KnownStreams(Protocol):
+    """Who knows some of them (`gateway.store.streams.StreamStore`, `gateway.playback.service.Playbacks`)."""
+
+    async def find(self, app: str, name: str) -> Source | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Played:
+    """The source as it was."""
+
+    app: str
+    name: str
+    private: bool
+    generation: int
+
+    @classmethod
+    def of(cls, source: Source) -> Self:
+        return cls(source.app, source.name, source.private, source.generation)
 
 
 @dataclass(slots=True)
 class _Running:
-    """The stream as it was, and how long its sibling stays unwatched."""
+    """The source as it was, and how long its sibling stays unwatched."""
 
-    stream: StreamRecord
+    stream: _Played
     idle_looks: int
 
 
@@ -73,15 +100,15 @@ class Siblings:
     def __init__(
         self,
         relay: SiblingRelay,
-        streams: KnownStreams,
+        known: Sequence[KnownStreams],
         spawn: Callable[[Coroutine[Any, Any, None], str], None],
         *,
         look: float = LOOK_SECONDS,
     ) -> None:
-        """`look`: seconds between two looks at who watches."""
+        """`known`: who is asked for a stream, one after the other; `look`: seconds between two looks at who watches."""
         self.counts = Counter[str](made=0, refused=0, failed=0, busy=0)
         self._relay = relay
-        self._streams = streams
+        self._known = known
         self._spawn = spawn
         self._look = look
         self._questions = Questions()
@@ -121,10 +148,10 @@ class Siblings:
 
     async def _answer(self, ticket: int, app: str, name: str) -> None:
         try:
-            stream = await self._streams.find(app, name)
+            stream = await self._find(app, name)
             if stream is None:
                 raise NotFoundError("stream", name)
-            await self.open(stream, idle_looks=WATCHED_LOOKS)
+            await self._ensure(stream, WATCHED_LOOKS)
         except (CoreError, GatewayError) as error:
             log.info("sound is not made into AAC", app=app, stream=name, error=str(error))
             self._tell(ticket, "failed" if isinstance(error, CoreError) else "refused")
@@ -141,17 +168,27 @@ class Siblings:
     def _figures(self) -> dict[str, float]:
         return {"running": len(self._running)}
 
-    async def open(self, stream: StreamRecord, *, idle_looks: int = IDLE_LOOKS) -> StreamRecord:
-        """The stream as its sibling is called, which runs from now on, and ends `idle_looks` after it was watched last.
+    async def open(self, stream: StreamRecord) -> StreamRecord:
+        """The stream as its sibling is called, which runs from now on, and ends a minute after it was watched last.
 
         NotFoundError if nothing flows, ConflictError if its sound needs no other coding, UnavailableError if as many
         run as may.
         """
+        await self._ensure(stream, IDLE_LOOKS)
+        return replace(stream, name=stream.name + SUFFIX)
+
+    async def _find(self, app: str, name: str) -> _Played | None:
+        for known in self._known:
+            if (found := await known.find(app, name)) is not None:
+                return _Played.of(found)
+        return None
+
+    async def _ensure(self, source: Source, idle_looks: int) -> None:
+        stream = _Played.of(source)
         key = (stream.app, stream.name)
-        sibling = replace(stream, name=stream.name + SUFFIX)
         if (running := self._running.get(key)) is not None:
             running.idle_looks = max(running.idle_looks, idle_looks)
-            return sibling
+            return
         live = await asyncio.to_thread(self._relay.stream, *key)
         if live is None:
             raise NotFoundError("stream", f"{stream.name} that flows")
@@ -161,14 +198,17 @@ class Siblings:
         if len(self._running) >= SIBLINGS_MAX:
             raise UnavailableError(f"{SIBLINGS_MAX} streams have their sound made into AAC, and more may not")
         if key not in self._running:  # nobody else came first meanwhile
-            self._start(_Running(stream, idle_looks), live.receiver, sibling)
-        return sibling
+            self._start(_Running(stream, idle_looks), live.receiver)
 
-    def _start(self, running: _Running, receiver: int, sibling: StreamRecord) -> None:
+    def _start(self, running: _Running, receiver: int) -> None:
         stream = running.stream
         try:
             feed = self._relay.open_feed(
-                sibling.app, sibling.name, transport="derived", private=stream.private, generation=stream.generation
+                stream.app,
+                stream.name + SUFFIX,
+                transport="derived",
+                private=stream.private,
+                generation=stream.generation,
             )
             work = Sibling(self._relay, receiver, feed, self._executor)
         except CoreError as error:
@@ -198,8 +238,8 @@ class Siblings:
             try:
                 live = await asyncio.to_thread(self._relay.stream, stream.app, stream.name + SUFFIX)
                 idle = 0 if live is not None and any(live.viewers.values()) else idle + 1
-                now = await self._streams.find(stream.app, stream.name)
+                now = await self._find(stream.app, stream.name)
             except (CoreError, UnavailableError):  # too busy to tell: it is looked again
                 continue
-            if now is None or (now.generation, now.private) != (stream.generation, stream.private):
+            if now != stream:
                 return

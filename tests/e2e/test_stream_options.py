@@ -1,8 +1,10 @@
 """What may be chosen for a stream, end to end: ffmpeg pushes to a gateway as users run it, foreign programs play."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from gateway.clock import utc_now
 from tests.e2e.encoders import pushing, recorded
-from tests.e2e.playing import ffprobe
+from tests.e2e.playing import ffprobe, watch, websocket_flv
 from tests.e2e.running import RunningGateway
+from tests.e2e.test_retention import NOON, reached, slices
+from tests.media.rtsp_client import Client
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
@@ -108,6 +113,9 @@ async def test_who_asks_for_aac_gets_it_with_the_right_to_the_stream(gateway: Ru
         assert await codecs(f"{alone}?token={mine}", tmp_path / "as-it-is.flv") == ["h264", "pcm_alaw"]
         async with httpx.AsyncClient(timeout=PATIENCE) as client:
             assert "&audio=aac" in (await client.get(wanted["hls"])).text
+        assert await codecs(wanted["http_ts"], tmp_path / "aac.ts") == ["h264", "aac"]
+        seen = watch(await websocket_flv(wanted["ws_flv"], 2.0), "flv")
+        assert seen.codecs == {"video": "h264", "audio": "aac"} and len(seen.pictures) > 10
         for form in ("rtmp", "rtsp"):
             await recorded(wanted[form], tmp_path / f"{form}.mkv", seconds=0.5)
             found = (await ffprobe(tmp_path / f"{form}.mkv"))["streams"]
@@ -116,3 +124,44 @@ async def test_who_asks_for_aac_gets_it_with_the_right_to_the_stream(gateway: Ru
         for refused in (beside, f"{beside}?{play['http_flv'].partition('?')[2]}", f"{beside}?token=unknown"):
             assert (await answered(refused))[0] == 403, refused
         assert (await answered(f"{beside}?token={mine}"))[0] == 200
+
+
+async def test_a_playback_with_aac_is_steered_like_any_other(gateway: RunningGateway) -> None:
+    name, play = await add(gateway)
+    kept = {"retention_forever": True, "store_type": "local", "timezone": NOON, "state": "ACTIVE"}
+    await gateway.call("PUT", f"streams/{name}/retention", kept)
+    begin = utc_now() - timedelta(seconds=5)
+    async with pushing("-c:a", "pcm_alaw", "-ar", "8000", "-ac", "1", "-t", "5", play["push"]) as encoder:
+        await encoder.ended()
+    await reached(
+        lambda: slices(gateway, name), lambda found: [one["state"] for one in found] == ["UPLOADED"], 30, gateway
+    )
+    answer = await gateway.client.post(
+        f"{gateway.url}/gb/v1/streams/{name}/playbacks",
+        json={"begin": begin.isoformat(), "end": utc_now().isoformat()},
+    )
+    assert answer.is_success, answer.text
+    path, _, query = answer.json()["play"]["rtsp"].partition("?")
+    client = await Client.open("127.0.0.1", gateway.rtsp_port)
+    try:
+        refused = await client.ask("DESCRIBE", f"{path}?audio=aac")
+        assert refused.status in {401, 403}
+        described = await client.ask("DESCRIBE", f"{path}?{query}&audio=aac")
+        assert described.status == 200 and b"mpeg4-generic/16000" in described.body.lower(), described.body
+        length = re.search(rb"a=range:npt=0.000-([0-9.]+)", described.body)
+        assert length is not None and float(length[1]) > 3, described.body
+        await client.set_up(f"{path}?{query}&audio=aac")
+        await client.set_up(path, 1, "RTP/AVP/TCP;unicast;interleaved=2-3")
+        for wish, expected in (("npt=0-", 0.0), ("npt=3.1-", 3.0), ("npt=1.2-", 1.0)):
+            sought = await client.ask("PLAY", path, Range=wish)
+            assert sought.status == 200, sought
+            found = re.fullmatch(r"npt=([0-9.]+)-[0-9.]+", sought.headers["range"])
+            assert found is not None, sought.headers
+            assert abs(float(found[1]) - expected) < 1.2, (wish, sought.headers)
+            known = len(client.packets)
+            channels: set[int] = set()
+            while not {0, 2} <= channels:
+                await client.packet()
+                channels = {channel for channel, _ in client.packets[known:]}
+    finally:
+        client.close()

@@ -73,7 +73,7 @@ class Asked:
 async def opened() -> AsyncIterator[tuple[House, Siblings]]:
     async with Relay(play_key=b"k", rtp_host="127.0.0.1", threads=1) as relay:
         house = House(relay)
-        async with Background() as background, Siblings(house, house, background.spawn, look=0.02) as siblings:  # type: ignore[arg-type]
+        async with Background() as background, Siblings(house, (house,), background.spawn, look=0.02) as siblings:  # type: ignore[arg-type]
             yield house, siblings
 
 
