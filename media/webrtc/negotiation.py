@@ -112,7 +112,8 @@ def parse(offer: str) -> SessionDescription:
 def _offered(media: MediaDescription, codec: RTCRtpCodecParameters) -> bool:
     """Whether it is in the list of its medium, which alone offers it (RFC 8866 §5.14, §6.6), by seven bits
     (RFC 3550 §5.1)."""
-    return codec.payloadType in media.fmt and codec.payloadType <= PAYLOAD_TYPE_MAX
+    number = codec.payloadType
+    return number is not None and number in media.fmt and number <= PAYLOAD_TYPE_MAX
 
 
 def _h265(media: MediaDescription, sps: bytes) -> tuple[RTCRtpCodecParameters, str]:

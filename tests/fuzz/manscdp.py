@@ -4,7 +4,6 @@
 tests/.artifacts/ and ends the run with 1.
 """
 
-import random
 import sys
 from pathlib import Path
 from typing import Final

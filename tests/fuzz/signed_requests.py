@@ -5,7 +5,6 @@ under tests/.artifacts/ and ends the run with 1.
 """
 
 import hashlib
-import random
 import sys
 from datetime import UTC, datetime
 from typing import Final
