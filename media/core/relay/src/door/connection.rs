@@ -13,12 +13,9 @@ use std::{
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::TcpStream,
-    sync::{Mutex, OwnedSemaphorePermit},
-};
+use tokio::{net::TcpStream, sync::Mutex};
 
-use crate::clock;
+use crate::{clock, listener::Place};
 
 use super::{
     Shared,
@@ -65,13 +62,8 @@ impl Client {
     }
 }
 
-/// Serves a connection to its end. `permit` counts it among those that hyper holds.
-pub(super) async fn serve(
-    shared: Arc<Shared>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: OwnedSemaphorePermit,
-) {
+/// Serves a connection to its end. `counted` is its place among those that hyper holds.
+pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, counted: Place) {
     let socket = Guarded::new(stream);
     let blocked = socket.blocked();
     let client = Arc::new(Client {
@@ -101,7 +93,7 @@ pub(super) async fn serve(
     }
     let parts = connection.into_parts();
     let stream = parts.io.into_inner().into_inner();
-    drop(permit);
+    drop(counted);
     if let Some(take_over) = client.slot.take() {
         // A client that goes away while it is answered is no news.
         let _ = hand_over(&shared, peer, stream, &parts.read_buf, take_over).await;

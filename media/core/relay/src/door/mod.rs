@@ -31,7 +31,6 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},
-    sync::Semaphore,
     task::JoinSet,
 };
 
@@ -40,10 +39,13 @@ pub use directory::{
 };
 pub(crate) use socket::Guarded;
 
-use crate::{listener::Lobby, tls::Terminator};
+use crate::{
+    listener::{Limits, Lobby},
+    tls::Terminator,
+};
 
 /// Connections that hyper holds at a time; one more is answered 503. Viewers of live streams do not count.
-const CONNECTIONS_MAX: usize = 4096;
+const CONNECTIONS: Limits = Limits { all: 4096, each: 1024 };
 const BACKLOG: i32 = 1024;
 /// A silent client is probed after so long, so that what vanished does not stay.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -170,7 +172,7 @@ async fn accept(
     counters: Arc<Counters>,
 ) {
     let (tls, lobby) = (tls.map(Arc::new), Arc::new(Lobby::default()));
-    let limit = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let open = Arc::new(Lobby::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -181,12 +183,12 @@ async fn accept(
         };
         counters.accepted.fetch_add(1, Ordering::Relaxed);
         prepare(&stream);
-        let permit = Arc::clone(&limit).try_acquire_owned().ok();
-        match (&tls, permit) {
-            (None, Some(permit)) => {
-                connections.spawn(connection::serve(Arc::clone(&shared), stream, peer, permit));
+        let counted = open.enter(peer.ip());
+        match (&tls, counted) {
+            (None, Some(counted)) => {
+                connections.spawn(connection::serve(Arc::clone(&shared), stream, peer, counted));
             }
-            (Some(tls), Some(permit)) => {
+            (Some(tls), Some(counted)) => {
                 let Some(place) = lobby.enter(peer.ip()) else {
                     counters.refused.fetch_add(1, Ordering::Relaxed);
                     continue;
@@ -195,7 +197,7 @@ async fn accept(
                 connections.spawn(async move {
                     let serve = |plain| {
                         drop(place); // the handshake is done
-                        connection::serve(shared, plain, peer, permit)
+                        connection::serve(shared, plain, peer, counted)
                     };
                     tls.serve(stream, serve).await;
                 });

@@ -1,5 +1,5 @@
-//! Those who have connected and were not let in yet: bounded in number, and for each address, so that one host cannot
-//! keep all others out by connecting and saying nothing.
+//! Connections that are counted: bounded in number, and for each address, so that one host cannot keep all others out by
+//! connecting and saying nothing.
 
 use std::{
     collections::HashMap,
@@ -9,9 +9,16 @@ use std::{
 
 use crate::table::lock;
 
-/// Connections that wait at a time, from everywhere and from one address; one more is closed at once.
-const ALL_MAX: usize = 1024;
-const EACH_MAX: usize = 128;
+/// Connections that have not been let in yet, from everywhere and from one address.
+const WAITING: Limits = Limits { all: 1024, each: 128 };
+
+/// How many there may be at a time, from everywhere and from one address; one more is refused at once. A program on this
+/// machine that passes connections on (a proxy) speaks for many: only the first number holds for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) all: usize,
+    pub(crate) each: usize,
+}
 
 #[derive(Default)]
 struct Guests {
@@ -19,9 +26,18 @@ struct Guests {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Everybody who waits.
-#[derive(Default)]
-pub(crate) struct Lobby(Mutex<Guests>);
+/// Everybody who is counted.
+pub(crate) struct Lobby {
+    limits: Limits,
+    guests: Mutex<Guests>,
+}
+
+impl Default for Lobby {
+    /// For connections that have not been let in yet.
+    fn default() -> Self {
+        Self::new(WAITING)
+    }
+}
 
 /// A place among them; free again when dropped.
 pub(crate) struct Place {
@@ -30,12 +46,17 @@ pub(crate) struct Place {
 }
 
 impl Lobby {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, guests: Mutex::default() }
+    }
+
     /// Takes somebody in who connects from `address`; `None` if there is no place.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let address = network(address);
-        let mut guests = lock(&self.0);
+        let each = if address.to_canonical().is_loopback() { self.limits.all } else { self.limits.each };
+        let mut guests = lock(&self.guests);
         let known = guests.by_address.get(&address).copied().unwrap_or(0);
-        if guests.all >= ALL_MAX || known >= EACH_MAX {
+        if guests.all >= self.limits.all || known >= each {
             return None;
         }
         guests.all += 1;
@@ -46,7 +67,7 @@ impl Lobby {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut guests = lock(&self.lobby.0);
+        let mut guests = lock(&self.lobby.guests);
         guests.all -= 1;
         if let Some(count) = guests.by_address.get_mut(&self.address) {
             *count -= 1;
@@ -73,16 +94,30 @@ mod tests {
     fn neither_one_address_nor_all_together_take_more_than_their_places() {
         let lobby = Arc::new(Lobby::default());
         let one = |last: u128| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | last));
-        let mut places: Vec<_> = (0..EACH_MAX as u128).map(|last| lobby.enter(one(last)).unwrap()).collect();
+        let mut places: Vec<_> =
+            (0..WAITING.each as u128).map(|last| lobby.enter(one(last)).unwrap()).collect();
         assert!(lobby.enter(one(7)).is_none(), "one network of 64 bits is one host");
         places.pop();
         places.push(lobby.enter(one(7)).expect("a place is free again"));
-        for host in 1..=(ALL_MAX - EACH_MAX) as u32 {
+        for host in 1..=(WAITING.all - WAITING.each) as u32 {
             places.push(lobby.enter(IpAddr::from(host.to_be_bytes())).unwrap());
         }
         assert!(lobby.enter(IpAddr::from([192, 0, 2, 1])).is_none());
         drop(places);
-        let guests = lock(&lobby.0);
+        let guests = lock(&lobby.guests);
         assert_eq!((guests.all, guests.by_address.len()), (0, 0));
+    }
+    #[test]
+    fn a_proxy_on_this_machine_speaks_for_many() {
+        let lobby = Arc::new(Lobby::new(Limits { all: 5, each: 2 }));
+        let proxy = IpAddr::V6("::ffff:127.0.0.1".parse().unwrap());
+        let places: Vec<_> = (0..4).map(|_| lobby.enter(proxy).unwrap()).collect();
+        let host = IpAddr::from([192, 0, 2, 1]);
+        let place = lobby.enter(host).unwrap();
+        assert!(lobby.enter(proxy).is_none() && lobby.enter(host).is_none());
+        drop((places, place));
+        let places = [lobby.enter(host).unwrap(), lobby.enter(host).unwrap()];
+        assert!(lobby.enter(host).is_none());
+        drop(places);
     }
 }

@@ -20,7 +20,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-pub(crate) use self::lobby::{Lobby, Place};
+pub(crate) use self::lobby::{Limits, Lobby, Place};
 use crate::{door, tls::Terminator};
 
 /// What a listener counted.
