@@ -9,8 +9,8 @@ from typing import Final
 import structlog
 from cryptography import x509
 
+from gateway.media_event import MediaEvent
 from gateway.media_settings import Tls
-from media.relay import Event
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class Certificates:
         elif left < WARN_BEFORE:
             log.warning("the TLS certificate ends soon", path=str(self._path), ends=self._ends)
 
-    def handle_media(self, event: Event) -> None:
+    def handle_media(self, event: MediaEvent) -> None:
         """Tells of changes that the relay found."""
         if event.kind != "certificate":
             return

@@ -37,6 +37,7 @@ from gateway.gb28181.call import (
 )
 from gateway.gb28181.offer import AnswerError, MediaAnswer, live_offer, read_answer, subject
 from gateway.gb28181.ssrc import Ssrc, SsrcAllocator
+from gateway.media_event import MediaEvent
 from media._core import CoreError
 from sip import Headers, NameAddr, Request, Response, SipError, Uri
 from sip.endpoint import Endpoint
@@ -64,17 +65,6 @@ class ReceiverHandle(Protocol):
     def id(self) -> int: ...
     @property
     def port(self) -> int: ...
-
-
-class MediaEvent(Protocol):
-    """Something happened to a receiver (`media._core.Event`)."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def receiver(self) -> int: ...
-    @property
-    def detail(self) -> Mapping[str, str]: ...
 
 
 class Receivers(Protocol):

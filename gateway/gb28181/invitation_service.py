@@ -26,7 +26,7 @@ from gateway.devices.model import (
     StateEvent,
 )
 from gateway.errors import GatewayError, NotFoundError
-from gateway.gb28181.active_call import MediaEvent, Surroundings
+from gateway.gb28181.active_call import Surroundings
 from gateway.gb28181.call import DeviceGone, Failure, FailureCause, MediaLost
 from gateway.gb28181.call_view import CallView
 from gateway.gb28181.channel_line import CallBook, ChannelLine, PacketWitness, Switchboard
@@ -42,6 +42,7 @@ from gateway.gb28181.notices import (
 from gateway.gb28181.offer import TransportPolicy
 from gateway.gb28181.old_calls import end_old_calls
 from gateway.gb28181.state_writer import StateWriter
+from gateway.media_event import MediaEvent
 from gateway.store import Store
 from gateway.streams.live import ReceivedStream
 from sip.flow import Flow

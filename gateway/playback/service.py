@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import structlog
 
 from gateway.errors import InvalidError, NotFoundError, QuotaError, UnavailableError
+from gateway.media_event import MediaEvent
 from gateway.playback.leader import Leader
 from gateway.playback.recordings import Recordings
 from gateway.scope import Scope
@@ -27,17 +28,6 @@ LOOK_SECONDS: Final = 5.0
 SPEEDS: Final = (0.25, 16.0)
 
 log = structlog.get_logger(__name__)
-
-
-class MediaEvent(Protocol):
-    """An event of the relay."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def receiver(self) -> int: ...
-    @property
-    def detail(self) -> Mapping[str, str]: ...
 
 
 class Opened(Protocol):

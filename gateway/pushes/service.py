@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import structlog
 
 from gateway.errors import InvalidError, NotFoundError, UnavailableError
+from gateway.media_event import MediaEvent
 from gateway.pushes.model import PushRecord, PushView
 from gateway.pushes.rules import PUSHES_OF_STREAM_MAX, check_url
 from gateway.scope import Scope
@@ -22,23 +23,6 @@ BEGINNINGS: Final = frozenset({"tracks", "connected", "first_packet", "resumed"}
 """Events after which a stream is there to be pushed."""
 
 log = structlog.get_logger(__name__)
-
-
-class RelayEvent(Protocol):
-    """An event of the relay (`media._core.Event`)."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def receiver(self) -> int: ...
-    @property
-    def app(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def at_ms(self) -> int: ...
-    @property
-    def detail(self) -> Mapping[str, str]: ...
 
 
 class OpenedPush(Protocol):
@@ -149,7 +133,7 @@ class Pushes:
         if push is not None:
             self._forget(push.record)
 
-    def handle_media(self, event: RelayEvent) -> None:
+    def handle_media(self, event: MediaEvent) -> None:
         """An event of the relay."""
         if event.kind.startswith("push_"):
             self._handle_push(event)
@@ -162,7 +146,7 @@ class Pushes:
         """How many pushes are wanted, and how many are open because their stream is."""
         return {"wanted": sum(map(len, self._wanted.values())), "open": len(self._opened)}
 
-    def _handle_push(self, event: RelayEvent) -> None:
+    def _handle_push(self, event: MediaEvent) -> None:
         push = self._opened.get(int(event.detail["push"]))
         if push is None:
             return

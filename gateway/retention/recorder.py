@@ -20,10 +20,11 @@ from typing import Final
 import structlog
 
 from gateway.errors import UnavailableError
+from gateway.media_event import MediaEvent
 from gateway.retention.model import Mark, MarkKind, Recording, Retained
 from gateway.retention.names import from_ms
 from gateway.retention.planning import Address, Plan, Running, plan
-from gateway.retention.relay import MediaEvent, RecordingRelay
+from gateway.retention.relay import RecordingRelay
 from gateway.retention.spool import Closed, Spool, SpoolLimits, Usage
 from gateway.store import Store
 from gateway.streams.model import StreamState

@@ -1,24 +1,7 @@
 """As much of the relay as recording needs (`media.relay.Relay`, `media._core`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
-
-
-class MediaEvent(Protocol):
-    """An event of the relay (`media._core.Event`)."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def receiver(self) -> int: ...
-    @property
-    def app(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def at_ms(self) -> int: ...
-    @property
-    def detail(self) -> Mapping[str, str]: ...
 
 
 class Flowing(Protocol):

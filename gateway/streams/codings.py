@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from gateway.errors import UnavailableError
+from gateway.media_event import MediaEvent
 from gateway.store import Store
 
 WRITE_BEHIND_SECONDS: Final = 1.0
@@ -15,19 +16,6 @@ WAITING_MAX: Final = 100_000
 """Streams whose coding is not written yet; beyond it, what is new is left for the next time it flows."""
 
 log = structlog.get_logger(__name__)
-
-
-class TracksEvent(Protocol):
-    """An event of the relay (`media._core.Event`)."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def app(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def detail(self) -> dict[str, str]: ...
 
 
 class Codings:
@@ -39,7 +27,7 @@ class Codings:
         self._seen: dict[tuple[str, str], str] = {}
         self._ready = asyncio.Event()
 
-    def handle_media(self, event: TracksEvent) -> None:
+    def handle_media(self, event: MediaEvent) -> None:
         """Only `tracks` with video counts."""
         coding = event.detail.get("video") if event.kind == "tracks" else None
         if coding and len(self._seen) < WAITING_MAX:

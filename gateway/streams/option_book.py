@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import structlog
 
 from gateway.errors import GatewayError, NotFoundError, UnavailableError
+from gateway.media_event import MediaEvent
 from gateway.scope import Scope
 from gateway.store import Store
 from gateway.streams.model import StreamRecord
@@ -19,17 +20,6 @@ from media._core import CoreError
 AGAIN_SECONDS: Final = 5.0
 
 log = structlog.get_logger(__name__)
-
-
-class RelayEvent(Protocol):
-    """An event of the relay (`media._core.Event`)."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def app(self) -> str: ...
-    @property
-    def name(self) -> str: ...
 
 
 class OpenStream(Protocol):
@@ -132,7 +122,7 @@ class OptionBook:
                 self._tell(stream.app, called, live.receiver)
         return OptionView(own, own.over(self._defaults))
 
-    def handle_media(self, event: RelayEvent) -> None:
+    def handle_media(self, event: MediaEvent) -> None:
         """An event of the relay: of pulled streams, those that nobody watches for as long as was chosen are stopped."""
         own = self._own.get((event.app, event.name))
         if event.kind == "no_viewers" and own is not None and own.no_viewers:

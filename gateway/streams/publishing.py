@@ -1,7 +1,7 @@
 """Answers encoders that want to push: asks the store, judges, and lets them in or tells them why not."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
@@ -12,6 +12,7 @@ from gateway.accounts.proofs import Attempts, Proof
 from gateway.credentials.model import PushKey
 from gateway.errors import GatewayError
 from gateway.gb28181.limits import RateLimit
+from gateway.media_event import MediaEvent
 from gateway.store import Store
 from gateway.streams.model import StreamRecord
 from gateway.streams.push import Push, Refusal, TokenPolicy, judge
@@ -27,15 +28,6 @@ CHALLENGED: Final = "challenged"
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
-
-
-class PublishEvent(Protocol):
-    """An event of the relay (`media._core.Event`)."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def detail(self) -> Mapping[str, str]: ...
 
 
 class PublishRelay(Protocol):
@@ -68,7 +60,7 @@ class Publishing:
         self._attempts = attempts
         self._logged = RateLimit[str](LOGGED_A_SECOND, LOGGED_A_SECOND)
 
-    def handle_media(self, event: PublishEvent) -> None:
+    def handle_media(self, event: MediaEvent) -> None:
         """Only `publish` counts."""
         if event.kind != "publish":
             return

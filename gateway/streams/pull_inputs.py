@@ -5,7 +5,7 @@ switch is written into the stream's history, with its reason and time.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import structlog
 
 from gateway.errors import InvalidError
+from gateway.media_event import MediaEvent
 from gateway.streams.history import StreamHistory
 from gateway.streams.inputs import BackupType, Failover, Input, Switch, SwitchCause
 from gateway.streams.model import StreamEvent, StreamRecord
@@ -36,17 +37,6 @@ class InputRelay(Protocol):
         self, receiver: int, inputs: Sequence[tuple[str, str, Sequence[tuple[str, str]], str, Sequence[str]]]
     ) -> None:
         """These are kept connected."""
-
-
-class MediaEvent(Protocol):
-    """An event of the relay (`media._core.Event`)."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def receiver(self) -> int: ...
-    @property
-    def detail(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Protocol, Self
 import structlog
 
 from gateway.errors import ConflictError, GatewayError, NotFoundError, UnavailableError
+from gateway.media_event import MediaEvent
 from gateway.metrics import Gathered
 from gateway.streams.live import LiveStream
 from gateway.streams.model import StreamRecord
@@ -30,15 +31,6 @@ WATCHED_LOOKS: Final = 2
 """One that a viewer asked for ends so many looks after the last one left."""
 
 log = structlog.get_logger(__name__)
-
-
-class SoundEvent(Protocol):
-    """An event of the relay (`media._core.Event`)."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def detail(self) -> Mapping[str, str]: ...
 
 
 class SiblingRelay(Subscriber, Protocol):
@@ -137,7 +129,7 @@ class Siblings:
             Gathered("gateway_aac_streams", "Streams whose sound is made into AAC", "name", self._figures),
         )
 
-    def handle_media(self, event: SoundEvent) -> None:
+    def handle_media(self, event: MediaEvent) -> None:
         """Only `aac` counts: somebody who may play a stream wants its sound so."""
         if event.kind != "aac":
             return

@@ -14,6 +14,7 @@ from typing import Final, Literal, Protocol
 import structlog
 
 from gateway.errors import GatewayError, IllegalTransitionError, UnavailableError
+from gateway.media_event import MediaEvent
 from gateway.store import Store, StreamQuotas
 from gateway.streams.errors import UrlError
 from gateway.streams.history import StreamHistory
@@ -46,19 +47,6 @@ CAUSES: Final[Mapping[str, SourceCause]] = {
     "failed": C.ENDED,
 }
 """What events of the relay mean for a source."""
-
-
-class RelayEvent(Protocol):
-    """An event of the relay (`media._core.Event`)."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def receiver(self) -> int: ...
-    @property
-    def at_ms(self) -> int: ...
-    @property
-    def detail(self) -> Mapping[str, str]: ...
 
 
 class ReceiverHandle(Protocol):
@@ -298,7 +286,7 @@ class StreamSources:
         self._add(_Live(feed.id, stream, self._clock()), C.CONNECTED)
         return feed
 
-    def handle_media(self, event: RelayEvent) -> None:
+    def handle_media(self, event: MediaEvent) -> None:
         """An event of the relay; those of channels, and of sources that were closed, are passed over."""
         live = self._by_receiver.get(event.receiver)
         cause = CAUSES.get(event.kind)
@@ -307,7 +295,7 @@ class StreamSources:
         finally:
             self.inputs.handle_media(event)
 
-    def _handle(self, live: _Live | None, cause: SourceCause | None, event: RelayEvent) -> None:
+    def _handle(self, live: _Live | None, cause: SourceCause | None, event: MediaEvent) -> None:
         if live is None or cause is None:
             return
         live.peer = event.detail.get("peer") or live.peer

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from gateway.accounts.proofs import Attempts, KeyProofs
+from gateway.media_event import MediaEvent
 from gateway.metrics import Gathered
 from gateway.store import Store
 from gateway.streams.history import StreamHistory
@@ -15,7 +16,7 @@ from gateway.streams.programs import Programs
 from gateway.streams.publishing import Publishing, PublishRelay
 from gateway.streams.push import TokenPolicy
 from gateway.streams.questions import Questions
-from gateway.streams.sources import RelayEvent, SourceRelay, StreamSources
+from gateway.streams.sources import SourceRelay, StreamSources
 from gateway.streams.viewing import PlayRelay, Verifier, Viewing
 
 
@@ -71,7 +72,7 @@ class StreamTraffic:
             questions=self._questions,
         )
 
-    def handle_media(self, event: RelayEvent) -> None:
+    def handle_media(self, event: MediaEvent) -> None:
         """An event of the relay."""
         match event.kind:
             case "publish":

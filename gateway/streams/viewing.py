@@ -11,6 +11,7 @@ from gateway.accounts.errors import ForbiddenError, TokenError, TooManyAttemptsE
 from gateway.accounts.model import Access
 from gateway.accounts.proofs import Proof
 from gateway.errors import GatewayError
+from gateway.media_event import MediaEvent
 from gateway.scope import Scope
 from gateway.streams.model import StreamRecord
 from gateway.streams.questions import Questions
@@ -18,15 +19,6 @@ from gateway.streams.siblings import SUFFIX
 from media._core import CoreError
 
 log = structlog.get_logger(__name__)
-
-
-class PlayEvent(Protocol):
-    """An event of the relay (`media._core.Event`)."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def detail(self) -> Mapping[str, str]: ...
 
 
 class PlayRelay(Protocol):
@@ -77,7 +69,7 @@ class Viewing:
         self._clock = clock
         self._questions = questions
 
-    def handle_media(self, event: PlayEvent) -> None:
+    def handle_media(self, event: MediaEvent) -> None:
         """Only `play` counts."""
         if event.kind != "play":
             return

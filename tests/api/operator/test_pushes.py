@@ -8,7 +8,7 @@ from gateway.accounts.model import Role
 from gateway.pushes.service import Pushes
 from tests.api.conftest import Client
 from tests.api.world import World
-from tests.gateway.streams.notes import Event
+from tests.gateway.media_events import Event
 
 KEY = "rtmp://live.example/app/abcd-efgh-1234?token=secret"
 PUSHES = "/gb/v1/streams/stream1/pushes"

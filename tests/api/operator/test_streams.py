@@ -9,7 +9,7 @@ from gateway.accounts.model import Role
 from gateway.streams.push import RULES
 from tests.api.conftest import Client
 from tests.api.world import World
-from tests.gateway.streams.notes import Event
+from tests.gateway.media_events import Event
 
 NVR = "34020000001180000001"
 AUTOMATIC = f"channel_{NVR}_34020000001310000001"

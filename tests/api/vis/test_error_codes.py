@@ -17,7 +17,7 @@ from gateway.retention.buckets import ObjectStorage
 from tests import s3
 from tests.api.conftest import Client, Opener
 from tests.api.world import World
-from tests.gateway.streams.notes import Event
+from tests.gateway.media_events import Event
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -9,7 +9,7 @@ import pytest
 from gateway.accounts.model import Role
 from tests.api.conftest import Client, Opener
 from tests.api.world import NOW, Live, World
-from tests.gateway.streams.notes import Event
+from tests.gateway.media_events import Event
 
 RTMP = {"name": "stream1", "access_type": "RTMP", "encode_type": "H264"}
 PULL = {"name": "stream2", "access_type": "HTTP-FLV", "encode_type": "H264", "url": "https://camera.example/live"}

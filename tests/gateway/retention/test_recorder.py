@@ -14,6 +14,7 @@ from gateway.accounts.model import Project
 from gateway.clock import utc_now
 from gateway.credentials.model import Credential, CredentialType
 from gateway.devices.model import CatalogueEntry, DeviceId, DeviceType
+from gateway.media_event import MediaEvent
 from gateway.retention.depot import Depot
 from gateway.retention.model import MarkKind, Slice, SliceState, StoreType
 from gateway.retention.recorder import Recorder
@@ -26,11 +27,12 @@ from gateway.simulator.ps_writer import PsWriter
 from gateway.simulator.rtp_sender import RtpStream, StreamFaults
 from gateway.store import NewDevices, SecretBox, Store, StreamFilter
 from gateway.streams.model import StreamState
-from media._core import Event, Stream, salvage
+from media._core import Stream, salvage
 from media.relay import Relay
 from tests import s3
 from tests.databases import sqlite
 from tests.e2e.playing import picture_sums, sent_sums
+from tests.gateway.media_events import Event
 from tests.gateway.retention.samples import NOW, PROJECT
 
 HOST = "127.0.0.1"
@@ -177,7 +179,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         stream = (await store.streams.list(Scope(PROJECT), StreamFilter(), None)).entries[0]
         world = World(store, relay, tmp_path, stream.name, stream.stream_id)
 
-        def handle(event: Event) -> None:
+        def handle(event: MediaEvent) -> None:
             world.recorder.handle_media(event)
 
         relay.listen(handle)
@@ -285,7 +287,7 @@ async def test_events_that_were_lost_are_made_good(world: World) -> None:
     await world.want(START)
     camera = world.camera()
     recorder = world.recorder
-    told: list[Event] = []
+    told: list[MediaEvent] = []
     recorder.handle_media = told.append  # type: ignore[method-assign, assignment]
     async with world.working():
         await camera.send(1)
@@ -293,16 +295,9 @@ async def test_events_that_were_lost_are_made_good(world: World) -> None:
         await camera.send(1)
         camera.close()
         await world.until(lambda: any(event.kind == "slice" for event in told))
-        Recorder.handle_media(recorder, Overflow())
+        Recorder.handle_media(recorder, Event("overflow", detail={"lost": "3"}))
         await world.until(lambda: world.works.uploader.counters.stored >= 1)
     assert {one.reason for one in await world.slices()} == {"found"}, "one, or two where a minute ended meanwhile"
-
-
-class Overflow:
-    """What the relay says when its queue was full."""
-
-    kind, receiver, app, name, at_ms = "overflow", 0, "", "", 0
-    detail: dict[str, str] = {"lost": "3"}  # noqa: RUF012
 
 
 async def test_a_bucket_that_is_away_for_an_hour_misses_no_picture(

@@ -1,20 +1,9 @@
-"""A relay that does nothing but note what it is told, and its events."""
+"""A relay that does nothing but note what it is told."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from media._core import CoreError
-from tests.gateway.streams.samples import NOW
-
-
-@dataclass
-class Event:
-    kind: str
-    receiver: int = 0
-    detail: dict[str, str] = field(default_factory=dict)
-    at_ms: int = round(NOW.timestamp() * 1000)
-    app: str = ""
-    name: str = ""
 
 
 @dataclass

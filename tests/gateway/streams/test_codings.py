@@ -1,7 +1,6 @@
 """The coding of a stream outlives its flow."""
 
 import asyncio
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
@@ -15,17 +14,14 @@ from gateway.settings import DEFAULT_QUOTAS
 from gateway.store import NewDevices, Store
 from gateway.streams import codings
 from gateway.streams.codings import Codings
+from tests.gateway.media_events import Event
 from tests.gateway.store.samples import credential
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-@dataclass
-class Event:
-    kind: str = "tracks"
-    app: str = "default"
-    name: str = ""
-    detail: dict[str, str] = field(default_factory=lambda: {"video": "H265"})
+def told(name: str, kind: str = "tracks", **detail: str) -> Event:
+    return Event(kind, app="default", name=name, detail=detail)
 
 
 async def test_the_coding_is_kept_and_tried_again(database: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,9 +50,9 @@ async def test_the_coding_is_kept_and_tried_again(database: Store, monkeypatch: 
     monkeypatch.setattr(database.streams, "set_encode_types", fail_once)
     kept = Codings(database, lambda: NOW)
     task = asyncio.create_task(kept.run())
-    kept.handle_media(Event(kind="first_packet", name=name, detail={}))
-    kept.handle_media(Event(name=name, detail={"audio": "PCMA"}))
-    kept.handle_media(Event(name=name))
+    kept.handle_media(told(name, "first_packet"))
+    kept.handle_media(told(name, audio="PCMA"))
+    kept.handle_media(told(name, video="H265"))
     async with asyncio.timeout(5):
         await written.wait()
     stream = await database.streams.get(Scope(project_id), name)

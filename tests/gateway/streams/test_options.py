@@ -15,6 +15,7 @@ from gateway.streams.option_book import OptionBook
 from gateway.streams.options import NOTHING, Form, OwnOptions, Segments, StreamOptions
 from media._core import CoreError
 from media.relay import Relay
+from tests.gateway.media_events import Event
 from tests.gateway.store.samples import NOW, PROJECT
 from tests.gateway.streams.samples import stream
 
@@ -143,7 +144,7 @@ async def test_a_stream_that_nobody_watches_is_let_go_only_where_that_was_chosen
     task = asyncio.create_task(world.book.run())
     try:
         for kind, name in (("no_viewers", "other"), ("silent", STREAM.name), ("no_viewers", STREAM.name)):
-            world.book.handle_media(SimpleNamespace(kind=kind, app="default", name=name))
+            world.book.handle_media(Event(kind, app="default", name=name))
         async with asyncio.timeout(10):
             await world.stop.wait()
         assert world.stopped == [STREAM.name]

@@ -14,6 +14,7 @@ from gateway.streams.siblings import Siblings
 from media._core import Feed
 from media.relay import Relay
 from media.units import Units
+from tests.gateway.media_events import Event
 from tests.gateway.streams.samples import stream
 
 STREAM = stream(name="cam")
@@ -63,12 +64,6 @@ class House:
         return self.relay.stream("default", "cam~aac") is not None
 
 
-@dataclass
-class Asked:
-    detail: dict[str, str]
-    kind: str = "aac"
-
-
 @asynccontextmanager
 async def opened() -> AsyncIterator[tuple[House, Siblings]]:
     async with Relay(play_key=b"k", rtp_host="127.0.0.1", threads=1) as relay:
@@ -79,7 +74,7 @@ async def opened() -> AsyncIterator[tuple[House, Siblings]]:
 
 async def ask(house: House, siblings: Siblings, ticket: int, name: str = "cam") -> bool:
     house.answered.clear()
-    siblings.handle_media(Asked({"ticket": str(ticket), "app": "default", "name": name}))
+    siblings.handle_media(Event("aac", detail={"ticket": str(ticket), "app": "default", "name": name}))
     async with asyncio.timeout(PATIENCE):
         await house.answered.wait()
     return house.answers[ticket]
@@ -100,7 +95,7 @@ async def gone(house: House) -> None:
 
 async def test_the_first_who_asks_has_it_made_and_it_ends_after_the_last_one() -> None:
     async with opened() as (house, siblings):
-        siblings.handle_media(Asked({}, kind="play"))
+        siblings.handle_media(Event("play"))
         assert await ask(house, siblings, 1) and await ask(house, siblings, 2)
         assert siblings.counts == {"made": 2, "refused": 0, "failed": 0, "busy": 0}
         await looks(house, 5)

@@ -29,7 +29,8 @@ from gateway.streams.questions import Questions
 from gateway.streams.service import Streams
 from gateway.streams.sources import StreamSources
 from sip.digest import Algorithm, digest
-from tests.gateway.streams.notes import Event, NotingRelay
+from tests.gateway.media_events import Event
+from tests.gateway.streams.notes import NotingRelay
 from tests.gateway.streams.samples import NOW
 
 RULE = RULES["hmac-sha256"]

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import pytest
 from argon2 import PasswordHasher
@@ -19,6 +18,7 @@ from gateway.streams.questions import Questions
 from gateway.streams.viewing import Viewing
 from media._core import CoreError
 from sip.digest import Algorithm, digest
+from tests.gateway.media_events import Event
 from tests.gateway.streams.samples import NOW, stream
 
 
@@ -34,10 +34,8 @@ class Relay:
         self.answers[ticket] = allowed
 
 
-@dataclass
-class Event:
-    detail: dict[str, str]
-    kind: str = "play"
+def asked(ticket: int) -> Event:
+    return Event("play", detail={"ticket": str(ticket), "app": "default", "name": "stream1", "token": "x"})
 
 
 class World:
@@ -81,7 +79,7 @@ class World:
     async def show(self, shown: dict[str, str], app: str, name: str, peer: str = "192.0.2.9:1") -> bool:
         self.tickets += 1
         detail = {"ticket": str(self.tickets), "app": app, "name": name, "peer": peer, **shown}
-        self.viewing.handle_media(Event(detail))
+        self.viewing.handle_media(Event("play", detail=detail))
         async with asyncio.timeout(5):
             while self.tickets not in self.relay.answers:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
@@ -160,7 +158,7 @@ async def test_a_stream_beside_another_one_has_its_rights(world: World) -> None:
 
 
 async def test_who_has_gone_does_no_harm(world: World) -> None:
-    world.viewing.handle_media(Event({"ticket": "99", "app": "default", "name": "stream1", "token": "x"}))
+    world.viewing.handle_media(asked(99))
     assert not await world.ask("unknown")
 
 
@@ -175,11 +173,11 @@ async def test_too_many_questions_are_refused_at_once(world: World, database: St
             questions=few,
         )
         for ticket in range(5):
-            viewing.handle_media(Event({"ticket": str(ticket), "app": "default", "name": "stream1", "token": "x"}))
+            viewing.handle_media(asked(ticket))
         assert world.relay.answers == {2: False, 3: False, 4: False}
         assert viewing.counts["busy"] == 3
 
 
 async def test_only_questions_are_answered(world: World) -> None:
-    world.viewing.handle_media(Event({}, kind="connected"))
+    world.viewing.handle_media(Event("connected"))
     assert world.relay.answers == {}
