@@ -2,10 +2,9 @@
 //! joins runs of equal datagrams (`UDP_GRO`) they come as one message and are taken apart in place. Sends them in batches
 //! too, see [`Outbound`].
 //!
-//! This is the one crate of the relay that needs `unsafe`; everything it points the kernel at is owned by
+//! This crate and `cpu` are the ones of the relay that need `unsafe`; everything it points the kernel at is owned by
 //! [`Batch`] and lives as long as it, or lives until the call returns.
 
-mod ahead;
 mod send;
 
 use std::{
@@ -15,7 +14,6 @@ use std::{
     ptr,
 };
 
-pub use ahead::fetch;
 pub use send::{Outbound, Parts};
 
 /// Messages taken by one call; each is a datagram, or a run of them where the socket is offloaded.

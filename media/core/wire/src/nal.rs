@@ -4,11 +4,10 @@
 use std::ops::Range;
 
 use bytes::{BufMut, BytesMut};
-use memchr::memmem;
 
 use crate::media::VideoCodec;
 
-const START_CODE: [u8; 3] = [0, 0, 1];
+const START_CODE_LEN: usize = 3;
 
 /// A kind of parameter set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,15 +92,30 @@ pub fn evidence(nal: &[u8]) -> Option<VideoCodec> {
 
 /// The NAL units of an Annex B stream, without start codes and without zeros behind them.
 pub fn annex_b(data: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
-    let mut codes = memmem::find_iter(data, &START_CODE);
+    let mut codes = start_codes(data);
     let mut code = codes.next();
     std::iter::from_fn(move || {
         loop {
-            let start = code? + START_CODE.len();
+            let start = code? + START_CODE_LEN;
             code = codes.next();
             let end = without_zeros(data, start, code.unwrap_or(data.len()));
             if start < end {
                 return Some(start..end);
+            }
+        }
+    })
+}
+
+/// Where start codes begin: the two zeros just before a one.
+fn start_codes(data: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let pair = cpu::zero_pair(data, from)?;
+            let behind = pair + 2 + data[pair + 2..].iter().position(|&byte| byte != 0)?;
+            from = behind + 1;
+            if data[behind] == 1 {
+                return Some(behind - 2);
             }
         }
     })

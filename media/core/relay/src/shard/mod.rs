@@ -195,10 +195,10 @@ impl Work {
     fn fetch_ahead(&self, ready: &[Ready]) {
         let slot = |ready: &Ready| self.streams.get(ready.token.stream);
         if let Some(later) = ready.get(1).and_then(slot) {
-            datagram::fetch(later);
+            cpu::fetch(later);
         }
         if let Some(Slot { source: Source::Receiver(receiver), .. }) = ready.first().and_then(slot) {
-            datagram::fetch(&**receiver);
+            cpu::fetch(&**receiver);
         }
     }
 
