@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import socket
 import struct
+from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import av
@@ -70,14 +72,7 @@ async def send(port: int, data: bytes) -> None:
             await asyncio.sleep(0.002)
 
 
-UNALIGNED = pytest.mark.xfail(
-    strict=True, reason="FFmpeg's PES packets begin in the middle of pictures; a picture is taken to begin with its PTS"
-)
-
-
-@pytest.mark.parametrize(
-    "muxer", [pytest.param(name, marks=UNALIGNED if name.startswith("ffmpeg") else ()) for name in MUXERS]
-)
+@pytest.mark.parametrize("muxer", MUXERS)
 async def test_a_foreign_program_stream_plays(tmp_path: Path, muxer: str) -> None:
     command, file, played = MUXERS[muxer], tmp_path / "made.ps", tmp_path / "played.flv"
     if command[-1].endswith("location="):
@@ -98,8 +93,18 @@ async def test_a_foreign_program_stream_plays(tmp_path: Path, muxer: str) -> Non
         relay.close_receiver(receiver.id)
         played.write_bytes(await watching)
     got = await sums(played)
-    assert len(got) >= PICTURES - 2
-    assert got == made[: len(got)]
+    assert PICTURES - 2 <= len(got) <= PICTURES
+    assert any(got == without(made, left_out) for left_out in last(PICTURES - len(got)))
+
+
+def last(count: int) -> Iterator[tuple[int, ...]]:
+    """Numbers of so many pictures that may be missing: nothing tells that the last one decoded is complete, which
+    is not the last one shown where there are B pictures."""
+    return combinations(range(PICTURES - 4, PICTURES), count)
+
+
+def without(made: list[str], left_out: tuple[int, ...]) -> list[str]:
+    return [picture for number, picture in enumerate(made) if number not in left_out]
 
 
 async def sums(file: Path) -> list[str]:

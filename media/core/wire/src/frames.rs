@@ -3,16 +3,27 @@
 //! A video frame ends when another one begins: at a pack header with another RTP timestamp, at another PTS, or at
 //! a NAL unit that starts a picture. To hand it on sooner, the end is also taken from the marker bit, or from a
 //! packet that is shorter than the others and ends with the PES packet, once the device is known to keep to that.
+//! Where PES packets begin in the middle of pictures, NAL units alone tell (`cutter`).
+
+mod cutter;
+mod open;
+#[cfg(test)]
+mod tests;
+mod times;
 
 use std::collections::VecDeque;
 
 use bytes::{BufMut, BytesMut};
 
+use self::{
+    cutter::Cutter,
+    open::{Open, Seam, begins_with_code},
+};
 use crate::{
     endings::{Early, Endings, Tail},
     fault::Fault,
+    habit::Habit,
     media::{Kind, VideoCodec},
-    nal,
     ps::{MapEntry, PesHeader, ProgramMap, Sink, is_audio, is_video},
     timeline::Stamp,
 };
@@ -40,10 +51,10 @@ pub(crate) struct Frame {
     pub(crate) stamp: Stamp,
 }
 
-/// Clock of RTP timestamps for PS (RFC 2250 §3, GB/T 28181-2016 annex C).
-const CLOCK: u32 = 90_000;
 /// A frame buffer's first size.
 const BUFFER: usize = 4 << 10;
+/// Sound that waits for a picture to be complete: more of it shows that no other one follows soon.
+const SOUND_MAX: usize = 8;
 /// So many bytes show whether a NAL unit starts a picture: start code, header, first byte of the slice.
 const PROBE: usize = 8;
 
@@ -53,53 +64,6 @@ enum Target {
     Video,
     Audio,
     Nowhere,
-}
-
-/// A frame that is being put together.
-#[derive(Debug)]
-struct Open {
-    data: BytesMut,
-    pts: Option<u64>,
-    dts: Option<u64>,
-    timestamp: u32,
-    packets: u32,
-    parts: u32, // PES packets
-    damaged: bool,
-    /// How the last packet that the frame was open at ended.
-    tail: Tail,
-    /// A new pack of the same time began here; it may be another frame.
-    seam: Option<Seam>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Seam {
-    at: usize,
-    pts: Option<u64>,
-    dts: Option<u64>,
-    tail: Tail, // of the packet before
-}
-
-impl Open {
-    fn new(capacity: usize, header: &PesHeader, timestamp: u32) -> Self {
-        Self {
-            data: BytesMut::with_capacity(capacity),
-            pts: header.pts,
-            dts: header.dts,
-            timestamp,
-            packets: 0,
-            parts: 1,
-            damaged: false,
-            tail: Tail::default(),
-            seam: None,
-        }
-    }
-
-    fn stamp(&self) -> Stamp {
-        match self.pts {
-            Some(pts) => Stamp::Pes { pts, dts: self.dts },
-            None => Stamp::Rtp { timestamp: self.timestamp, rate: CLOCK },
-        }
-    }
 }
 
 /// Joins PES packets to frames.
@@ -125,10 +89,18 @@ pub(crate) struct Frames {
     sizes: [usize; 2], // last frame's bytes: others, key frames
     whole: [bool; 2],  // it was one PES packet: the length of the next one's first is that of the frame
     endings: Endings,
+    starts: Habit,               // frames begin with PES packets
+    cutter: Option<Box<Cutter>>, // they do not
 }
 
 impl Frames {
+    /// Frames of PES packets that may begin anywhere.
     pub(crate) fn new(limit: usize) -> Self {
+        Self { starts: Habit::new(), ..Self::of_aligned(limit) }
+    }
+
+    /// Frames that are known to begin with PES packets.
+    pub(crate) fn of_aligned(limit: usize) -> Self {
         Self {
             limit,
             codec: VideoCodec::H264,
@@ -148,6 +120,8 @@ impl Frames {
             sizes: [BUFFER; 2],
             whole: [false; 2],
             endings: Endings::new(),
+            starts: Habit::certain(),
+            cutter: None,
         }
     }
 
@@ -161,6 +135,13 @@ impl Frames {
     pub(crate) fn end_packet(&mut self, marker: bool, len: usize, ends: bool) {
         let short = self.endings.measure(len) && self.touched;
         let Some(frame) = &mut self.video else { return };
+        if frame.over {
+            // A pack with nothing in it comes in the middle of no picture.
+            if ends && self.new_pack && frame.sound.is_empty() && self.audio.is_none() {
+                self.close_video();
+            }
+            return;
+        }
         if !ends {
             if marker && self.touched {
                 self.endings.breach(Tail { marker, short: false });
@@ -180,7 +161,11 @@ impl Frames {
         self.endings.handle_gap();
         self.target = Target::Nowhere;
         self.new_pack = false;
-        self.video.take().is_some()
+        let cut = self.cutter.as_mut().is_some_and(|cutter| cutter.handle_gap());
+        let frame = self.video.take();
+        let hit = frame.is_some() || cut;
+        self.events.extend(frame.into_iter().flat_map(|frame| frame.sound));
+        hit
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
@@ -220,12 +205,13 @@ impl Frames {
 
     fn finish_video(&mut self) {
         self.split_seam();
-        let Some(frame) = self.video.take() else { return };
+        let Some(mut frame) = self.video.take() else { return };
+        let sound = std::mem::take(&mut frame.sound);
         if frame.damaged {
             self.fault(Fault::DamagedUnit);
-            return self.events.push_back(Event::VideoGap);
-        }
-        if !frame.data.is_empty() {
+            self.events.push_back(Event::VideoGap);
+        } else if !frame.data.is_empty() {
+            self.check_start(&frame.data);
             self.sizes[usize::from(self.key_expected)] = frame.data.len();
             self.whole[usize::from(self.key_expected)] = frame.parts == 1;
             self.key_expected = false;
@@ -236,40 +222,67 @@ impl Frames {
             }
             self.events.push_back(Event::Frame(Frame { kind: Kind::Video, data: frame.data, stamp }));
         }
+        self.events.extend(sound);
     }
 
-    /// Decides, once enough bytes are there, whether a new pack of the same time began another frame.
+    /// Whether frames begin with PES packets is learnt from each.
+    fn check_start(&mut self, data: &[u8]) {
+        if begins_with_code(data) {
+            self.starts.held();
+        } else if self.starts.is_trusted() {
+            self.starts.broken();
+        }
+    }
+
+    /// Decides, once enough bytes are there, whether a PES packet began another frame.
     fn split_seam(&mut self) {
         let Some(frame) = &mut self.video else { return };
-        let Some(seam) = frame.seam.take() else { return };
-        let begins = |data: &[u8]| {
-            let nal = nal::annex_b(data).next().filter(|span| span.start <= 4);
-            nal.is_some_and(|span| nal::starts_access_unit(self.codec, &data[span]))
-        };
-        let (before, behind) = frame.data.split_at(seam.at);
-        let sliced = || {
-            nal::annex_b(before).any(|span| {
-                matches!(nal::kind(self.codec, &before[span]), nal::NalKind::Slice | nal::NalKind::KeySlice)
-            })
-        };
-        if !begins(&behind[..behind.len().min(64)]) || !sliced() {
+        let Some(seam) = frame.seam else { return };
+        if seam.apart && !begins_with_code(&frame.data[seam.at..]) {
+            return self.cut_units();
+        }
+        frame.seam = None;
+        if !seam.apart && !frame.holds_two(self.codec, seam) {
             return self.endings.breach(seam.tail);
         }
+        if seam.apart && frame.packets > 1 {
+            self.endings.stamps.held();
+        }
         self.endings.end(seam.tail);
-        let Some(frame) = &mut self.video else { return };
-        let rest = frame.data.split_off(seam.at);
-        let timestamp = frame.timestamp;
-        let damaged = std::mem::take(&mut frame.damaged);
+        let mut next = frame.split_off(seam);
+        next.damaged = std::mem::take(&mut frame.damaged);
         self.finish_video();
-        let header = PesHeader { stream_id: 0, pts: seam.pts, dts: seam.dts, len: None };
-        let mut next = Open::new(0, &header, timestamp);
-        (next.data, next.packets, next.damaged) = (rest, 1, damaged);
         self.video = Some(next);
+    }
+
+    /// A PES packet with a time of its own begins in the middle of a picture: from now on NAL units tell pictures apart.
+    fn cut_units(&mut self) {
+        let Some(mut frame) = self.video.take() else { return };
+        self.events.extend(frame.sound.drain(..));
+        self.starts.broken();
+        self.endings.handle_gap();
+        self.cutter = Some(Box::new(Cutter::new(self.limit, frame)));
+        self.cut(&[]);
+    }
+
+    fn cut(&mut self, bytes: &[u8]) {
+        let Some(cutter) = &mut self.cutter else { return };
+        cutter.handle_data(bytes, &mut self.codec, &mut self.events);
+        if let Some(frame) = cutter.release() {
+            self.cutter = None;
+            self.video = Some(frame);
+        }
     }
 
     fn begin_video(&mut self, header: &PesHeader) {
         self.target = Target::Video;
         let new_pack = std::mem::take(&mut self.new_pack);
+        if self.video.as_ref().is_some_and(Open::is_apart) {
+            self.split_seam();
+        }
+        if let Some(cutter) = &mut self.cutter {
+            return cutter.handle_pes(header, self.timestamp);
+        }
         if self.continues_early(header, new_pack) {
             self.target = Target::Nowhere;
             return;
@@ -280,11 +293,14 @@ impl Frames {
             let stamped_apart =
                 !same_time && self.first && header.pts.is_none() && self.endings.stamps.is_trusted();
             let spoilt = new_pack && frame.damaged;
-            if !other_pts && !stamped_apart && !spoilt {
+            let apart = other_pts || stamped_apart || frame.over;
+            let certain = apart && (self.starts.is_trusted() || frame.damaged);
+            if !certain && !spoilt {
                 frame.parts += 1;
-                if new_pack && frame.seam.is_none() {
-                    let tail = std::mem::take(&mut frame.tail);
-                    frame.seam = Some(Seam { at: frame.data.len(), pts: header.pts, dts: header.dts, tail });
+                if apart || (new_pack && frame.seam.is_none()) {
+                    let (at, tail) = (frame.data.len(), std::mem::take(&mut frame.tail));
+                    let PesHeader { pts, dts, .. } = *header;
+                    frame.seam = Some(Seam { at, pts, dts, timestamp: self.timestamp, tail, apart });
                 } else if frame.pts.is_none() {
                     (frame.pts, frame.dts) = (header.pts, header.dts);
                 }
@@ -339,7 +355,14 @@ impl Frames {
         let Some(frame) = self.audio.take() else { return };
         if whole && !frame.damaged && !frame.data.is_empty() {
             let stamp = frame.stamp();
-            self.events.push_back(Event::Frame(Frame { kind: Kind::Audio, data: frame.data, stamp }));
+            let sound = Event::Frame(Frame { kind: Kind::Audio, data: frame.data, stamp });
+            match self.video.as_mut().filter(|frame| frame.over) {
+                Some(frame) => frame.sound.push(sound),
+                None => self.events.push_back(sound),
+            }
+            if self.video.as_ref().is_some_and(|frame| frame.sound.len() > SOUND_MAX) {
+                self.close_video();
+            }
         }
     }
 
@@ -359,8 +382,11 @@ impl Sink for Frames {
         self.first = false;
         self.new_pack = true;
         // Packs of one time may share a frame; what their PES packets bear decides then.
-        if self.video.as_ref().is_some_and(|frame| frame.timestamp != self.timestamp) {
-            self.close_video();
+        if let Some(frame) = self.video.as_mut().filter(|frame| frame.timestamp != self.timestamp) {
+            frame.over = true;
+            if self.starts.is_trusted() {
+                self.close_video();
+            }
         }
         self.key_expected = false;
     }
@@ -399,6 +425,7 @@ impl Sink for Frames {
     fn data(&mut self, bytes: &[u8]) {
         self.first = false;
         let (frame, video) = match self.target {
+            Target::Video if self.cutter.is_some() => return self.cut(bytes),
             Target::Video => (&mut self.video, true),
             Target::Audio => (&mut self.audio, false),
             Target::Nowhere => return,
@@ -407,7 +434,7 @@ impl Sink for Frames {
         if frame.damaged {
             return;
         }
-        if frame.data.len() + bytes.len() > self.limit {
+        if frame.len() + bytes.len() > self.limit {
             frame.damaged = true;
             frame.data = BytesMut::new();
             frame.seam = None;
@@ -428,7 +455,9 @@ impl Sink for Frames {
         match self.target {
             Target::Audio => self.finish_audio(whole),
             Target::Video => {
-                if let Some(frame) = &mut self.video {
+                if let Some(cutter) = self.cutter.as_mut().filter(|_| !whole) {
+                    cutter.handle_damage(&mut self.events);
+                } else if let Some(frame) = &mut self.video {
                     frame.damaged |= !whole;
                 }
             }
@@ -448,43 +477,12 @@ impl Frames {
     /// A packet's first bytes of the open video frame.
     fn touch(&mut self) {
         self.touched = true;
-        let Some(frame) = &mut self.video else { return };
+        let Some(frame) = self.video.as_mut().filter(|frame| !frame.is_apart()) else { return };
         frame.packets += 1;
         let tail = std::mem::take(&mut frame.tail);
         if frame.timestamp != self.timestamp {
             self.endings.stamps.broken();
         }
         self.endings.breach(tail);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Frames of so many PES packets of 9,000 bytes each; what was reserved for the last of them.
-    fn reserved(frames: &mut Frames, parts: [usize; 3]) -> usize {
-        for (parts, time) in parts.into_iter().zip(1_u32..) {
-            frames.begin_packet(time);
-            frames.pack();
-            for part in 0..parts {
-                let pts = (part == 0).then_some(u64::from(time));
-                frames.pes(&PesHeader { stream_id: 0xE0, pts, dts: None, len: Some(9000) });
-                frames.data(&[1; 9000]);
-                frames.pes_end(true);
-            }
-        }
-        frames.finish_video();
-        let last = std::iter::from_fn(|| frames.poll_event()).last();
-        let Some(Event::Frame(Frame { data, .. })) = last else { panic!("{last:?}") };
-        assert_eq!(data.len(), parts[2] * 9000);
-        data.capacity()
-    }
-
-    #[test]
-    fn a_frame_of_one_pes_packet_takes_no_more_than_its_bytes() {
-        assert_eq!(reserved(&mut Frames::new(1 << 20), [1, 1, 1]), 9000);
-        assert_eq!(reserved(&mut Frames::new(1 << 20), [2, 2, 2]), 22_500, "a quarter above the last one");
-        assert_eq!(reserved(&mut Frames::new(1 << 20), [2, 2, 1]), 22_500);
     }
 }

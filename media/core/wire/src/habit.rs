@@ -15,6 +15,11 @@ impl Habit {
         Self { held: 0, needed: Self::FIRST }
     }
 
+    /// A rule that is trusted whatever happens.
+    pub(crate) fn certain() -> Self {
+        Self { held: 0, needed: 0 }
+    }
+
     /// The rule held.
     pub(crate) fn held(&mut self) {
         self.held = self.held.saturating_add(1);

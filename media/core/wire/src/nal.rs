@@ -37,6 +37,13 @@ pub enum NalKind {
     Other,
 }
 
+impl NalKind {
+    /// Whether it is a slice of any picture.
+    pub fn is_slice(self) -> bool {
+        matches!(self, Self::KeySlice | Self::Slice)
+    }
+}
+
 /// Tells what `nal` is, by its header alone.
 pub fn kind(codec: VideoCodec, nal: &[u8]) -> NalKind {
     let Some(&header) = nal.first() else { return NalKind::Other };

@@ -88,7 +88,12 @@ impl<'a> Part<'a> {
 
 impl Transport {
     pub(crate) fn new(frame_bytes_max: usize) -> Self {
-        Self { map_pid: None, streams: Vec::new(), frames: Frames::new(frame_bytes_max), pictures: None }
+        Self {
+            map_pid: None,
+            streams: Vec::new(),
+            frames: Frames::of_aligned(frame_bytes_max),
+            pictures: None,
+        }
     }
 
     /// A reader of packets that come without RTP.

@@ -1,0 +1,102 @@
+//! A frame that is being put together.
+
+use bytes::BytesMut;
+
+use super::Event;
+use crate::{endings::Tail, media::VideoCodec, nal, ps::PesHeader, timeline::Stamp};
+
+/// Clock of RTP timestamps for PS (RFC 2250 §3, GB/T 28181-2016 annex C).
+const CLOCK: u32 = 90_000;
+/// A start code that begins a frame has at most so many bytes before its 1.
+const ZEROS_MAX: usize = 64;
+
+/// What is there of a frame.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) data: BytesMut,
+    pub(super) pts: Option<u64>,
+    pub(super) dts: Option<u64>,
+    pub(super) timestamp: u32,
+    pub(super) packets: u32,
+    pub(super) parts: u32, // PES packets
+    pub(super) damaged: bool,
+    /// A pack of another time began: the next PES packet of video should begin another frame.
+    pub(super) over: bool,
+    /// What was heard since.
+    pub(super) sound: Vec<Event>,
+    /// How the last packet that the frame was open at ended.
+    pub(super) tail: Tail,
+    /// A PES packet began here that may be another frame.
+    pub(super) seam: Option<Seam>,
+}
+
+/// A place in a frame at which another one may begin: what comes behind shows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seam {
+    pub(super) at: usize,
+    pub(super) pts: Option<u64>,
+    pub(super) dts: Option<u64>,
+    pub(super) timestamp: u32,
+    pub(super) tail: Tail, // of the packet before
+    /// Its time is another one: only bytes in the middle of a picture can belong to the same frame.
+    pub(super) apart: bool,
+}
+
+impl Open {
+    pub(super) fn new(capacity: usize, header: &PesHeader, timestamp: u32) -> Self {
+        Self {
+            data: BytesMut::with_capacity(capacity),
+            pts: header.pts,
+            dts: header.dts,
+            timestamp,
+            packets: 0,
+            parts: 1,
+            damaged: false,
+            over: false,
+            sound: Vec::new(),
+            tail: Tail::default(),
+            seam: None,
+        }
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        match self.pts {
+            Some(pts) => Stamp::Pes { pts, dts: self.dts },
+            None => Stamp::Rtp { timestamp: self.timestamp, rate: CLOCK },
+        }
+    }
+
+    /// Whether a PES packet of another time has begun, and the last bytes are most likely those of another frame.
+    pub(super) fn is_apart(&self) -> bool {
+        self.seam.is_some_and(|seam| seam.apart)
+    }
+
+    /// Bytes of the frame, without those of one that may have begun behind it.
+    pub(super) fn len(&self) -> usize {
+        let begun = self.seam.filter(|seam| seam.apart).map_or(0, |seam| seam.at);
+        self.data.len() - begun
+    }
+
+    /// The frame that begins at `seam`, taken off this one.
+    pub(super) fn split_off(&mut self, seam: Seam) -> Self {
+        let header = PesHeader { stream_id: 0, pts: seam.pts, dts: seam.dts, len: None };
+        let mut next = Self::new(0, &header, seam.timestamp);
+        (next.data, next.packets) = (self.data.split_off(seam.at), 1);
+        next
+    }
+
+    /// Whether a picture lies before `seam` and what stands behind it begins another one.
+    pub(super) fn holds_two(&self, codec: VideoCodec, seam: Seam) -> bool {
+        let (before, behind) = self.data.split_at(seam.at);
+        let behind = &behind[..behind.len().min(ZEROS_MAX)];
+        let first = nal::annex_b(behind).next().filter(|span| span.start <= 4);
+        let begins = first.is_some_and(|span| nal::starts_access_unit(codec, &behind[span]));
+        begins && nal::annex_b(before).any(|span| nal::kind(codec, &before[span]).is_slice())
+    }
+}
+
+/// Whether `data` begins with a start code, or is too short to tell.
+pub(super) fn begins_with_code(data: &[u8]) -> bool {
+    let zeros = data.iter().take(ZEROS_MAX).take_while(|&&byte| byte == 0).count();
+    data.get(zeros).map_or(zeros == data.len(), |&byte| zeros >= 2 && byte == 1)
+}

@@ -1,0 +1,153 @@
+//! Program streams whose PES packets begin in the middle of pictures, as ffmpeg muxes them.
+
+mod support;
+
+use support::*;
+use wire::{fault::Fault, media::Ticks};
+
+/// The size of PES packets.
+const PES: usize = 2000;
+
+/// A picture and its times.
+struct Picture {
+    nals: Vec<Vec<u8>>,
+    pts: u64,
+    dts: u64,
+}
+
+/// Pictures of these sizes in order of decoding, a key frame every ten.
+fn pictures(codec: Codec, sizes: impl IntoIterator<Item = usize>) -> Vec<Picture> {
+    let timed = |(number, size): (u64, usize)| {
+        let time = 900_000 + number * FRAME_TICKS;
+        Picture { nals: picture(codec, number % 10 == 0, size, number), pts: time, dts: time }
+    };
+    (0..).zip(sizes).map(timed).collect()
+}
+
+/// One PES packet a pack, full of video; the times are those of the first picture that commences in it.
+fn packs(codec: Codec, pictures: &[Picture]) -> Vec<Vec<u8>> {
+    let (mut bytes, mut begins) = (vec![], vec![]);
+    for picture in pictures {
+        begins.push((bytes.len(), picture));
+        bytes.extend(annex_b(&picture.nals));
+    }
+    let mut out = vec![];
+    for (number, part) in bytes.chunks(PES).enumerate() {
+        let (start, end) = (number * PES, number * PES + part.len());
+        let first = begins.iter().find(|&&(at, _)| (start..end).contains(&at));
+        let dts = first.map(|first| first.1.dts).filter(|&dts| dts != first.unwrap().1.pts);
+        let mut pack = pack_header(700_000 + number as u64 * 500);
+        if number == 0 {
+            pack.extend(system_header());
+            pack.extend(map(&[(if codec == Codec::H264 { 0x1B } else { 0x24 }, 0xE0)]));
+        }
+        pack.extend(pes(0xE0, first.map(|first| first.1.pts), dts, part, true));
+        out.push(pack);
+    }
+    out
+}
+
+/// Each pack in packets of its own, with a time of its own as devices stamp them, or with `stamp` for all.
+fn run(packs: &[Vec<u8>], size: usize, stamp: Option<u32>) -> Run {
+    let (mut run, mut packetizer) = (Run::new(), Packetizer { size, ..Packetizer::new() });
+    for (number, pack) in (0..).zip(packs) {
+        run.frame(&packetizer.packets(stamp.unwrap_or(number * 500), pack));
+    }
+    run
+}
+
+fn assert_came(run: &Run, pictures: &[Picture]) {
+    let video = run.seen.video();
+    assert_eq!(video.len(), pictures.len());
+    let (first, begin) = (pictures[0].dts, video[0].dts);
+    for (number, (unit, sent)) in video.iter().zip(pictures).enumerate() {
+        assert!(unit.data == length_prefixed(&sent.nals), "picture {number}");
+        assert_eq!(unit.dts - begin, Ticks((sent.dts - first).cast_signed()), "picture {number}");
+    }
+}
+
+/// Between 1 and 5,000 bytes: some pictures fill several PES packets, and some PES packets hold several pictures.
+fn sizes() -> impl Iterator<Item = usize> {
+    (0_u64..).map(|number| (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize % 5000 + 1)
+}
+
+#[test]
+fn pictures_are_cut_where_they_begin() {
+    for codec in [Codec::H264, Codec::H265] {
+        let sent = pictures(codec, sizes().take(300));
+        for size in [37, 1400, 60_000] {
+            for stamp in [None, Some(7)] {
+                let run = run(&packs(codec, &sent), size, stamp);
+                assert_came(&run, &sent[..299]);
+                assert_eq!(run.seen.fault_names(), [""; 0], "{codec:?} {size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn several_small_pictures_in_a_pes_packet_are_timed_one_behind_the_other() {
+    let sent = pictures(Codec::H264, std::iter::repeat_n(300, 100));
+    let run = run(&packs(Codec::H264, &sent), 1400, None);
+    assert_came(&run, &sent[..99]);
+}
+
+#[test]
+fn a_loss_costs_what_it_hit_and_the_rest_of_the_group_of_pictures() {
+    let sent = pictures(Codec::H264, std::iter::repeat_n(3000, 60));
+    let packs = packs(Codec::H264, &sent);
+    let (mut run, mut packetizer) = (Run::new(), Packetizer::new());
+    for (number, pack) in (0..).zip(&packs) {
+        let packets = packetizer.packets(number * 500, pack);
+        if number == 33 {
+            run.packets(&packets[..1]);
+            run.gap(1);
+        } else {
+            run.packets(&packets);
+        }
+    }
+    // That PES packet holds the end of picture 21, which came, and the beginning of picture 22.
+    let kept: Vec<&Picture> = sent[..22].iter().chain(&sent[30..59]).collect();
+    let video = run.seen.video();
+    assert_eq!(video.len(), kept.len());
+    assert!(video.iter().zip(kept).all(|(unit, sent)| unit.data == length_prefixed(&sent.nals)));
+    assert_eq!(run.seen.count(Fault::DamagedUnit), 1);
+}
+
+#[test]
+fn who_joins_in_the_middle_of_a_picture_begins_with_the_next_key_frame() {
+    let sent = pictures(Codec::H265, std::iter::repeat_n(3000, 40));
+    let run = run(&packs(Codec::H265, &sent)[4..], 1400, None);
+    let video = run.seen.video();
+    assert_eq!(video.len(), 29);
+    assert!(video.iter().zip(&sent[10..]).all(|(unit, sent)| unit.data == length_prefixed(&sent.nals)));
+}
+
+#[test]
+fn pes_packets_that_begin_with_pictures_again_are_trusted_again() {
+    let camera = Camera::new(Codec::H264);
+    let sent = pictures(Codec::H264, sizes().take(20));
+    let mut run = run(&packs(Codec::H264, &sent), 1400, None);
+    let mut packetizer = Packetizer { seq: 5000, ..Packetizer::new() };
+    let count = 200;
+    for number in 0..count {
+        run.frame(&packetizer.packets(camera.pts(number) as u32, &camera.pack(number)));
+    }
+    let video = run.seen.video();
+    assert_eq!(video.len() as u64, 20 + count, "the last one is handed on with its marker");
+    for (unit, number) in video[20..].iter().zip(0..) {
+        assert!(unit.data == length_prefixed(&camera.nals(number)), "picture {number}");
+    }
+}
+
+#[test]
+fn a_picture_above_the_limit_is_dropped() {
+    let mut sent = pictures(Codec::H264, sizes().take(40));
+    sent[15].nals = picture(Codec::H264, false, 5 << 20, 15);
+    let run = run(&packs(Codec::H264, &sent), 1400, None);
+    assert_eq!(run.seen.count(Fault::FrameTooBig), 1);
+    let kept: Vec<&Picture> = sent[..15].iter().chain(&sent[20..39]).collect();
+    let video = run.seen.video();
+    assert_eq!(video.len(), kept.len());
+    assert!(video.iter().zip(kept).all(|(unit, sent)| unit.data == length_prefixed(&sent.nals)));
+}
