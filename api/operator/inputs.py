@@ -1,10 +1,10 @@
-"""Inputs of a stream that is pulled: which there are, which feeds it, and another one chosen by hand."""
+"""Inputs of a stream that is pulled: which there are, which feeds it; added, taken away, chosen by hand."""
 
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-from litestar import Controller, get, post, put
+from litestar import Controller, delete, get, post, put
 from litestar.params import FromPath, JSONBody
 
 from api.context import SCOPED, Authorised, Services
@@ -63,6 +63,23 @@ class InputController(Controller):
         await gateway.streams.set_inputs(request.auth.scope, stream_name, backups)
         found = await gateway.streams.inputs(request.auth.scope, stream_name)
         return InputList(inputs=[_view(one) for one in found])
+
+    @post(summary="Add an input that backs a stream up")
+    async def add(
+        self, request: Authorised, gateway: Services, stream_name: FromPath[str], data: JSONBody[InputBody]
+    ) -> InputList:
+        """201, behind those that are there; in force at once, and a stream that a backup feeds goes back to its own
+        URL."""
+        await gateway.streams.add_input(request.auth.scope, stream_name, data.url, BackupType(data.backup))
+        found = await gateway.streams.inputs(request.auth.scope, stream_name)
+        return InputList(inputs=[_view(one) for one in found])
+
+    @delete("/{number:int}", summary="Take an input away from a stream")
+    async def remove(
+        self, request: Authorised, gateway: Services, stream_name: FromPath[str], number: FromPath[int]
+    ) -> None:
+        """204. Those behind it move up; a stream that a backup feeds goes back to its own URL."""
+        await gateway.streams.remove_input(request.auth.scope, stream_name, number)
 
     @post("/switch", summary="Let another input feed a stream", status_code=204)
     async def switch(

@@ -4,10 +4,12 @@ The first input is the stream's own URL, the primary; the others back it up. An 
 over at once; a PASSIVE one is connected when it is needed; a DISABLED one is left alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from gateway.errors import InvalidError
 
 INPUTS_MAX: Final = 8
 """With the primary."""
@@ -21,6 +23,23 @@ class BackupType(StrEnum):
     DISABLED = "disabled"
 
 
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input; its number is its place in the order, from 1."""
+
+    number: int
+    url: str
+    backup: BackupType
+
+
+def numbered(backups: Iterable[tuple[str, BackupType]]) -> list[Input]:
+    """Those that back up a stream's own URL, in their order, from number 2. InvalidError if there are too many."""
+    inputs = [Input(number, url, backup) for number, (url, backup) in enumerate(backups, 2)]
+    if len(inputs) >= INPUTS_MAX:
+        raise InvalidError("inputs", f"at most {INPUTS_MAX - 1} beside the stream's own")
+    return inputs
+
+
 class SwitchCause(StrEnum):
     """Why another input took over."""
 
@@ -30,15 +49,6 @@ class SwitchCause(StrEnum):
     """The primary has been back for long enough."""
     MANUAL = "MANUAL"
     """Somebody chose it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One input; its number is its place in the order, from 1."""
-
-    number: int
-    url: str
-    backup: BackupType
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from gateway.streams.errors import (
     StreamStoppedError,
     UnreachableError,
 )
-from gateway.streams.inputs import INPUTS_MAX, BackupType, Input
+from gateway.streams.inputs import BackupType, Input, numbered
 from gateway.streams.live import Bases, LiveStream, LiveViewer, PlayAddresses, RelayView, play_addresses
 from gateway.streams.model import AccessType, StreamEvent, StreamRecord, StreamState
 from gateway.streams.pull_inputs import InputView, PullInputs
@@ -83,8 +83,8 @@ class Sources(Protocol):
     def input_receiver(self, app: str, name: str) -> int | None:
         """The receiver of a stream that is pulled now."""
 
-    async def set_inputs(self, stream: StreamRecord, inputs: Sequence[Input]) -> None:
-        """Puts these in the place of the inputs that back the stream up."""
+    async def set_inputs(self, stream: StreamRecord, change: Callable[[Sequence[Input]], Sequence[Input]]) -> None:
+        """Puts what `change` makes of the inputs that back the stream up in their place."""
 
 
 async def _nobody(_: StreamRecord) -> None:
@@ -229,13 +229,28 @@ class Streams:
         """Puts these in the place of the inputs that back the stream's own URL up. NotFoundError, InvalidError,
         UrlError."""
         stream = await self._pulled(scope, name)
-        if len(backups) >= INPUTS_MAX:
-            raise InvalidError("inputs", f"at most {INPUTS_MAX - 1} beside the stream's own")
-        inputs = [
-            Input(number, checked_url(url, allow_private=self._allow_private, protocols=self._protocols), backup)
-            for number, (url, backup) in enumerate(backups, 2)
-        ]
-        await self._sources.set_inputs(stream, inputs)
+        inputs = numbered((self._checked(url), backup) for url, backup in backups)
+        await self._sources.set_inputs(stream, lambda _: inputs)
+
+    async def add_input(self, scope: Scope, name: str, url: str, backup: BackupType) -> None:
+        """Adds one behind the others. NotFoundError, InvalidError, UrlError."""
+        stream, checked = await self._pulled(scope, name), self._checked(url)
+        await self._sources.set_inputs(
+            stream, lambda present: numbered([*((one.url, one.backup) for one in present), (checked, backup)])
+        )
+
+    async def remove_input(self, scope: Scope, name: str, number: int) -> None:
+        """Takes one away; those behind it move up. NotFoundError; InvalidError for the first, the stream's own URL."""
+        stream = await self._pulled(scope, name)
+        if number == 1:
+            raise InvalidError("number", "the first input is the stream's own URL, and goes with the stream")
+
+        def without(present: Sequence[Input]) -> Sequence[Input]:
+            if number not in {one.number for one in present}:
+                raise NotFoundError("input", str(number))
+            return numbered((one.url, one.backup) for one in present if one.number != number)
+
+        await self._sources.set_inputs(stream, without)
 
     async def switch_input(self, scope: Scope, name: str, number: int) -> None:
         """Lets this input feed the stream from now on. NotFoundError, StreamStoppedError, InvalidError."""
@@ -244,6 +259,9 @@ class Streams:
         if receiver is None:
             raise StreamStoppedError(f"stream {name} is not active")
         self._sources.inputs.choose(receiver, number)
+
+    def _checked(self, url: str) -> str:
+        return checked_url(url, allow_private=self._allow_private, protocols=self._protocols)
 
     async def _pulled(self, scope: Scope, name: str) -> StreamRecord:
         record = await self._store.streams.get(scope, name)

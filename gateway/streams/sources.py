@@ -217,10 +217,11 @@ class StreamSources:
         log.info("nobody watches", app=app, stream=name)
         await self.follow(app, name)
 
-    async def set_inputs(self, stream: StreamRecord, inputs: Sequence[Input]) -> None:
-        """Puts these in the place of the inputs that back the stream up, also if it is pulled now; it then begins with
-        the first one."""
+    async def set_inputs(self, stream: StreamRecord, change: Callable[[Sequence[Input]], Sequence[Input]]) -> None:
+        """Puts what `change` makes of the inputs that back the stream up in their place, also if it is pulled now; it
+        then begins with the first one. Raises what `change` does, with nothing changed."""
         async with self._turns.of((stream.app, stream.name)):
+            inputs = change(await self._store.inputs.of(stream.stream_id))
             await self._store.inputs.put(stream.stream_id, inputs)
             live = self._live.get((stream.app, stream.name))
             if live is not None and live.stream.access_type is AccessType.HTTP_FLV:

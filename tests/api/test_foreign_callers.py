@@ -92,7 +92,8 @@ def body(route: Route, world: World, ids: dict[str, str]) -> Any:
     if schema is None:
         return None
     given = _value(operations, schema, "", ids)
-    urls = next((urls for end, urls in URLS.items() if route.path.endswith(end)), {})
+    wanted = ((key.split(" "), urls) for key, urls in URLS.items())
+    urls = next((urls for (method, end), urls in wanted if route.method == method and route.path.endswith(end)), {})
     return {**given, **urls} if urls else given
 
 
@@ -108,12 +109,13 @@ LEFT_OUT = {"device_id_list", "url", "quotas", "groups", "tag", "enabled", "acco
 
 WEEK = {"week": [{"days": ["MON"], "start": "10:00", "end": "12:00"}]}
 URLS = {
-    "/pushes": {"url": "rtmp://live.example/app/key"},
-    "/inputs": {"inputs": [{"url": "http://camera.example/y"}]},
-    "/record-plans": WEEK,
-    "/record-plans/{plan_id}": WEEK,
+    "POST /pushes": {"url": "rtmp://live.example/app/key"},
+    "PUT /inputs": {"inputs": [{"url": "http://camera.example/y"}]},
+    "POST /inputs": {"url": "http://camera.example/z", "backup": "active"},
+    "POST /record-plans": WEEK,
+    "PUT /record-plans/{plan_id}": WEEK,
 }
-"""Bodies whose parts mean something that their names alone do not tell, by the end of the path."""
+"""Bodies whose parts mean something that their names alone do not tell, by method and end of the path."""
 
 
 def _value(document: dict[str, Any], schema: dict[str, Any], name: str, ids: dict[str, str]) -> Any:

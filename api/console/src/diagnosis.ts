@@ -4,6 +4,7 @@ import { diagnose, type Channel, type Diagnosis, type Finding, type Session } fr
 import { button, element } from "./dom";
 import { say } from "./findings";
 import { chineseReader, text, type Word } from "./text";
+import "./diagnosis.css";
 
 const MARKS = { ok: "✓", waiting: "…", warning: "!", error: "✗" } as const;
 const MARK_WORDS: Record<Finding["verdict"], Word> = {

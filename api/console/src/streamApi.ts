@@ -72,6 +72,12 @@ export interface Playback {
   play: PlayAddresses;
 }
 
+/** What is chosen for a stream, by name (null: nothing), and what counts. */
+export interface OptionsView {
+  own: Record<string, unknown>;
+  effective: Record<string, unknown>;
+}
+
 export interface NewStream {
   name: string;
   access_type: "RTMP" | "HTTP-FLV";
@@ -172,6 +178,23 @@ export class StreamCalls {
 
   async switchInput(number: number): Promise<void> {
     await this.ask("POST", "/inputs/switch", { number });
+  }
+
+  async addInput(url: string, backup: string): Promise<void> {
+    await this.ask("POST", "/inputs", { url, backup });
+  }
+
+  async removeInput(number: number): Promise<void> {
+    await this.ask("DELETE", `/inputs/${String(number)}`);
+  }
+
+  async options(): Promise<OptionsView> {
+    return this.ask("GET", "/options");
+  }
+
+  /** In the place of all that was chosen before. */
+  async choose(chosen: Record<string, unknown>): Promise<OptionsView> {
+    return this.ask("PUT", "/options", chosen);
   }
 
   async recordings(begin: Date, end: Date): Promise<Recording[]> {

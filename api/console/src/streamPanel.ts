@@ -5,6 +5,7 @@ import { button, element } from "./dom";
 import { describe } from "./format";
 import { Player } from "./player";
 import { RecordingPanel } from "./recordings";
+import { OptionPanel } from "./streamOptions";
 import { StreamCalls } from "./streamApi";
 import { addresses, inputs, pushes, senders, viewers } from "./streamTabs";
 import { Tabs, type Tab } from "./tabs";
@@ -40,6 +41,7 @@ export class StreamPanel {
       { id: "senders", label: text("senders"), build: () => senders(calls) },
     ];
     if (pulled) tabs.push({ id: "inputs", label: text("inputs"), build: () => inputs(calls) });
+    tabs.push({ id: "options", label: text("options"), build: () => new OptionPanel(calls) });
     if (play !== null)
       tabs.unshift({ id: "addresses", label: text("addresses"), build: () => addresses(play) });
     this.tabs = new Tabs(tabs);

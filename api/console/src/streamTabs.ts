@@ -8,6 +8,12 @@ import { field, Fresh, line, select, table } from "./table";
 import type { Panel } from "./tabs";
 import { text } from "./text";
 
+const BACKUPS: Record<string, string> = {
+  passive: text("passive"),
+  active: text("active"),
+  disabled: text("disabled"),
+};
+
 export function addressList(rows: readonly (readonly [string, string | null])[]): HTMLElement {
   const lines = rows.flatMap(([label, address]) =>
     address === null
@@ -110,11 +116,28 @@ export function inputs(stream: StreamCalls): Panel {
     const rows = (await stream.inputs()).map((input) => [
       String(input.number),
       element("code", {}, input.url),
-      input.number === 1 ? "–" : input.backup,
+      input.number === 1 ? "–" : (BACKUPS[input.backup] ?? input.backup),
       text(input.active ? "feeds" : input.ready ? "ready" : "idle"),
-      input.active ? "" : list.act(text("switch"), input.number, () => stream.switchInput(input.number)),
+      element(
+        "div",
+        { class: "actions" },
+        input.active || input.backup === "disabled"
+          ? null
+          : list.act(text("switch"), input.number, () => stream.switchInput(input.number)),
+        input.number === 1
+          ? null
+          : list.act(text("remove"), input.number, () => stream.removeInput(input.number)),
+      ),
     ]);
     return table(headings, rows);
   });
-  return list;
+  const fields = [
+    field("url", "http://…, rtsp://…, rtmp://…", { class: "wide" }),
+    select("backup", text("backup"), BACKUPS),
+  ];
+  const add = line(fields, text("add"), async ({ url, backup }) => {
+    await stream.addInput(url ?? "", backup ?? "passive");
+    await list.refresh();
+  });
+  return { view: element("div", {}, list.view, add), stop: list.stop.bind(list) };
 }

@@ -3,6 +3,7 @@
 import { clock, DAY_MS, type Span } from "./day";
 import { element } from "./dom";
 import { text } from "./text";
+import "./timeline.css";
 
 function piece({ from, to }: Span, kind: string, title: string): HTMLElement {
   const made = element("span", { class: kind, title });

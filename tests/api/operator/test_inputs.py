@@ -45,3 +45,21 @@ async def test_what_cannot_be_an_input_is_refused(client: Client) -> None:
         assert answer.status_code == 400, (wrong, answer.text)
     assert (await client("POST", f"{PATH}/switch", {"number": 2})).status_code == 400, "it is not active"
     assert (await client("GET", "/gb/v1/streams/unknown/inputs")).status_code == 404
+
+
+@pytest.mark.usefixtures("stream")
+async def test_inputs_are_added_and_taken_away_one_by_one(client: Client) -> None:
+    for one in BACKUPS:
+        answer = await client("POST", PATH, one)
+        assert answer.status_code == 201, answer.text
+    assert [(one["number"], one["backup"]) for one in answer.json()["inputs"][1:]] == [(2, "active"), (3, "disabled")]
+    assert (await client("DELETE", f"{PATH}/2")).status_code == 204
+    left = (await client("GET", PATH)).json()["inputs"]
+    assert [(one["number"], one["url"]) for one in left[1:]] == [(2, "https://camera.example/3")], "it moved up"
+    assert (await client("DELETE", f"{PATH}/1")).status_code == 400, "the stream's own URL"
+    assert (await client("DELETE", f"{PATH}/3")).status_code == 404
+    assert (await client("POST", PATH, {"url": "http://127.0.0.1/live"})).status_code == 400
+    for _ in range(6):
+        assert (await client("POST", PATH, BACKUPS[1])).status_code == 201
+    assert (await client("POST", PATH, BACKUPS[1])).status_code == 400, "seven at most"
+    assert len((await client("GET", PATH)).json()["inputs"]) == 8

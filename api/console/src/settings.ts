@@ -1,0 +1,127 @@
+// Fields of a form whose value may be left to a default: numbers, yes or no, some of several. Each shows what the
+// API said of it below itself.
+
+import { element } from "./dom";
+import { text, type Word } from "./text";
+import "./settings.css";
+
+export interface Setting {
+  /** As the API calls it. */
+  readonly name: string;
+  readonly view: HTMLElement;
+  /** Shows what was chosen (null: nothing), and what counts. */
+  fill(own: unknown, effective: unknown): void;
+  /** What is chosen; null: the default. */
+  read(): unknown;
+  complain(reason: string): void;
+}
+
+interface Frame {
+  readonly view: HTMLElement;
+  complain(reason: string): void;
+}
+
+/** A control with its label before, its explanation and what is wrong with it below. */
+function frame(name: string, label: string, hint: string, control: HTMLElement, shown = control): Frame {
+  const note = element("p", { class: "error", role: "alert", id: `${name}-error` });
+  const explained = element("p", { class: "hint", id: `${name}-hint` }, hint);
+  control.id = `${name}-field`;
+  control.setAttribute("aria-describedby", `${name}-hint ${name}-error`);
+  const labelled =
+    control instanceof HTMLFieldSetElement
+      ? element("span", { class: "label", id: `${name}-label` }, label)
+      : element("label", { class: "label", for: control.id }, label);
+  if (control instanceof HTMLFieldSetElement) control.setAttribute("aria-labelledby", labelled.id);
+  return {
+    view: element(
+      "div",
+      { class: "setting", "data-setting": name },
+      labelled,
+      element("div", {}, shown, explained, note),
+    ),
+    complain: (reason) => {
+      note.textContent = reason;
+      if (reason === "") control.removeAttribute("aria-invalid");
+      else control.setAttribute("aria-invalid", "true");
+    },
+  };
+}
+
+/** What the API says of a number, in the units of the field. */
+function limit(reason: string, unit: string, times: number): string {
+  const [, sign, value] = /^Expected `(?:int|float)` ([<>]=) ([\d.]+)$/.exec(reason) ?? [];
+  if (sign === undefined) return reason.startsWith("Expected `int`, got") ? text("wholeNumber") : reason;
+  const shown = `${String(Number((Number(value) / times).toPrecision(6)))} ${unit}`.trim();
+  return text(sign === "<=" ? "atMost" : "atLeast", { value: shown });
+}
+
+/** A number; empty, the default counts. The API has `times` as much of it: `unit` is what people think in. */
+export function numeric(name: string, word: Word, hint: Word, unit: string, times = 1): Setting {
+  const input = element("input", { type: "number", step: "any", inputmode: "decimal", name });
+  const shown = element("span", { class: "measured" }, input, unit === "" ? null : ` ${unit}`);
+  const people = (value: unknown): string =>
+    typeof value === "number" ? String(Number((value / times).toPrecision(15))) : "";
+  const framed = frame(name, text(word), text(hint), input, shown);
+  return {
+    name,
+    view: framed.view,
+    complain: (reason) => {
+      framed.complain(limit(reason, unit, times));
+    },
+    fill: (own, effective) => {
+      input.value = people(own);
+      input.placeholder = own === null ? people(effective) : text("byDefault");
+    },
+    read: () => {
+      if (input.validity.badInput) return input.value; // no number: the API says so
+      return input.value === "" ? null : Number((Number(input.value) * times).toPrecision(15));
+    },
+  };
+}
+
+/** Yes, no, or as by default. */
+export function either(name: string, word: Word, hint: Word): Setting {
+  const byDefault = element("option", { value: "" }, text("byDefault"));
+  const input = element(
+    "select",
+    { name },
+    byDefault,
+    element("option", { value: "true" }, text("on")),
+    element("option", { value: "false" }, text("off")),
+  );
+  return {
+    name,
+    ...frame(name, text(word), text(hint), input),
+    fill: (own, effective) => {
+      input.value = typeof own === "boolean" ? String(own) : "";
+      const now = own === null ? ` (${text(effective === true ? "on" : "off")})` : "";
+      byDefault.textContent = text("byDefault") + now;
+    },
+    read: () => (input.value === "" ? null : input.value === "true"),
+  };
+}
+
+/** Some of `choices`, by what they are called; or as by default. */
+export function some(name: string, word: Word, hint: Word, choices: Record<string, string>): Setting {
+  const check = (value: string, label: string): [HTMLInputElement, HTMLElement] => {
+    const box = element("input", { type: "checkbox", name, value });
+    return [box, element("label", {}, box, label)];
+  };
+  const [byDefault, first] = check("", text("byDefault"));
+  const boxes = Object.entries(choices).map(([value, label]) => check(value, label));
+  const input = element("fieldset", { class: "some" }, first, ...boxes.map(([, label]) => label));
+  const follow = (): void => {
+    for (const [box] of boxes) box.disabled = byDefault.checked;
+  };
+  byDefault.addEventListener("change", follow);
+  return {
+    name,
+    ...frame(name, text(word), text(hint), input),
+    fill: (own, effective) => {
+      byDefault.checked = own === null;
+      for (const [box] of boxes) box.checked = Array.isArray(effective) && effective.includes(box.value);
+      follow();
+    },
+    read: () => (byDefault.checked ? null : boxes.flatMap(([box]) => (box.checked ? [box.value] : []))),
+  };
+}
