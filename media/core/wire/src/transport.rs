@@ -293,17 +293,33 @@ fn entries(section: &[u8]) -> impl Iterator<Item = (MapEntry, u16)> + '_ {
         let described = usize::from(u16::from_be_bytes([described_high & 0x0F, described_low]));
         let (descriptors, behind) = tail.split_at_checked(described).unwrap_or_default();
         rest = behind;
-        let entry = MapEntry { stream_type, stream_id: 0, registration: registration(descriptors) };
+        let (registration, channels) = (registration(descriptors), opus_channels(descriptors));
+        let entry = MapEntry { stream_type, stream_id: 0, registration, channels };
         Some((entry, u16::from_be_bytes([high & 0x1F, low])))
     })
 }
 
 /// What the first registration descriptor (§2.6.8) says.
-fn registration(mut descriptors: &[u8]) -> Option<[u8; 4]> {
+fn registration(descriptors: &[u8]) -> Option<[u8; 4]> {
+    descriptor(descriptors, |tag, content| (tag == 5).then(|| content.first_chunk().copied())?)
+}
+
+/// How many channels the extension descriptor of Opus states (`channel_config_code`: 0 is two of their own, 1 mono, 2 stereo;
+/// more are not carried).
+fn opus_channels(descriptors: &[u8]) -> Option<u8> {
+    descriptor(descriptors, |tag, content| match (tag, content) {
+        (0x7F, [0x80, 0 | 2, ..]) => Some(2),
+        (0x7F, [0x80, 1, ..]) => Some(1),
+        _ => None,
+    })
+}
+
+/// What the first descriptor says that `read` knows, by tag and content.
+fn descriptor<T>(mut descriptors: &[u8], read: impl Fn(u8, &[u8]) -> Option<T>) -> Option<T> {
     while let &[tag, len, ref rest @ ..] = descriptors {
         let (content, behind) = rest.split_at_checked(usize::from(len))?;
-        if tag == 5 {
-            return content.first_chunk().copied();
+        if let Some(found) = read(tag, content) {
+            return Some(found);
         }
         descriptors = behind;
     }

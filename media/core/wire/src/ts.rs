@@ -396,6 +396,18 @@ mod tests {
     }
 
     #[test]
+    fn opus_is_announced_with_its_channels() {
+        for channels in [1, 2] {
+            let mut tracks = testing::tracks(VideoCodec::H264, Some(AudioCodec::Opus));
+            tracks.audio.as_mut().unwrap().channels = channels;
+            let out = written(&[testing::video(&Arc::new(tracks), 0, 0, true)]);
+            let wanted =
+                [&[0x06, 0xE1, 0x01, 0xF0, 10, 5, 4][..], b"Opus", &[0x7F, 2, 0x80, channels]].concat();
+            assert!(packets(&out, PMT_PID)[0].1.windows(wanted.len()).any(|window| window == wanted));
+        }
+    }
+
+    #[test]
     fn sound_alone_carries_the_clock() {
         let mut tracks = testing::tracks(VideoCodec::H264, Some(AudioCodec::Aac));
         tracks.video = None;

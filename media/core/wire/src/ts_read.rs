@@ -219,7 +219,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        media::{AccessUnit, AudioCodec, VideoCodec},
+        media::{AccessUnit, AudioCodec, AudioTrack, Tracks, VideoCodec},
+        opus,
         test_clock::start,
         testing,
         ts::TsMuxer,
@@ -227,14 +228,17 @@ mod tests {
 
     /// Pictures of different sizes with sound beside them.
     fn stream(pictures: i64, audio: Option<AudioCodec>) -> (Vec<AccessUnit>, Vec<u8>) {
-        let tracks = Arc::new(testing::tracks(VideoCodec::H264, audio));
+        stream_of(&Arc::new(testing::tracks(VideoCodec::H264, audio)), pictures)
+    }
+
+    fn stream_of(tracks: &Arc<Tracks>, pictures: i64) -> (Vec<AccessUnit>, Vec<u8>) {
         let (mut muxer, mut out, mut units) = (TsMuxer::new(), BytesMut::new(), vec![]);
         for number in 0..pictures {
             let key = number % 5 == 0;
             if key {
-                muxer.write_tables(&tracks, &mut out);
+                muxer.write_tables(tracks, &mut out);
             }
-            let mut picture = testing::video(&tracks, number * 40, number * 40, key);
+            let mut picture = testing::video(tracks, number * 40, number * 40, key);
             let nal = [
                 &[if key { 0x65 } else { 0x41 }, 0x88][..],
                 &vec![7; 100 + number.cast_unsigned() as usize * 31],
@@ -248,8 +252,8 @@ mod tests {
             picture.data = testing::length_prefixed(&[sets, &[&nal[..]]].concat()).into();
             assert!(muxer.write(&picture, &mut out));
             units.push(picture);
-            if audio.is_some() {
-                let sound = testing::audio(&tracks, number * 40 + 7, 160);
+            if tracks.audio.is_some() {
+                let sound = testing::audio(tracks, number * 40 + 7, 160);
                 assert!(muxer.write(&sound, &mut out));
                 units.push(sound);
             }
@@ -293,6 +297,18 @@ mod tests {
                 let track = units.last().and_then(|unit| unit.tracks.audio.clone());
                 assert_eq!(track, expected[0].tracks.audio);
             }
+        }
+    }
+
+    #[test]
+    fn opus_has_the_channels_that_its_descriptor_states() {
+        for channels in [1, 2] {
+            let mut tracks = testing::tracks(VideoCodec::H264, Some(AudioCodec::Opus));
+            tracks.audio =
+                tracks.audio.map(|audio| AudioTrack { channels, config: opus::head(channels), ..audio });
+            let (_, bytes) = stream_of(&Arc::new(tracks.clone()), 3);
+            let units = read(&bytes, PACKET);
+            assert_eq!(units.last().unwrap().tracks.audio, tracks.audio);
         }
     }
 

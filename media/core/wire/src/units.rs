@@ -159,6 +159,7 @@ impl Units {
 
     /// What a program stream map says of the codings.
     pub(crate) fn handle_map(&mut self, video: Option<MapEntry>, audio: Option<MapEntry>) {
+        let channels = audio.and_then(|entry| entry.channels);
         let (video, audio) =
             (video.map(|entry| video_of_stream_type(entry.stream_type)), audio.map(audio_of_entry));
         for name in [video.and_then(Result::err), audio.and_then(Result::err)].into_iter().flatten() {
@@ -168,6 +169,9 @@ impl Units {
         self.announce(video.and_then(Result::ok), audio.and_then(Result::ok));
         if audio == Some(Ok(AudioCodec::Opus)) {
             self.sound.expect_control_headers();
+            if let Some(channels) = channels {
+                self.sound.set_channels(channels);
+            }
         }
     }
 

@@ -24,6 +24,8 @@ pub struct MapEntry {
     pub stream_id: u8,
     /// What it is registered by, where the type says nothing (§2.6.8); read in transport streams only.
     pub registration: Option<[u8; 4]>,
+    /// How many channels Opus has, if that is stated; read in transport streams only.
+    pub channels: Option<u8>,
 }
 
 /// What a map says.
@@ -51,7 +53,7 @@ fn streams(content: &[u8]) -> Option<Vec<MapEntry>> {
     let mut rest = content.get(12 + described..)?;
     let mut streams = Vec::new();
     while let &[stream_type, stream_id, high, low, ref tail @ ..] = rest {
-        streams.push(MapEntry { stream_type, stream_id, registration: None });
+        streams.push(MapEntry { stream_type, stream_id, registration: None, channels: None });
         let described = usize::from(u16::from_be_bytes([high, low]));
         match tail.get(described..) {
             Some(tail) if streams.len() < STREAMS_MAX => rest = tail,
