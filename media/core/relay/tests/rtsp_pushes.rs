@@ -80,6 +80,49 @@ fn a_push_in_datagrams_does_so_too() {
 }
 
 #[test]
+fn a_push_that_is_closed_takes_its_leave() {
+    for datagrams in [false, true] {
+        let (from, to) = (Relay::start(Config::default()), Relay::start(Config::default()));
+        let port = to.core.listen_rtsp("127.0.0.1", 0, None).unwrap();
+        let (id, _source) = source(&from, "cam");
+        let push = open(&from, id, format!("rtsp://127.0.0.1:{port}/test/copy"), datagrams);
+        let_in(&to, "");
+        to.wait_stats("copy", |stats| stats.received > GOP as u64);
+        from.core.close_push(push);
+        assert_eq!(detail(&from.wait_event(EventKind::PushEnded), "reason"), "closed");
+        let ended = to.wait_event(EventKind::Ended);
+        assert_eq!(detail(&ended, "reason"), "the publisher ended the stream", "{datagrams}: it said so");
+        assert!(from.core.pushes().is_empty());
+    }
+}
+
+#[test]
+fn a_push_that_is_closed_ends_its_session_by_teardown() {
+    let from = Relay::start(Config::default());
+    let (id, _source) = source(&from, "cam");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let push = push(&from, id, format!("rtsp://{}/x", listener.local_addr().unwrap()));
+    let mut stream = connection(&listener);
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    agree(&mut stream, "RECORD", "Session: S\r\n");
+    from.wait_event(EventKind::PushConnected);
+    from.core.close_push(push);
+    let last = request(&mut stream);
+    assert!(last.starts_with("TEARDOWN rtsp://") && last.contains("Session: S\r\n"), "{last}");
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "and nothing behind it");
+}
+
+#[test]
+fn who_waits_to_try_again_is_closed_at_once() {
+    let from = Relay::start(Config::default());
+    let (id, _source) = source(&from, "cam");
+    let push = push(&from, id, "rtsp://127.0.0.1:1/x".to_owned());
+    assert_eq!(detail(&failed(&from), "cause"), "connection_refused");
+    from.core.close_push(push);
+    assert_eq!(detail(&from.wait_event(EventKind::PushEnded), "reason"), "closed");
+}
+
+#[test]
 fn who_is_not_let_in_hears_why() {
     let (from, to) = (Relay::start(Config::default()), Relay::start(Config::default()));
     let port = to.core.listen_rtsp("127.0.0.1", 0, Some(REALM)).unwrap();

@@ -17,11 +17,11 @@ impl Core {
         let source = Source::new(&entry, inbox.ok_or(Error::Closed)?);
         let push = Push::new(wanted, &entry, source, Arc::clone(&self.puller), &self.pushes)?;
         let id = push.id();
-        self.pushes.runs(id, runtime.spawn(push.run()).abort_handle());
+        runtime.spawn(push.run());
         Ok(id)
     }
 
-    /// Closes a push; an unknown one is ignored.
+    /// Closes a push, which takes its leave of the server first; an unknown one is ignored.
     pub fn close_push(&self, push: u64) {
         self.pushes.close(push);
     }

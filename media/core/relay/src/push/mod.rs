@@ -22,7 +22,7 @@ use std::{
 };
 
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     time::{sleep, timeout},
 };
 use wire::media::Tracks;
@@ -41,6 +41,7 @@ use crate::{
     door::{Framing, Seat, Viewer},
     error::Error,
     events::Kind,
+    hub::Order,
     pull::{Backoff, Failure, Judge, Location, Puller, Scheme},
     rtmp::address::Address,
     shard::inbox::{Command, Inbox},
@@ -79,8 +80,13 @@ pub(crate) struct Source {
     inbox: Arc<Inbox>,
 }
 
-/// The stream is over.
-struct Over;
+/// Why a push ends for good.
+enum End {
+    /// The stream is over.
+    Over,
+    /// Somebody closed it.
+    Closed,
+}
 
 impl Source {
     pub(crate) fn new(entry: &Entry, inbox: Arc<Inbox>) -> Self {
@@ -88,20 +94,17 @@ impl Source {
     }
 
     /// Waits until the stream flows; its tracks.
-    async fn flowing(&mut self) -> Result<Arc<Tracks>, Over> {
-        self.flows.wait_for(|flows| *flows).await.map_err(|_| Over)?;
-        let tracks = self.tracks.wait_for(Option::is_some).await.map_err(|_| Over)?;
-        tracks.clone().ok_or(Over)
+    async fn flowing(&self) -> Result<Arc<Tracks>, End> {
+        self.flows.clone().wait_for(|flows| *flows).await.map_err(|_| End::Over)?;
+        let mut tracks = self.tracks.clone();
+        let tracks = tracks.wait_for(Option::is_some).await.map_err(|_| End::Over)?;
+        tracks.clone().ok_or(End::Over)
     }
 
-    /// Does `work`, unless the stream is over before it is done.
-    async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Result<T, Over> {
+    /// Waits until the stream is over.
+    async fn over(&self) {
         let mut flows = self.flows.clone();
-        let over = async move {
-            while flows.changed().await.is_ok() {}
-            Err(Over)
-        };
-        race(async { Ok(work.await) }, over).await
+        while flows.changed().await.is_ok() {}
     }
 }
 
@@ -148,41 +151,60 @@ impl Push {
         self.presence.record.id
     }
 
-    /// Pushes until the stream is over. Dropping this closes the push.
+    /// Pushes until the stream is over, or somebody closes the push. Dropping this closes it without a word.
     pub(crate) async fn run(mut self) {
-        let Over = self.repeat().await;
-        self.presence.end("the stream is over");
+        if let End::Over = self.repeat().await {
+            self.presence.end("the stream is over");
+        }
     }
 
-    async fn repeat(&mut self) -> Over {
+    async fn repeat(&self) -> End {
         let mut backoff = Backoff::new(self.puller.first_wait());
         loop {
-            self.presence.set(PushState::Waiting);
-            let tracks = match self.source.flowing().await {
-                Ok(tracks) => tracks,
-                Err(over) => return over,
-            };
-            self.presence.set(PushState::Connecting);
-            let connecting = self.connect(&tracks);
-            let (flowed, failure) = match self.source.unless_over(connecting).await {
-                Err(over) => return over,
-                Ok(Err(failure)) => (Duration::ZERO, failure),
-                Ok(Ok((peer, split, target))) => {
-                    let begun = clock::now();
-                    self.presence.tell(Kind::PushConnected, vec![("peer", peer.to_string())]);
-                    self.presence.set(PushState::Pushing);
-                    match self.carry(peer, split, target).await {
-                        Err(over) => return over,
-                        Ok(failure) => (clock::now().saturating_duration_since(begun), failure),
-                    }
-                }
+            let (flowed, failure) = match self.attempt().await {
+                Ok(failed) => failed,
+                Err(end) => return end,
             };
             let wait = backoff.wait(flowed, RandomState::new().hash_one(0));
             self.presence.fail(&failure, wait);
-            if let Err(over) = self.source.unless_over(sleep(wait)).await {
-                return over;
+            if let Err(end) = self.unless_ended(sleep(wait)).await {
+                return end;
             }
         }
+    }
+
+    /// Waits for the stream and pushes it: how long it flowed, and why no longer.
+    async fn attempt(&self) -> Result<(Duration, Failure), End> {
+        self.presence.set(PushState::Waiting);
+        let tracks = self.unless_ended(self.source.flowing()).await??;
+        self.presence.set(PushState::Connecting);
+        let (peer, split, target) = match self.unless_ended(self.connect(&tracks)).await? {
+            Ok(ready) => ready,
+            Err(failure) => return Ok((Duration::ZERO, failure)),
+        };
+        let begun = clock::now();
+        self.presence.tell(Kind::PushConnected, vec![("peer", peer.to_string())]);
+        self.presence.set(PushState::Pushing);
+        let failure = self.carry(peer, split, target).await?;
+        Ok((clock::now().saturating_duration_since(begun), failure))
+    }
+
+    /// Does `work`, unless the push is to end before it is done.
+    async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Result<T, End> {
+        let over = async {
+            self.source.over().await;
+            Err(End::Over)
+        };
+        race(async { Ok(work.await) }, self.unless_closed(over)).await
+    }
+
+    /// The same for a `work` that finds out by itself when the stream is over.
+    async fn unless_closed<T>(&self, work: impl Future<Output = Result<T, End>>) -> Result<T, End> {
+        let closed = async {
+            self.presence.closed().await;
+            Err(End::Closed)
+        };
+        race(work, closed).await
     }
 
     async fn connect(&self, tracks: &Arc<Tracks>) -> Result<(SocketAddr, Split, Box<dyn Target>), Failure> {
@@ -199,33 +221,48 @@ impl Push {
     }
 
     /// Lets the shard send until the connection fails.
-    async fn carry(&self, peer: SocketAddr, split: Split, target: Box<dyn Target>) -> Result<Failure, Over> {
+    async fn carry(&self, peer: SocketAddr, split: Split, target: Box<dyn Target>) -> Result<Failure, End> {
         let Split { socket, hold: _hold, bridge } = split;
         let (pushed, ended) = Pushed::new(target, Arc::clone(&self.presence.record));
+        // It is no viewer that could take another one's place.
+        let seat = Seat::new(&Arc::default());
+        let mut ended = pin!(self.let_go(seat.viewer(), ended));
         let viewer = Viewer {
             socket,
             peer,
             form: pushed.form(),
             framing: Framing::Push(Box::new(pushed)),
-            // It is no viewer that could take another one's place.
-            seat: Seat::new(&Arc::default()),
+            seat,
             agent: String::new(),
         };
         let receiver = self.presence.record.receiver;
         self.source.inbox.push(Command::Attach { receiver, viewer });
-        let Some(bridge) = bridge else { return ended.await.map_err(|_| Over) };
+        let Some(bridge) = bridge else { return ended.await };
         let mut bridging = pin!(bridge.run());
-        let mut ended = pin!(ended);
         let first = race(async { Err(bridging.as_mut().await) }, async { Ok(ended.as_mut().await) }).await;
         match first {
             // The shard let go: what it wrote last is still to go out.
             Ok(end) => {
                 let _ = timeout(PARTING, bridging).await;
-                end.map_err(|_| Over)
+                end
             }
-            Err(Failure::Closed) => ended.await.map_err(|_| Over),
+            Err(Failure::Closed) => ended.await,
             Err(failure) => Ok(failure),
         }
+    }
+
+    /// Waits until the shard lets the connection go. It is asked to when the push is closed: only the shard knows when the
+    /// server can be told so, between two chunks.
+    async fn let_go(&self, viewer: u64, mut ended: oneshot::Receiver<Failure>) -> Result<Failure, End> {
+        let end = self.unless_closed(async { (&mut ended).await.map_err(|_| End::Over) }).await;
+        if let Err(End::Closed) = end {
+            let order = Order::Ask(Box::new(move |hub, turn| {
+                hub.kick(turn, viewer);
+            }));
+            self.source.inbox.push(Command::Hub { receiver: self.presence.record.receiver, order });
+            let _ = timeout(PARTING, ended).await;
+        }
+        end
     }
 }
 

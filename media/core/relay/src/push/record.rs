@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::AbortHandle;
+use tokio::sync::watch;
 
 use crate::{
     clock,
@@ -79,7 +79,8 @@ pub(crate) struct Record {
 #[derive(Default)]
 struct Listed {
     last: u64,
-    running: BTreeMap<u64, (Arc<Record>, Option<AbortHandle>)>,
+    /// With what tells each of them to end.
+    running: BTreeMap<u64, (Arc<Record>, watch::Sender<bool>)>,
 }
 
 /// All pushes of a core.
@@ -117,24 +118,15 @@ impl Pushes {
             bytes_out: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         });
-        listed.running.insert(record.id, (Arc::clone(&record), None));
-        Ok(Presence { record, pushes: Arc::clone(self), reason: None })
+        let (close, closing) = watch::channel(false);
+        listed.running.insert(record.id, (Arc::clone(&record), close));
+        Ok(Presence { record, closing, pushes: Arc::clone(self), reason: None })
     }
 
-    /// Notes how a push that runs can be closed.
-    pub(crate) fn runs(&self, push: u64, task: AbortHandle) {
-        match lock(&self.listed).running.get_mut(&push) {
-            Some(entry) => entry.1 = Some(task),
-            // It is over already.
-            None => task.abort(),
-        }
-    }
-
-    /// Closes a push; an unknown one is ignored.
+    /// Closes a push, which takes its leave of the server; an unknown one is ignored.
     pub(crate) fn close(&self, push: u64) {
-        let task = lock(&self.listed).running.get(&push).and_then(|entry| entry.1.clone());
-        if let Some(task) = task {
-            task.abort();
+        if let Some((_, close)) = lock(&self.listed).running.get(&push) {
+            close.send_replace(true);
         }
     }
 
@@ -176,11 +168,19 @@ impl Pushes {
 /// A push among the others, from its beginning until this is dropped: event `push_ended`.
 pub(crate) struct Presence {
     pub(super) record: Arc<Record>,
+    closing: watch::Receiver<bool>,
     pushes: Arc<Pushes>,
     reason: Option<&'static str>,
 }
 
 impl Presence {
+    /// Waits until somebody closes the push.
+    pub(super) async fn closed(&self) {
+        let mut closing = self.closing.clone();
+        // What could close it lives as long as this.
+        let _ = closing.wait_for(|closing| *closing).await;
+    }
+
     /// Where the push stands from now on.
     pub(super) fn set(&self, state: PushState) {
         *lock(&self.record.state) = (state, clock::wall_ms());
