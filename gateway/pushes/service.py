@@ -18,6 +18,8 @@ from gateway.store import Store
 from media._core import CoreError
 
 AGAIN_SECONDS: Final = 5.0
+SWEEP_SECONDS: Final = 300.0
+"""So often pushes are dropped whose streams went without a word."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 BEGINNINGS: Final = frozenset({"tracks", "connected", "first_packet", "resumed"})
 """Events after which a stream is there to be pushed."""
@@ -67,7 +69,11 @@ class _Push:
 
 
 class Pushes:
-    """`handle_media` takes the relay's events and never waits; `run` is its one task."""
+    """`handle_media` takes the relay's events and never waits; `run` is its one task, which opens what is to be opened.
+
+    Streams are deleted in many ways, and their pushes with them, of which nobody tells: so each beginning of a stream
+    is held against what is stored. Another stream may have the name by then.
+    """
 
     def __init__(self, store: Store, relay: PushRelay, clock: Callable[[], datetime], *, allow_private: bool) -> None:
         """`allow_private`: streams may be pushed to addresses of private networks."""
@@ -77,11 +83,55 @@ class Pushes:
         self._allow_private = allow_private
         self._wanted: dict[tuple[str, str], dict[str, _Push]] = {}
         self._opened: dict[int, _Push] = {}
+        self._begun: dict[tuple[str, str], int] = {}
+        """Streams that began, and their receivers; as many as there are pushes at most."""
+        self._bell = asyncio.Event()
 
     async def run(self) -> None:
-        """Reads what is stored, and opens what flows already; tried again while the database is away."""
+        """Reads what is stored and opens what flows already, then what begins, until it is cancelled; tried again while
+        the database is away."""
         for record in await self._every():
             await self._want(record)
+        while True:
+            try:
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._bell.wait()
+            except TimeoutError:
+                await self.sweep()
+            self._bell.clear()
+            await self.look()
+
+    async def look(self) -> None:
+        """Opens the pushes of streams that began, as far as they are still stored."""
+        while self._begun:
+            (app, name), receiver = self._begun.popitem()
+            known = list(self._wanted.get((app, name), {}).values())
+            try:
+                stream = await self._store.streams.find(app, name)
+                stored = () if stream is None else await self._store.pushes.of(stream.stream_id)
+            except UnavailableError:  # what was stored last counts
+                log.warning("pushes are opened as they were known", app=app, stream=name)
+            else:
+                self._keep(known, stored)
+            for push in self._wanted.get((app, name), {}).values():
+                self._open(push, receiver)
+
+    async def sweep(self) -> None:
+        """Drops what is not stored any more."""
+        known = [push for pushes in self._wanted.values() for push in pushes.values()]
+        try:
+            stored = await self._store.pushes.every()
+        except UnavailableError:  # the next time
+            return
+        self._keep(known, stored)
+
+    def _keep(self, known: Sequence[_Push], stored: Sequence[PushRecord]) -> None:
+        """Drops what is not `stored` of what was `known` before that was read."""
+        there = {record.push_id for record in stored}
+        for push in known:
+            if push.record.push_id not in there:
+                self._forget(push.record)
+                log.info("a push has gone with its stream", app=push.record.app, push=push.record.push_id)
 
     async def _every(self) -> Sequence[PushRecord]:
         while True:
@@ -138,8 +188,10 @@ class Pushes:
         if event.kind.startswith("push_"):
             self._handle_push(event)
         elif event.kind in BEGINNINGS:
-            for push in self._wanted.get((event.app, event.name), {}).values():
-                self._open(push, event.receiver)
+            pushes = self._wanted.get((event.app, event.name), {}).values()
+            if any(push.opened is None or push.receiver != event.receiver for push in pushes):
+                self._begun[event.app, event.name] = event.receiver
+                self._bell.set()
 
     @property
     def counts(self) -> dict[str, int]:
