@@ -240,6 +240,35 @@ fn frames_stay_whole_on_a_full_connection_and_from_one_sender_to_the_next() {
 }
 
 #[test]
+fn what_is_said_does_not_wait_in_the_system_behind_a_slow_connection() {
+    let relay = Relay::start(Config::default());
+    let mut voice = voice(&relay);
+    let receiver = relay.open("device", Transport::TcpActive);
+    let listener = TcpListener::bind((LOOPBACK, 0)).unwrap();
+    socket2::SockRef::from(&listener).set_recv_buffer_size(4 << 10).unwrap();
+    relay.core.connect(receiver.id, listener.local_addr().unwrap()).unwrap();
+    let mut device = accept(&listener);
+    relay.core.open_sender(voice.id(), &talk(&receiver)).unwrap();
+    relay.wait_event(EventKind::SenderConnected);
+    until("its own buffer is full, and what grew too old is left out", || {
+        voice.feed(&relay, 25);
+        (only(&relay).skips > 4).then_some(())
+    });
+    let there = device.peek(&mut vec![0; 1 << 20]).unwrap() as u64;
+    let waiting = only(&relay).bytes - there;
+    assert!(waiting < (2 << 10) + 5 * 334, "{waiting} bytes wait, a quarter of a second and some packets");
+    // Now it listens, and soon hears what is new.
+    device.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let last = only(&relay).packets;
+    let old: Vec<_> = (0..last).map(|_| read_frame(&mut device).unwrap()).collect();
+    check(&old[..old.len() / 4]);
+    voice.feed(&relay, 5);
+    let seq = |packet: &Vec<u8>| Packet::parse(packet).unwrap().seq;
+    let heard = read_frame(&mut device).unwrap();
+    assert!(seq(&heard) != seq(old.last().unwrap()), "another one");
+}
+
+#[test]
 fn reports_go_between_the_packets_of_a_connection_if_asked_for() {
     let relay = Relay::start(Config::default());
     let mut voice = voice(&relay);

@@ -21,6 +21,8 @@ pub(crate) struct Over {
     ssrc: u32,
     /// Whether reports are sent on a connection.
     reports: bool,
+    /// It is sound alone, which somebody waits to hear.
+    talk: bool,
     wait: Duration,
     until: Instant,
     look: Instant,
@@ -37,10 +39,15 @@ pub(crate) enum Change {
 }
 
 impl Over {
-    /// `wait`: so long is a connection waited for, each time.
-    pub(crate) fn new(now: Instant, claim: Claim, (ssrc, reports): (u32, bool), wait: Duration) -> Self {
+    /// `talk`: it is sound alone; `wait`: so long is a connection waited for, each time.
+    pub(crate) fn new(
+        now: Instant,
+        claim: Claim,
+        (ssrc, reports, talk): (u32, bool, bool),
+        wait: Duration,
+    ) -> Self {
         let until = now + wait;
-        Self { claim, ssrc, reports, wait, until, look: now, known: None, route: None, reached: false }
+        Self { claim, ssrc, reports, talk, wait, until, look: now, known: None, route: None, reached: false }
     }
 
     /// Goes where the receiver's connection is; why the target is given up, if it is.
@@ -56,7 +63,8 @@ impl Over {
                         to
                     }
                     Path::Tcp { socket, peer } => {
-                        let tcp = Tcp::over(now, socket, rest, self.reports.then_some(self.ssrc));
+                        let tcp =
+                            Tcp::over(now, socket, (rest, self.talk), self.reports.then_some(self.ssrc));
                         self.route = Some(tcp.into());
                         peer
                     }

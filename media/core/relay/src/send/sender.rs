@@ -111,7 +111,8 @@ impl Sender {
                 sender.way = Way::Listening { listener, from, until: turn.now + wait, strangers: 0 };
             }
             (Sockets::Over(claim), _) => {
-                let over = Over::new(turn.now, claim, (account.ssrc, rtcp), wait);
+                let talk = !account.form.selection.video;
+                let over = Over::new(turn.now, claim, (account.ssrc, rtcp, talk), wait);
                 sender.way = Way::Over(Box::new(over));
             }
             (Sockets::None, Some(to)) => {

@@ -12,6 +12,7 @@ use rustix::{
     io::Errno,
     net::{SendAncillaryBuffer, SendFlags, sendmsg},
 };
+use socket2::SockRef;
 use wire::send::{HEAD, Source, packets};
 
 use super::{
@@ -26,6 +27,15 @@ const STALL: Duration = Duration::from_secs(10);
 
 /// Packets handed to the system at once.
 const AT_ONCE: usize = 64;
+
+/// Bytes that wait to be sent in the kernel's buffer of one who is talked with, a quarter of a second of G.711: a send
+/// buffer grows to megabytes, minutes of sound, which would all be heard late behind a slow connection. What waits here
+/// instead is left out when it is too old. Linux lets `sendmsg` add no buffer beyond `TCP_NOTSENT_LOWAT`
+/// (Documentation/networking/ip-sysctl.rst, `tcp_notsent_lowat`); but it fills up the last one, unless that is closed by
+/// `MSG_EOR`.
+const UNSENT_TALK: u32 = 2 << 10;
+/// Packets of a talk handed to the system at once, so that it has not many more than that.
+const TALK_AT_ONCE: usize = 4;
 
 /// A socket that a receiver lends is not watched: one that was full is tried again so soon.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -44,6 +54,8 @@ pub(crate) struct Tcp {
     progress: Instant,
     /// When a lent socket that was full is tried again.
     again: Option<Instant>,
+    /// It is heard by somebody who waits for it.
+    talk: bool,
     reports: Option<Reports>,
 }
 
@@ -53,17 +65,27 @@ impl Tcp {
         Self::build(now, Line::Own(socket), reports)
     }
 
-    /// One that writes on a receiver's connection, first the `rest` of a frame that another one began there.
-    pub(crate) fn over(now: Instant, socket: Weak<TcpStream>, rest: Bytes, reports: Option<u32>) -> Self {
+    /// One that writes on a receiver's connection, first the `rest` of a frame that another one began there; `talk`: it is
+    /// sound alone.
+    pub(crate) fn over(
+        now: Instant,
+        socket: Weak<TcpStream>,
+        (rest, talk): (Bytes, bool),
+        reports: Option<u32>,
+    ) -> Self {
         let begun = (!rest.is_empty()).then_some(Begun { rest, packet: false });
-        Self { begun, ..Self::build(now, Line::Lent(socket), reports) }
+        let tcp = Self { begun, talk, ..Self::build(now, Line::Lent(socket), reports) };
+        // 0 is what the system has for all. A kernel without it is slower to leave out what is too old.
+        let unsent = if talk { UNSENT_TALK } else { 0 };
+        let _ = tcp.line.get().map(|socket| SockRef::from(&*socket).set_tcp_notsent_lowat(unsent));
+        tcp
     }
 
     fn build(now: Instant, line: Line<TcpStream>, reports: Option<u32>) -> Self {
         // Whole frames are written at once; what is left of one must not wait for an answer.
         let _ = line.get().map(|socket| socket.set_nodelay(true));
         let reports = reports.map(Reports::new);
-        Self { line, begun: None, blocked: false, progress: now, again: None, reports }
+        Self { line, begun: None, blocked: false, progress: now, again: None, talk: false, reports }
     }
 
     /// The socket takes bytes again.
@@ -134,11 +156,12 @@ impl Tcp {
         let mut heads = [[0; HEAD]; AT_ONCE];
         let mut payloads: [(&[u8], Position); AT_ONCE] = [(&[], *position); AT_ONCE];
         let mut times = [None; AT_ONCE];
+        let at_once = if self.talk { TALK_AT_ONCE } else { AT_ONCE };
         let mut count = 0;
         let mut at = *position;
         'ring: while let Some(entry) = group.ring.get(at.number) {
             for packet in packets(&entry.chunk.head, at.at) {
-                if count == AT_ONCE {
+                if count == at_once {
                     break 'ring;
                 }
                 heads[count] = source.head(&packet);
@@ -189,7 +212,8 @@ impl Tcp {
 
     /// Bytes that the socket took; fewer than asked means that it is full now.
     fn send(&mut self, slices: &[IoSlice<'_>], now: Instant) -> Result<usize, &'static str> {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let record = if self.talk { SendFlags::EOR } else { SendFlags::empty() };
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL | record;
         let Some(socket) = self.line.get() else { return Err("the connection was closed") };
         let taken = match sendmsg(&socket, slices, &mut SendAncillaryBuffer::default(), flags) {
             Ok(taken) => taken,
