@@ -293,7 +293,7 @@ class Core:
         """
 
     def close_push(self, push: int) -> None:
-        """Closes a push; `push_ended` follows. Unknown ids are ignored."""
+        """Closes a push, which takes its leave of the server; `push_ended` follows. Unknown ids are ignored."""
 
     def pushes(self) -> list[Push]:
         """The pushes that are open, the oldest first."""
@@ -633,7 +633,7 @@ class Viewer:
         """How often it was too slow and was put forward to a key frame."""
     @property
     def user_agent(self) -> str:
-        """What it calls itself, up to 256 bytes; empty if it does not."""
+        """What it calls itself (`User-Agent` of HTTP and RTSP, `flashVer` of RTMP): 256 characters of it at most."""
 
 @final
 class Push:

@@ -52,7 +52,7 @@ class Client:
         reader, writer = await asyncio.open_connection(host, port, limit=4096)
         writer.write(HANDSHAKE + SET_CHUNK_SIZE)
         await reader.readexactly(1 + 2 * 1536)
-        about = record(app=app, tcUrl=f"rtmp://{host}:{port}/{app}")
+        about = record(app=app, tcUrl=f"rtmp://{host}:{port}/{app}", flashVer="LNX 9,0,124,2")
         writer.write(command("connect", 1, about) + command("createStream", 2, NULL))
         return cls(reader, writer)
 

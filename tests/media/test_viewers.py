@@ -121,8 +121,12 @@ async def test_players_of_rtmp_and_rtsp_are_listed_and_sent_away(tmp_path: Path)
         try:
             one.play("seen")
             await one.until(b"NetStream.Play.Start")
-            assert (await other.play(f"rtsp://{HOST}:{rtsp}/test/seen")).status == 200
+            url = f"rtsp://{HOST}:{rtsp}/test/seen"
+            await other.ask("OPTIONS", url, **{"User-Agent": "a wall of screens" + "." * 300})
+            assert (await other.play(url)).status == 200
             found = await viewers(relay, "rtmp", "rtsp")
+            assert found["rtmp"].user_agent == "LNX 9,0,124,2"
+            assert found["rtsp"].user_agent == ("a wall of screens" + "." * 300)[:256]
             for protocol, client in (("rtmp", one), ("rtsp", other)):
                 host, port = client.writer.get_extra_info("sockname")[:2]
                 assert found[protocol].peer == f"{host}:{port}"

@@ -28,9 +28,6 @@ use crate::{
     viewer::Viewer,
 };
 
-/// Characters of what a viewer calls itself.
-const AGENT_MAX: usize = 256;
-
 /// `media._core.Core`.
 #[pyclass(frozen, module = "media._core")]
 pub struct Core(relay::Core);
@@ -288,7 +285,7 @@ impl Core {
             .into_iter()
             .find(|known| *known == protocol)
             .ok_or_else(|| PyValueError::new_err(format!("viewers do not come by {protocol:?}")))?;
-        let (peer, agent) = (peer.map(ip).transpose()?, agent.chars().take(AGENT_MAX).collect());
+        let (peer, agent) = (peer.map(ip).transpose()?, wire::agent::agent(agent));
         let wanted = Subscribe { video, audio, from_gop, bytes_max: queue_bytes, protocol, peer, agent };
         py.detach(|| self.0.subscribe(receiver, wanted)).map(Subscription).map_err(error)
     }

@@ -9,6 +9,7 @@
 
 pub mod aac;
 pub mod adts;
+pub mod agent;
 pub mod amf;
 pub mod avc;
 mod bits;

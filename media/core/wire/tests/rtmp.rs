@@ -41,8 +41,12 @@ impl Client {
 
     fn connected(app: &str, url: &str) -> Self {
         let mut client = Self::new();
-        let about =
-            [("app", Value::text(app)), ("tcUrl", Value::text(url)), ("type", Value::text("nonprivate"))];
+        let about = [
+            ("app", Value::text(app)),
+            ("tcUrl", Value::text(url)),
+            ("type", Value::text("nonprivate")),
+            ("flashVer", Value::text("LNX 9,0,124,2")),
+        ];
         let about = Value::Object(about.map(|(name, value)| (name.into(), value)).into());
         client.command(0, "connect", 1.0, &[about]);
         client
@@ -264,6 +268,7 @@ fn a_player_is_answered_and_heard() {
     let target = Target { app: "live".into(), name: "cam".into(), query: "expires=1&sign=x".into() };
     assert_eq!(client.command(1, "play", 3.0, &play), [Event::Play(target)]);
     let Client { server, mut answers } = client;
+    assert_eq!(server.agent(), "LNX 9,0,124,2", "what it calls itself");
     let (out, mut reader) = server.start_play();
     let messages = read(&mut answers, &out);
     assert_eq!(messages.iter().map(|message| message.kind).collect::<Vec<_>>(), [4, 20, 20, 18]);

@@ -24,8 +24,6 @@ use super::{
 const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 /// Where clients show their token.
 const TOKEN: &str = "x-auth-token";
-/// Bytes of a client's name for itself that are kept.
-const AGENT_MAX: usize = 256;
 
 /// What becomes of a request.
 pub(super) enum Answer {
@@ -147,9 +145,8 @@ fn live(directory: &dyn Directory, request: &Parts, route: &Route, form: Form) -
 
 /// What a client calls itself, not longer than lists of viewers should show.
 fn agent(headers: &HeaderMap) -> String {
-    let agent = headers.get(header::USER_AGENT).map_or(&b""[..], http::HeaderValue::as_bytes);
-    let text = String::from_utf8_lossy(&agent[..agent.len().min(AGENT_MAX)]);
-    text.chars().filter(|c| !c.is_control()).collect()
+    let said = headers.get(header::USER_AGENT).map_or(&b""[..], http::HeaderValue::as_bytes);
+    wire::agent::agent(&String::from_utf8_lossy(said))
 }
 
 /// Whether the client asks to speak WebSocket (RFC 6455 §4.2.1).

@@ -45,13 +45,13 @@ pub(super) async fn play(shared: &Shared, counters: &Counters, mut connection: C
         }
     };
     let Connection { mut stream, server, peer, .. } = connection;
+    let agent = server.agent().to_owned();
     let (answer, reader) = server.start_play();
     let written = timeout(WRITING, stream.write_all(&answer)).await;
     // A player that goes away while it is answered is no news.
     if let (Ok(Ok(())), Ok(socket)) = (written, stream.into_std()) {
         let framing = Framing::Rtmp(Box::new(reader));
-        let viewer =
-            Viewer { socket, peer, form: Form::Rtmp(query.options), framing, seat, agent: String::new() };
+        let viewer = Viewer { socket, peer, form: Form::Rtmp(query.options), framing, seat, agent };
         shared.directory.attach(&app, &name, viewer);
     }
 }

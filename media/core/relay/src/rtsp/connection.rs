@@ -376,6 +376,7 @@ impl<'a> Connection<'a> {
         };
         let selection =
             Selection { video: wanted(wire::media::Kind::Video), audio: wanted(wire::media::Kind::Audio) };
+        let agent = self.server.agent().to_owned();
         let player = RtspPlayer {
             datagrams: self.datagrams(&session),
             server: self.server,
@@ -390,7 +391,7 @@ impl<'a> Connection<'a> {
             form: Form::Rtsp(player.selection),
             framing: Framing::Rtsp(Box::new(player)),
             seat,
-            agent: String::new(),
+            agent,
         };
         self.shared.core.directory.attach(&session.app, &session.played, viewer);
         Ok(())

@@ -13,7 +13,7 @@ use super::{
     command::{self, Command, Status, object},
     kind, received,
 };
-use crate::{amf::Value, flv_read::Tag};
+use crate::{agent::agent, amf::Value, flv_read::Tag};
 
 /// How much may be on its way unacknowledged, as we tell clients and take for granted of them (§5.4.3 to §5.4.5).
 pub(super) const WINDOW: u32 = 5_000_000;
@@ -85,6 +85,8 @@ pub struct Server {
     state: State,
     /// App and query of `connect`.
     connected: Option<(String, String)>,
+    /// What the client calls itself.
+    agent: String,
     window: u32,
     received: u64,
     acknowledged: u64,
@@ -100,6 +102,7 @@ impl Server {
             events: VecDeque::new(),
             state: State::Idle,
             connected: None,
+            agent: String::new(),
             window: WINDOW,
             received: 0,
             acknowledged: 0,
@@ -146,6 +149,11 @@ impl Server {
     /// Whether the handshake is over and the client said `connect`.
     pub fn is_connected(&self) -> bool {
         self.connected.is_some()
+    }
+
+    /// What the client calls itself in `connect`; empty if it does not.
+    pub fn agent(&self) -> &str {
+        &self.agent
     }
 
     /// Lets the publisher begin.
@@ -272,6 +280,7 @@ impl Server {
         if query.is_empty() {
             query = of_url;
         }
+        self.agent = agent(text("flashVer"));
         self.connected = Some((app.trim_matches('/').to_owned(), query.to_owned()));
         command::put_control(&mut self.out, kind::WINDOW_SIZE, &WINDOW.to_be_bytes());
         // Limit type 2, dynamic (§5.4.5).

@@ -11,6 +11,7 @@ use super::{
     Description, Item, Message, Reader, ReaderError, SdpError, Start, Transport,
     range::{self, Played, Range, TrackStart, Wish},
 };
+use crate::agent::agent;
 
 /// Methods that we know, as OPTIONS tells.
 const PUBLIC: &str =
@@ -132,13 +133,21 @@ pub struct Server {
     announced: String,
     /// How the client named the tracks that it set up.
     named: Vec<(usize, String)>,
+    /// What the client calls itself.
+    agent: String,
 }
 
 impl Server {
     /// A connection of which nothing came. `session` is the id of its one session: nobody else may guess it.
     pub fn new(session: String) -> Self {
         let (reader, out, controls, announced, named) = Default::default();
-        Self { reader, out, session, phase: Phase::Idle, asked: None, controls, announced, named }
+        let agent = String::new();
+        Self { reader, out, session, phase: Phase::Idle, asked: None, controls, announced, named, agent }
+    }
+
+    /// What the client calls itself (§12.41), as it said first; empty if it did not.
+    pub fn agent(&self) -> &str {
+        &self.agent
     }
 
     /// Takes bytes of the client; call `poll_event` until it gives nothing, then send the output.
@@ -266,6 +275,9 @@ impl Server {
             return None; // an answer to nothing that we asked
         };
         let cseq = message.header("CSeq").map(clean);
+        if self.agent.is_empty() {
+            self.agent = message.header("User-Agent").map(agent).unwrap_or_default();
+        }
         if let Some(feature) = message.header("Require").map(clean) {
             self.put(cseq.as_deref(), 551, &format!("Unsupported: {feature}\r\n"), ""); // §12.32
             return None;

@@ -19,6 +19,18 @@ fn target(name: &str) -> Target {
 }
 
 #[test]
+fn what_the_client_calls_itself_is_known() {
+    let mut server = Server::new("S".to_owned());
+    assert_eq!(server.agent(), "");
+    for (cseq, agent) in [(1, "a player\u{7}"), (2, "another")] {
+        server
+            .handle(format!("OPTIONS * RTSP/1.0\r\nCSeq: {cseq}\r\nuser-agent: {agent}\r\n\r\n").as_bytes());
+        assert_eq!(server.poll_event(), Ok(None));
+        assert_eq!(server.agent(), "a player", "what it said first, to be shown");
+    }
+}
+
+#[test]
 fn uris_name_streams_and_tracks() {
     let whole = Target { query: "expires=1&sign=x/y".into(), track: Some(1), ..target("gate") };
     for uri in [
