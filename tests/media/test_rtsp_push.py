@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,27 @@ from media._core import Event
 from media.relay import Relay
 from tests.media.house import HOST, House, play
 from tests.media.house import push as publish
+from tests.media.test_pull import certificates
 
 USER, SECRET = "AKTEST", "aSecret40"
 
 
+@dataclass
+class Other(House):
+    rtsps: int = 0
+
+
 @pytest.fixture
-async def other() -> AsyncIterator[House]:
+async def other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Other]:
     """Another server: only who has the key may publish."""
     async with Relay(play_key=b"other", rtp_host=HOST, rtp_port_min=22400, rtp_port_max=22599, threads=1) as relay:
         rtsp = relay.listen_rtsp(HOST, 0, realm="Others")
-        other = House(relay, 0, rtsp, relay.listen_http(HOST, 0, "/nonexistent"))
+        root, _ = certificates(tmp_path)
+        monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+        monkeypatch.setenv("SSL_CERT_FILE", str(root))
+        chain = str(tmp_path / "server.pem")
+        rtsps = relay.listen_rtsps(HOST, 0, certificate=chain, key=chain, realm="Others")
+        other = Other(relay, 0, rtsp, relay.listen_http(HOST, 0, "/nonexistent"), rtsps=rtsps)
 
         def decide(other: House, event: Event) -> None:
             proof = Proof.read(event.detail)
@@ -35,12 +47,14 @@ async def other() -> AsyncIterator[House]:
         yield other
 
 
-@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize("transport", ["tcp", "udp", "tls"])
 async def test_what_is_pushed_is_played_unchanged(
-    house: House, other: House, clips: dict[str, Path], group_clips: dict[str, Path], transport: str
+    house: House, other: Other, clips: dict[str, Path], group_clips: dict[str, Path], transport: str
 ) -> None:
-    source = (clips if transport == "tcp" else group_clips)["libx264"]
-    url = f"rtsp://{USER}:{SECRET}@{HOST}:{other.rtsp}/live/cam"
+    source = (group_clips if transport == "udp" else clips)["libx264"]
+    server = f"localhost:{other.rtsps}" if transport == "tls" else f"{HOST}:{other.rtsp}"
+    scheme = "rtsps" if transport == "tls" else "rtsp"
+    url = f"{scheme}://{USER}:{SECRET}@{server}/live/cam"
 
     def decide(house: House, event: Event) -> None:
         receiver = house.accept(event)
@@ -50,9 +64,10 @@ async def test_what_is_pushed_is_played_unchanged(
     publisher = await publish(house, source, "cam")
     try:
         await other.event("first_key_frame")
-        assert (await house.event("push_connected")).detail["peer"] == f"{HOST}:{other.rtsp}"
+        peer = (await house.event("push_connected")).detail["peer"]
+        assert peer.rpartition(":")[2] == server.rpartition(":")[2]
         [push] = house.relay.pushes()
-        assert (push.state, push.url, push.failures) == ("pushing", f"rtsp://{HOST}:{other.rtsp}/live/cam", 0)
+        assert (push.state, push.url, push.failures) == ("pushing", f"{scheme}://{server}/live/cam", 0)
         assert house.stream("cam").viewers["rtsp"] == 0
         stream = other.stream("cam")
         assert (stream.transport, stream.payload, stream.audio_codec) == ("rtsp", "rtp", "AAC")
@@ -64,10 +79,27 @@ async def test_what_is_pushed_is_played_unchanged(
         if publisher.returncode is None:
             publisher.terminate()
         await asyncio.wait_for(publisher.wait(), 10)
-    if transport == "tcp":
+    if transport != "udp":
         assert played.pictures == sent.pictures
         assert len(set(played.sound) & set(sent.sound)) >= len(set(sent.sound)) - 6
     else:
         # Datagrams begin with the second group; the last pictures may be overtaken by the goodbye.
         assert set(played.pictures) <= set(sent.pictures)
         assert len(played.pictures) >= 40
+
+
+async def test_who_is_pushed_to_over_tls_hears_that_the_push_is_closed(
+    house: House, other: Other, clips: dict[str, Path]
+) -> None:
+    publisher = await publish(house, clips["libx264"], "cam")
+    try:
+        await house.event("first_key_frame")
+        url = f"rtsps://{USER}:{SECRET}@localhost:{other.rtsps}/live/cam"
+        push = house.relay.open_push(house.stream("cam").receiver, url, allow_private=True)
+        await other.event("first_key_frame")
+        house.relay.close_push(push)
+        assert (await house.event("push_ended")).detail["reason"] == "closed"
+        assert (await other.event("disconnected")).detail["reason"] == "the publisher ended the stream"
+    finally:
+        publisher.terminate()
+        await asyncio.wait_for(publisher.wait(), 10)
