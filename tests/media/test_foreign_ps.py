@@ -92,9 +92,10 @@ async def test_a_foreign_program_stream_plays(tmp_path: Path, muxer: str) -> Non
         assert stream.lost == 0
         relay.close_receiver(receiver.id)
         played.write_bytes(await watching)
-    got = await sums(played)
+    got, times = await shown(played)
     assert PICTURES - 2 <= len(got) <= PICTURES
     assert any(got == without(made, left_out) for left_out in last(PICTURES - len(got)))
+    assert [round((time - times[0]) * FPS, 1) for time in times[: PICTURES - 4]] == list(range(PICTURES - 4))
 
 
 def last(count: int) -> Iterator[tuple[int, ...]]:
@@ -107,12 +108,16 @@ def without(made: list[str], left_out: tuple[int, ...]) -> list[str]:
     return [picture for number, picture in enumerate(made) if number not in left_out]
 
 
-async def sums(file: Path) -> list[str]:
-    """By PyAV's FFmpeg, which reads H.265 in FLV."""
+async def shown(file: Path) -> tuple[list[str], list[float]]:
+    """Pictures and when each is shown, by PyAV's FFmpeg, which reads H.265 in FLV."""
 
-    def decode() -> list[str]:
+    def decode() -> list[tuple[str, float]]:
         with av.open(str(file)) as container:
-            pictures = [picture.to_ndarray().tobytes() for picture in container.decode(video=0)]
-        return [hashlib.md5(picture, usedforsecurity=False).hexdigest() for picture in pictures]
+            return [(digest(picture), picture.time or 0.0) for picture in container.decode(video=0)]
 
-    return await asyncio.to_thread(decode)
+    pictures = await asyncio.to_thread(decode)
+    return [picture for picture, _ in pictures], [time for _, time in pictures]
+
+
+def digest(picture: av.VideoFrame) -> str:
+    return hashlib.md5(picture.to_ndarray().tobytes(), usedforsecurity=False).hexdigest()

@@ -35,6 +35,7 @@ pub mod opus;
 pub mod packetize;
 pub mod parameter_sets;
 mod payload;
+mod picture_order;
 pub mod playlist;
 mod probe;
 mod program;

@@ -102,7 +102,7 @@ impl Cutter {
         while let Some(end) = self.find_end(codec) {
             if self.synced {
                 let data = self.data.split_to(end);
-                let stamp = self.times.handle_picture(self.stated);
+                let stamp = self.times.handle_picture(self.stated, *codec, &data);
                 events.push_back(Event::Frame(Frame { kind: Kind::Video, data, stamp }));
             } else {
                 self.data.advance(end);

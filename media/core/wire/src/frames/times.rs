@@ -1,6 +1,10 @@
 //! The times of pictures whose PES packets state only those of the first that commences in each.
 
-use crate::timeline::Stamp;
+use crate::{
+    media::VideoCodec,
+    picture_order::{PictureOrder, Place},
+    timeline::Stamp,
+};
 
 /// Clock of RTP timestamps for PS (RFC 2250 §3, GB/T 28181-2016 annex C).
 const CLOCK: u32 = 90_000;
@@ -25,7 +29,8 @@ impl Stated {
     }
 }
 
-/// Counts on from the times that are stated.
+/// Counts on from the times that are stated: decoding times by the distance of pictures, presentation times by their order
+/// counts.
 #[derive(Debug)]
 pub(super) struct Times {
     /// The decoding time that was stated last, and how many pictures came since.
@@ -33,21 +38,40 @@ pub(super) struct Times {
     distance: u64,
     /// Decoding times were stated: where one is not, it is the presentation time (ISO/IEC 13818-1 §2.4.3.7).
     decoding: bool,
+    order: PictureOrder,
+    /// A picture's presentation time, not wrapped, and order count, since the count began.
+    shown: Option<(i64, i64)>,
+    /// So many ticks pass in so many steps of the order count.
+    steps: Option<(i64, i64)>,
+    /// How long before it is shown a picture is decoded whose order count says nothing.
+    lead: i64,
 }
 
 impl Times {
     pub(super) fn new() -> Self {
-        Self { last: None, distance: DISTANCE, decoding: false }
+        Self {
+            last: None,
+            distance: DISTANCE,
+            decoding: false,
+            order: PictureOrder::default(),
+            shown: None,
+            steps: None,
+            lead: 0,
+        }
     }
 
     /// Pictures are missing.
     pub(super) fn handle_gap(&mut self) {
-        self.last = None;
+        (self.last, self.shown) = (None, None);
     }
 
     /// Times the next picture in order of decoding.
-    pub(super) fn handle_picture(&mut self, stated: Stated) -> Stamp {
-        let Some(pts) = stated.pts else { return self.count_on(stated.timestamp) };
+    pub(super) fn handle_picture(&mut self, stated: Stated, codec: VideoCodec, data: &[u8]) -> Stamp {
+        let place = self.order.handle_picture(codec, data);
+        if place.is_some_and(|place| place.first) {
+            self.shown = None;
+        }
+        let Some(pts) = stated.pts else { return self.count_on(stated.timestamp, place) };
         self.decoding |= stated.dts.is_some();
         let dts = stated.dts.or(self.decoding.then_some(pts));
         let decoded = dts.unwrap_or(pts);
@@ -58,13 +82,40 @@ impl Times {
             }
         }
         self.last = Some((decoded, 0));
+        self.learn_order(pts.cast_signed(), decoded.cast_signed(), place);
         Stamp::Pes { pts, dts }
     }
 
-    fn count_on(&mut self, timestamp: u32) -> Stamp {
+    /// Learns from a picture whose times are stated.
+    fn learn_order(&mut self, pts: i64, dts: i64, place: Option<Place>) {
+        if place.is_none_or(|place| place.first) {
+            self.lead = pts - dts;
+        }
+        let Some(Place { order, .. }) = place else { return };
+        if let Some((then, before)) = self.shown {
+            let (passed, steps) = (pts - then, order - before);
+            if steps != 0 && passed.signum() == steps.signum() && passed.abs() <= DISTANCE_MAX.cast_signed() {
+                self.steps = Some((passed, steps));
+            }
+        }
+        self.shown = Some((pts, order));
+    }
+
+    fn count_on(&mut self, timestamp: u32, place: Option<Place>) -> Stamp {
         let Some((last, since)) = &mut self.last else { return Stamp::Rtp { timestamp, rate: CLOCK } };
         *since += 1;
         let dts = last.wrapping_add(*since * self.distance) & MASK_33;
-        Stamp::Pes { pts: dts, dts: self.decoding.then_some(dts) }
+        if !self.decoding {
+            return Stamp::Pes { pts: dts, dts: None };
+        }
+        let by_order = || {
+            let ((then, before), (ticks, steps)) = (self.shown?, self.steps?);
+            Some(then + (place?.order - before) * ticks / steps)
+        };
+        let pts = by_order().unwrap_or(dts.cast_signed() + self.lead);
+        if self.shown.is_none() {
+            self.shown = place.map(|place| (pts, place.order));
+        }
+        Stamp::Pes { pts: pts.cast_unsigned() & MASK_33, dts: Some(dts) }
     }
 }

@@ -14,38 +14,79 @@ pub(super) fn id(set: ParameterSet, nal: &[u8]) -> Option<u32> {
     Bits::new(&unescape(nal.get(start..)?, 8)).ue()
 }
 
-pub(super) fn parse(nal: &[u8]) -> Option<SpsInfo> {
-    let bytes = unescape(nal.get(1..)?, BYTES_MAX);
-    let &[profile, constraints, level, ..] = &bytes[..] else { return None };
-    let mut bits = Bits::new(&bytes[3..]);
+/// What a sequence parameter set states up to the order of pictures.
+struct Head {
+    profile: u8,
+    constraints: u8,
+    level: u8,
+    chroma_format: u32,
+    planes: bool,
+    depths: (u32, u32),
+    frame_number_bits: u32,
+    order_bits: u32, // 0: slices state no order count
+}
+
+/// The head of a set without its NAL header and emulation prevention; `bits` stand behind its first three bytes.
+fn head(bytes: &[u8], bits: &mut Bits) -> Option<Head> {
+    let &[profile, constraints, level, ..] = bytes else { return None };
     (bits.ue()? < 32).then_some(())?; // seq_parameter_set_id
-    let (mut chroma_format, mut planes, mut luma_depth, mut chroma_depth) = (1, false, 8, 8);
+    let (mut chroma_format, mut planes, mut depths) = (1, false, (8, 8));
     if matches!(profile, 100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135) {
         chroma_format = bits.ue()?;
         if chroma_format == 3 {
             planes = bits.flag()?;
         }
-        (luma_depth, chroma_depth) = (bits.ue()?.checked_add(8)?, bits.ue()?.checked_add(8)?);
+        depths = (bits.ue()?.checked_add(8)?, bits.ue()?.checked_add(8)?);
         bits.skip(1)?; // qpprime_y_zero_transform_bypass_flag
         if bits.flag()? {
-            scaling_matrices(&mut bits, if chroma_format == 3 { 12 } else { 8 })?;
+            scaling_matrices(bits, if chroma_format == 3 { 12 } else { 8 })?;
         }
     }
-    (chroma_format <= 3 && luma_depth <= 14 && chroma_depth <= 14).then_some(())?;
-    bits.ue()?; // log2_max_frame_num_minus4
-    order_count(&mut bits)?;
+    (chroma_format <= 3 && depths.0 <= 14 && depths.1 <= 14).then_some(())?;
+    let frame_number_bits = bits.ue()?.checked_add(4)?; // log2_max_frame_num_minus4
+    let order_bits = order_count(bits)?;
+    Some(Head { profile, constraints, level, chroma_format, planes, depths, frame_number_bits, order_bits })
+}
+
+/// What must be known to read the order count of a slice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OrderFields {
+    pub(crate) planes: bool,
+    pub(crate) frame_number_bits: u32,
+    pub(crate) frames_only: bool,
+    /// Bits of the order count.
+    pub(crate) order_bits: u32,
+}
+
+/// Reads it from a sequence parameter set; `None` if slices state no order count (`pic_order_cnt_type` 1 and 2).
+pub(crate) fn order_fields(nal: &[u8]) -> Option<OrderFields> {
+    let bytes = unescape(nal.get(1..)?, BYTES_MAX);
+    let mut bits = Bits::new(bytes.get(3..)?);
+    let Head { planes, frame_number_bits, order_bits, .. } = head(&bytes, &mut bits)?;
+    (frame_number_bits <= 16 && (1..=16).contains(&order_bits)).then_some(())?;
     bits.ue()?; // max_num_ref_frames
     bits.skip(1)?; // gaps_in_frame_num_value_allowed_flag
-    let (width, height) = size(&mut bits, chroma_format, planes)?;
+    bits.ue()?;
+    bits.ue()?; // width and height
+    Some(OrderFields { planes, frame_number_bits, frames_only: bits.flag()?, order_bits })
+}
+
+pub(super) fn parse(nal: &[u8]) -> Option<SpsInfo> {
+    let bytes = unescape(nal.get(1..)?, BYTES_MAX);
+    let mut bits = Bits::new(bytes.get(3..)?);
+    let head = head(&bytes, &mut bits)?;
+    bits.ue()?; // max_num_ref_frames
+    bits.skip(1)?; // gaps_in_frame_num_value_allowed_flag
+    let (width, height) = size(&mut bits, head.chroma_format, head.planes)?;
     let rate =
         if bits.flag()? { timing(&mut bits).and_then(|(scale, unit)| rate(scale, unit)) } else { None };
     Some(SpsInfo {
-        profile,
-        compatibility: u32::from(constraints),
-        level,
-        chroma_format: chroma_format as u8,
-        luma_depth: luma_depth as u8,
-        chroma_depth: chroma_depth as u8,
+        profile: head.profile,
+        compatibility: u32::from(head.constraints),
+        level: head.level,
+        chroma_format: head.chroma_format as u8,
+        luma_depth: head.depths.0 as u8,
+        chroma_depth: head.depths.1 as u8,
         width,
         height,
         rate,
@@ -69,19 +110,20 @@ fn scaling_matrices(bits: &mut Bits, lists: usize) -> Option<()> {
     Some(())
 }
 
-/// `pic_order_cnt_type` and what depends on it.
-fn order_count(bits: &mut Bits) -> Option<()> {
+/// `pic_order_cnt_type` and what depends on it: how many bits of a slice are its order count.
+fn order_count(bits: &mut Bits) -> Option<u32> {
     match bits.ue()? {
-        0 => bits.ue().map(drop),
+        0 => bits.ue()?.checked_add(4), // log2_max_pic_order_cnt_lsb_minus4
         1 => {
             bits.skip(1)?;
             bits.se()?;
             bits.se()?;
             let cycle = bits.ue()?;
             (cycle <= 255).then_some(())?;
-            (0..cycle).try_for_each(|_| bits.se().map(drop))
+            (0..cycle).try_for_each(|_| bits.se().map(drop))?;
+            Some(0)
         }
-        2 => Some(()),
+        2 => Some(0),
         _ => None,
     }
 }

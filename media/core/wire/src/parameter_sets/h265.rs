@@ -25,6 +25,42 @@ pub(super) fn id(set: ParameterSet, nal: &[u8]) -> Option<u32> {
     }
 }
 
+/// What must be known of a sequence to read the order count of a slice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OrderFields {
+    pub(crate) planes: bool,
+    /// Bits of the order count.
+    pub(crate) order_bits: u32,
+}
+
+/// Reads it from a sequence parameter set.
+pub(crate) fn order_fields(nal: &[u8]) -> Option<OrderFields> {
+    let bytes = unescape(nal.get(2..)?, BYTES_MAX);
+    let mut bits = Bits::new(&bytes);
+    bits.skip(4)?;
+    let layers = bits.read(3)?;
+    bits.skip(1)?;
+    profile_tier_level(&mut bits, layers)?;
+    bits.ue()?; // sps_seq_parameter_set_id
+    let chroma_format = bits.ue()?;
+    let planes = chroma_format == 3 && bits.flag()?;
+    size(&mut bits, chroma_format, planes)?;
+    bits.ue()?;
+    bits.ue()?; // bit depths
+    let order_bits = bits.ue()?.checked_add(4)?; // log2_max_pic_order_cnt_lsb_minus4
+    (order_bits <= 16).then_some(OrderFields { planes, order_bits })
+}
+
+/// What a picture parameter set states of the heads of slices: whether they have an output flag, and how many bits more.
+pub(crate) fn slice_fields(nal: &[u8]) -> Option<(bool, u32)> {
+    let bytes = unescape(nal.get(2..)?, 16);
+    let mut bits = Bits::new(&bytes);
+    bits.ue()?;
+    bits.ue()?; // ids of the set and of its sequence
+    bits.skip(1)?; // dependent_slice_segments_enabled_flag
+    Some((bits.flag()?, bits.read(3)?))
+}
+
 pub(super) fn parse(nal: &[u8]) -> Option<SpsInfo> {
     let bytes = unescape(nal.get(2..)?, BYTES_MAX);
     let mut bits = Bits::new(&bytes);
