@@ -216,3 +216,8 @@ impl OpenFile for Open {
         Ok(())
     }
 }
+
+/// A number among the details of an event.
+pub(crate) fn number(detail: &BTreeMap<&'static str, String>, name: &str) -> u64 {
+    detail[name].parse().unwrap()
+}

@@ -152,3 +152,6 @@ fn turn(
     });
     busy
 }
+
+#[cfg(test)]
+mod tests;
