@@ -45,7 +45,7 @@ use crate::{
 };
 
 /// Connections that hyper holds at a time; one more is answered 503. Viewers of live streams do not count.
-const CONNECTIONS: Limits = Limits { all: 4096, each: 1024 };
+const CONNECTIONS: Limits = Limits { all: 4096, each: 1024, local: 4096 };
 const BACKLOG: i32 = 1024;
 /// A silent client is probed after so long, so that what vanished does not stay.
 const KEEPALIVE: Duration = Duration::from_secs(60);

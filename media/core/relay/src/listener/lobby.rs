@@ -9,15 +9,17 @@ use std::{
 
 use crate::table::lock;
 
-/// Connections that have not been let in yet, from everywhere and from one address.
-const WAITING: Limits = Limits { all: 1024, each: 128 };
+/// Connections that have not been let in yet. Each is let in or sent away within seconds, so that also a proxy makes do
+/// with the places of one host.
+const WAITING: Limits = Limits { all: 1024, each: 128, local: 128 };
 
-/// How many there may be at a time, from everywhere and from one address; one more is refused at once. A program on this
-/// machine that passes connections on (a proxy) speaks for many: only the first number holds for it.
+/// How many there may be at a time, from everywhere, from one address, and from one of this machine's own, where a
+/// program that passes connections on (a proxy) speaks for many; one more is refused at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) all: usize,
     pub(crate) each: usize,
+    pub(crate) local: usize,
 }
 
 #[derive(Default)]
@@ -52,11 +54,12 @@ impl Lobby {
 
     /// Takes somebody in who connects from `address`; `None` if there is no place.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let Limits { all, each, local } = self.limits;
+        let most = if address.to_canonical().is_loopback() { local } else { each };
         let address = network(address);
-        let each = if address.to_canonical().is_loopback() { self.limits.all } else { self.limits.each };
         let mut guests = lock(&self.guests);
         let known = guests.by_address.get(&address).copied().unwrap_or(0);
-        if guests.all >= self.limits.all || known >= each {
+        if guests.all >= all || known >= most {
             return None;
         }
         guests.all += 1;
@@ -107,17 +110,27 @@ mod tests {
         let guests = lock(&lobby.guests);
         assert_eq!((guests.all, guests.by_address.len()), (0, 0));
     }
+
     #[test]
     fn a_proxy_on_this_machine_speaks_for_many() {
-        let lobby = Arc::new(Lobby::new(Limits { all: 5, each: 2 }));
-        let proxy = IpAddr::V6("::ffff:127.0.0.1".parse().unwrap());
-        let places: Vec<_> = (0..4).map(|_| lobby.enter(proxy).unwrap()).collect();
-        let host = IpAddr::from([192, 0, 2, 1]);
-        let place = lobby.enter(host).unwrap();
-        assert!(lobby.enter(proxy).is_none() && lobby.enter(host).is_none());
-        drop((places, place));
-        let places = [lobby.enter(host).unwrap(), lobby.enter(host).unwrap()];
-        assert!(lobby.enter(host).is_none());
-        drop(places);
+        for proxy in ["127.0.0.1", "::ffff:127.0.0.1", "::1"].map(|text| text.parse::<IpAddr>().unwrap()) {
+            let lobby = Arc::new(Lobby::new(Limits { all: 5, each: 2, local: 5 }));
+            let places: Vec<_> = (0..4).map(|_| lobby.enter(proxy).unwrap()).collect();
+            let host = IpAddr::from([192, 0, 2, 1]);
+            let place = lobby.enter(host).unwrap();
+            assert!(lobby.enter(proxy).is_none() && lobby.enter(host).is_none());
+            drop((places, place));
+            let places = [lobby.enter(host).unwrap(), lobby.enter(host).unwrap()];
+            assert!(lobby.enter(host).is_none());
+            drop(places);
+        }
+    }
+
+    #[test]
+    fn what_was_not_let_in_yet_is_limited_on_this_machine_too() {
+        let lobby = Arc::new(Lobby::default());
+        let places: Vec<_> = std::iter::from_fn(|| lobby.enter(IpAddr::from([127, 0, 0, 1]))).collect();
+        assert_eq!(places.len(), WAITING.local);
+        assert!(lobby.enter(IpAddr::from([127, 0, 0, 2])).is_some(), "others are let in");
     }
 }
