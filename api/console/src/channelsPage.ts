@@ -6,6 +6,7 @@ import { button, element } from "./dom";
 import { describe, viewerCount } from "./format";
 import { reasonOf } from "./play/form";
 import { StreamPanel } from "./streamPanel";
+import { turns } from "./table";
 import { statusText, text } from "./text";
 
 const PAGE_SIZE = 50;
@@ -104,15 +105,11 @@ export class ChannelPage {
   }
 
   private drawPager(total: number): void {
-    const buttons: HTMLElement[] = [];
-    const turn = (label: string, offset: number) =>
-      button(label, () => {
-        this.offset = offset;
-        void this.refresh();
-      });
-    if (this.offset > 0) buttons.push(turn(text("previous"), Math.max(0, this.offset - PAGE_SIZE)));
-    if (this.offset + PAGE_SIZE < total) buttons.push(turn(text("next"), this.offset + PAGE_SIZE));
-    this.pager.replaceChildren(...buttons);
+    const turn = (offset: number): void => {
+      this.offset = offset;
+      void this.refresh();
+    };
+    this.pager.replaceChildren(...turns(this.offset, PAGE_SIZE, total, turn));
   }
 
   private watch(channel: Channel): void {

@@ -30,6 +30,14 @@ export function size(bytes: number): string {
   return `${(bytes / 1e3).toFixed(0)} kB`;
 }
 
+/** How long it lasted: 35 s, 12 min, 1 h 05 min. */
+export function span(ms: number): string {
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 1) return `${String(Math.round(ms / 1000))} s`;
+  if (minutes < 60) return `${String(minutes)} min`;
+  return `${String(Math.floor(minutes / 60))} h ${String(minutes % 60).padStart(2, "0")} min`;
+}
+
 /** When it began, as this clock shows it; with the day if that is not today. */
 export function since(moment: string, now = new Date()): string {
   const at = new Date(moment);

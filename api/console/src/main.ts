@@ -1,11 +1,13 @@
-// The page: log in, then channels of devices, or streams of one's own.
+// The page: log in, then channels of devices, streams of one's own, or when streams are recorded.
 
 import { logIn, type Session } from "./api";
 import { ChannelPage } from "./channelsPage";
 import { button, element } from "./dom";
 import { reasonOf } from "./play/form";
+import { PlansPage } from "./plansPage";
 import { StreamsPage } from "./streamsPage";
 import "./style.css";
+import type { Panel } from "./tabs";
 import { text } from "./text";
 
 const STORED_SESSION = "session";
@@ -50,7 +52,7 @@ function showLogIn(complaint = ""): void {
 }
 
 function show(session: Session): void {
-  let page: ChannelPage | StreamsPage | null = null;
+  let page: Panel | null = null;
   const leave = (complaint = ""): void => {
     page?.stop();
     page = null;
@@ -61,6 +63,7 @@ function show(session: Session): void {
   const links = [
     element("a", { href: "#channels" }, text("channels")),
     element("a", { href: "#streams" }, text("ownStreams")),
+    element("a", { href: "#plans" }, text("plans")),
   ];
   const header = element(
     "header",
@@ -74,10 +77,12 @@ function show(session: Session): void {
   );
   const turn = (): void => {
     page?.stop();
-    const streams = location.hash === "#streams";
-    page = streams ? new StreamsPage(session) : new ChannelPage(session, leave);
-    links.forEach((link, at) => {
-      if ((at === 1) === streams) link.setAttribute("aria-current", "page");
+    const { hash } = location;
+    if (hash === "#plans") page = new PlansPage(session);
+    else page = hash === "#streams" ? new StreamsPage(session) : new ChannelPage(session, leave);
+    const current = links.find((link) => link.hash === hash) ?? links[0];
+    links.forEach((link) => {
+      if (link === current) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     });
     root.replaceChildren(header, page.view);

@@ -16,28 +16,34 @@ export interface Setting {
   complain(reason: string): void;
 }
 
-interface Frame {
+export interface Frame {
   readonly view: HTMLElement;
   complain(reason: string): void;
 }
 
 /** A control with its label before, its explanation and what is wrong with it below. */
-function frame(name: string, label: string, hint: string, control: HTMLElement, shown = control): Frame {
+export function frame(
+  name: string,
+  label: string,
+  hint: string,
+  control: HTMLElement,
+  shown = control,
+): Frame {
   const note = element("p", { class: "error", role: "alert", id: `${name}-error` });
   const explained = element("p", { class: "hint", id: `${name}-hint` }, hint);
   control.id = `${name}-field`;
   control.setAttribute("aria-describedby", `${name}-hint ${name}-error`);
-  const labelled =
-    control instanceof HTMLFieldSetElement
-      ? element("span", { class: "label", id: `${name}-label` }, label)
-      : element("label", { class: "label", for: control.id }, label);
-  if (control instanceof HTMLFieldSetElement) control.setAttribute("aria-labelledby", labelled.id);
+  const one = control instanceof HTMLInputElement || control instanceof HTMLSelectElement;
+  const labelled = one
+    ? element("label", { class: "label", for: control.id }, label)
+    : element("span", { class: "label", id: `${name}-label` }, label);
+  if (!one) control.setAttribute("aria-labelledby", labelled.id);
   return {
     view: element(
       "div",
       { class: "setting", "data-setting": name },
       labelled,
-      element("div", {}, shown, explained, note),
+      element("div", {}, shown, hint === "" ? null : explained, note),
     ),
     complain: (reason) => {
       note.textContent = reason;

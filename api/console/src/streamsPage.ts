@@ -7,7 +7,7 @@ import { reasonOf } from "./play/form";
 import { StreamCalls, Streams, type NewStream, type Stream } from "./streamApi";
 import { StreamPanel } from "./streamPanel";
 import { addressList } from "./streamTabs";
-import { field, Fresh, line, select } from "./table";
+import { field, Fresh, line, select, turns } from "./table";
 import { text } from "./text";
 
 const PAGE_SIZE = 50;
@@ -56,15 +56,11 @@ export class StreamsPage {
   private async draw(): Promise<HTMLElement> {
     const { total, streams } = await this.streams.own(this.offset, PAGE_SIZE);
     this.count.textContent = String(total);
-    const turn = (label: string, offset: number): HTMLElement =>
-      button(label, () => {
-        this.offset = offset;
-        void this.list.refresh();
-      });
-    this.pager.replaceChildren(
-      ...(this.offset > 0 ? [turn(text("previous"), Math.max(0, this.offset - PAGE_SIZE))] : []),
-      ...(this.offset + PAGE_SIZE < total ? [turn(text("next"), this.offset + PAGE_SIZE)] : []),
-    );
+    const turn = (offset: number): void => {
+      this.offset = offset;
+      void this.list.refresh();
+    };
+    this.pager.replaceChildren(...turns(this.offset, PAGE_SIZE, total, turn));
     const watched = streams.find((one) => one.name === this.panel?.watched.name);
     if (watched !== undefined) this.panel?.update(watched.stream);
     if (streams.length === 0) return element("p", { class: "note" }, text("noStreams"));
