@@ -17,6 +17,7 @@ from gateway.retention.model import Slice, SliceState
 from gateway.scope import Scope
 from gateway.simulator.clip import clip
 from gateway.simulator.model import AudioCodec
+from gateway.streams.siblings import SUFFIX
 from media._core import file_facts, init_segment, segment
 from media.relay import Relay
 from tests import s3
@@ -166,6 +167,22 @@ async def test_a_playback_that_begins_in_the_third_does_not_fetch_the_first_two(
     shelf.faults.requests.clear()
     await playbacks.create(shelf.scope, "kept", BEGIN + timedelta(minutes=2, seconds=30), BEGIN + timedelta(minutes=5))
     await until(lambda: shelf.fetched() == [2, 3])
+
+
+async def test_who_hears_a_playback_as_aac_watches_it(shelf: Shelf) -> None:
+    await shelf.add(bytes(5000), ".flv", BEGIN, 60)
+    world, playbacks = shelf.world, shelf.world.gateway.playbacks
+    made = await playbacks.create(shelf.scope, "kept", BEGIN, BEGIN + timedelta(minutes=1))
+    beside = (made.app, made.name + SUFFIX)
+    world.relay.live[made.app, made.name] = replace(world.relay.live[made.app, made.name], viewers={})
+    world.relay.live[beside] = replace(world.relay.live[made.app, made.name], viewers={"rtsp": 1})
+    world.now += timedelta(minutes=2)
+    await playbacks.look()
+    assert await playbacks.find(made.app, made.name) is made
+    world.relay.live[beside] = replace(world.relay.live[beside], viewers={"rtsp": 0})
+    world.now += timedelta(minutes=2)
+    await playbacks.look()
+    assert await playbacks.find(made.app, made.name) is None
 
 
 async def test_a_bucket_that_fails_holds_a_playback_up_until_it_is_back(shelf: Shelf) -> None:

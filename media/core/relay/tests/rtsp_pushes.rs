@@ -113,6 +113,29 @@ fn a_push_that_is_closed_ends_its_session_by_teardown() {
 }
 
 #[test]
+fn a_slow_server_is_told_behind_what_it_is_being_sent() {
+    let from = Relay::start(Config::default());
+    let (id, _source) = source(&from, "cam");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket2::SockRef::from(&listener).set_recv_buffer_size(4 << 10).unwrap();
+    let push = push(&from, id, format!("rtsp://{}/x", listener.local_addr().unwrap()));
+    let mut stream = connection(&listener);
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    agree(&mut stream, "RECORD", "Session: S\r\n");
+    // It reads nothing until a picture does not fit any more.
+    let mut before = 0;
+    until("it is full", || {
+        std::thread::sleep(Duration::from_millis(200));
+        let bytes = from.core.pushes()[0].bytes_out;
+        (bytes > 0 && std::mem::replace(&mut before, bytes) == bytes).then_some(())
+    });
+    from.core.close_push(push);
+    let last = request(&mut stream);
+    assert!(last.starts_with("TEARDOWN rtsp://"), "{last}");
+    assert_eq!(detail(&from.wait_event(EventKind::PushEnded), "reason"), "closed");
+}
+
+#[test]
 fn who_waits_to_try_again_is_closed_at_once() {
     let from = Relay::start(Config::default());
     let (id, _source) = source(&from, "cam");

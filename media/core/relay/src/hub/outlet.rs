@@ -218,8 +218,9 @@ impl Outlet {
     /// Tells this viewer to leave, if it is here.
     pub(crate) fn kick(&mut self, viewer: u64) -> Option<Step> {
         let (key, found) = self.viewers.iter_mut().find(|(_, found)| found.is(viewer))?;
-        found.take_leave(&self.muxer.farewell());
-        Some(Step { written: Written::default(), gone: vec![(key, Gone::Left)] })
+        let gone = found.dismiss(&self.muxer.farewell());
+        let gone = if gone { vec![(key, Gone::Left)] } else { Vec::new() };
+        Some(Step { written: Written::default(), gone })
     }
 
     /// Tells every viewer to leave; pushes to other servers are none.

@@ -1,6 +1,7 @@
 //! One raw viewer: its socket and where in the ring it is. It never makes the stream wait: what its socket does not take
 //! stays in the ring, and when that is too much, it goes on at the last key frame.
 
+mod leave;
 mod rtsp;
 
 use std::{
@@ -18,7 +19,7 @@ use rustix::{
 use wire::{
     chunk::Chunk,
     media::{Ticks, Tracks},
-    rtmp::{PlayerEvent, PlayerReader, farewell},
+    rtmp::{PlayerEvent, PlayerReader},
     websocket::{ClientEvent, ClientReader, FrameHeader, Opcode, control_frame},
 };
 
@@ -230,26 +231,6 @@ impl Viewer {
             pushed.sent(total.bytes);
         }
         Ok(total)
-    }
-
-    /// Tells a client that the stream is over (RFC 6455 §7.4.1: going away), if its socket is between two messages and
-    /// has room. A plain client sees the end of the connection; `goodbye` is for those who are sent packets.
-    pub(crate) fn take_leave(&mut self, goodbye: &Bytes) {
-        if self.begun.is_some() || self.answer.is_some() || self.closing {
-            return;
-        }
-        let last = match &mut self.framing {
-            Framing::Plain => return,
-            Framing::Rtsp(player) => match &player.datagrams {
-                Some(datagrams) => return datagrams.part(goodbye.clone(), &self.socket),
-                None => goodbye.to_vec(),
-            },
-            Framing::WebSocket(_) => control_frame(Opcode::Close, &1001_u16.to_be_bytes()),
-            Framing::Rtmp(_) => farewell(),
-            Framing::Push(pushed) => pushed.farewell(goodbye),
-        };
-        // Whoever cannot be told finds the connection closed.
-        let _ = self.send(&[IoSlice::new(&last)], self.progress);
     }
 
     /// The socket takes bytes again.
