@@ -63,15 +63,6 @@ fn play(codec: Codec, announced: &[(u8, &str)], first: u64, markers: bool) -> (C
     (camera, run.seen)
 }
 
-fn assert_pictures(seen: &Seen, camera: &Camera, numbers: std::ops::Range<u64>) {
-    let video = seen.video();
-    assert_eq!(video.len() as u64, numbers.end - numbers.start);
-    for (unit, number) in video.iter().zip(numbers) {
-        assert!(unit.data == length_prefixed(&camera.nals(number)), "picture {number}");
-        assert_eq!(unit.key, camera.is_key(number));
-    }
-}
-
 #[test]
 fn nal_units_are_recognised_with_and_without_announcement() {
     for (codec, name, payload) in [(Codec::H264, "H264", Payload::H264), (Codec::H265, "H265", Payload::H265)]

@@ -370,3 +370,14 @@ pub fn run_camera(camera: &Camera, packetizer: &mut Packetizer, count: u64) -> S
     }
     run.seen
 }
+
+/// Every unit is the picture that was sent, in order, and these are their numbers.
+pub fn assert_pictures(seen: &Seen, camera: &Camera, numbers: impl IntoIterator<Item = u64>) {
+    let video = seen.video();
+    let numbers: Vec<u64> = numbers.into_iter().collect();
+    assert_eq!(video.len(), numbers.len());
+    for (unit, number) in video.iter().zip(numbers) {
+        assert!(unit.data == length_prefixed(&camera.nals(number)), "picture {number}");
+        assert_eq!(unit.key, camera.is_key(number));
+    }
+}
