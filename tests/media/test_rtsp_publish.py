@@ -45,9 +45,11 @@ async def test_what_ffmpeg_records_is_played_unchanged(
         assert played.sound[-100:] == sent.sound[len(played.sound) - 100 : len(played.sound)]
         assert len(played.sound) >= whole
     else:
-        # FFmpeg sends a key frame in one burst: on a busy machine a datagram of it may be lost, and a group with it.
-        assert len(set(played.pictures) & set(sent.pictures)) >= 50
-        assert len(set(played.sound) & set(sent.sound)) >= 100
+        # Nothing is lost; but on a busy machine the player may come after the next key frame.
+        missed = len(sent.pictures) - len(played.pictures)
+        assert missed in (0, 25, 50) and played.pictures == sent.pictures[missed:]
+        assert " ".join(played.sound) in " ".join(sent.sound)
+        assert len(played.sound) >= len(sent.sound) * (1 - missed / len(sent.pictures)) - 20
     _, errors = await publisher.communicate()
     assert (publisher.returncode, errors) == (0, b"")
     assert (await house.event("disconnected")).detail["reason"] == "the publisher ended the stream"
