@@ -8,6 +8,7 @@ from litestar import Controller, get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api.context import SCOPED, Authorised, Services
+from api.operator.paging import Limit, Offset
 from api.services import Gateway
 from api.vis.common import optional
 from api.vis.strategies import StrategyBody, strategy_body
@@ -93,8 +94,8 @@ class AccessController(Controller):
         slice_state: Annotated[str | None, QueryParameter(name="state")] = None,
         device_id: FromQuery[str | None] = None,
         channel_id: FromQuery[str | None] = None,
-        offset: Annotated[int, QueryParameter(ge=0, le=10_000_000)] = 0,
-        limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+        offset: Offset = 0,
+        limit: Limit = 100,
     ) -> SliceList:
         """`day` as above; `state`, `device_id` and `channel_id` narrow the list; `offset` counts what is left out."""
         wanted = SliceFilter(

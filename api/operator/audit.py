@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 from litestar import Controller, get
-from litestar.params import FromQuery, QueryParameter
+from litestar.params import FromQuery
 
 from api.context import Authorised, Services, needs
+from api.operator.paging import Before, Limit
 from gateway.accounts.model import Role
 from gateway.audit.entry import Entry
 from gateway.errors import InvalidError
 from gateway.store import AuditFilter
-
-NUMBER_MAX: Final = 2**63 - 1
 
 
 class EntryView(msgspec.Struct, kw_only=True):
@@ -59,8 +58,8 @@ class AuditController(Controller):
         until: FromQuery[datetime | None] = None,
         outcome: FromQuery[Literal["done", "refused"] | None] = None,
         everywhere: FromQuery[bool] = False,
-        before: Annotated[int | None, QueryParameter(ge=1, le=NUMBER_MAX)] = None,
-        limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+        before: Before = None,
+        limit: Limit = 100,
     ) -> AuditList:
         """Of the project; `everywhere`, for an account administrator, of all and of strangers.
 

@@ -1,18 +1,16 @@
 """Channels with what flows and where it plays, devices with what they told, and the history of both."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Final
 
 import msgspec
 from litestar import Controller, get
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.params import FromPath, FromQuery
 
 from api.context import SCOPED, Authorised, Services, address_bases
+from api.operator.paging import Before, Limit, Offset
 from api.services import Gateway
 from gateway.devices.model import Channel, ChannelId, Device, DeviceState
 from gateway.streams.live import Bases, LiveStream, PlayAddresses
-
-NUMBER_MAX: Final = 2**63 - 1
 
 
 class StreamFigures(msgspec.Struct, kw_only=True):
@@ -109,8 +107,8 @@ class OperatorController(Controller):
         self,
         request: Authorised,
         gateway: Services,
-        offset: Annotated[int, QueryParameter(ge=0, le=10_000_000)] = 0,
-        limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+        offset: Offset = 0,
+        limit: Limit = 100,
         device_id: FromQuery[str | None] = None,
     ) -> ChannelList:
         """`offset` counts the channels left out before the first; `device_id` narrows to one device."""
@@ -136,8 +134,8 @@ class OperatorController(Controller):
         gateway: Services,
         device_id: FromPath[str],
         channel_id: FromQuery[str | None] = None,
-        before: Annotated[int | None, QueryParameter(ge=1, le=NUMBER_MAX)] = None,
-        limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+        before: Before = None,
+        limit: Limit = 100,
     ) -> EventList:
         device = await gateway.devices.device(request.auth.scope, device_id)
         channel = ChannelId(channel_id) if channel_id else None

@@ -1,13 +1,13 @@
 """Groups of devices that users may be restricted to, for the project's administrators."""
 
 from datetime import datetime
-from typing import Annotated
 
 import msgspec
 from litestar import Controller, delete, get, post, put
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 
 from api.context import Authorised, Services, needs
+from api.operator.paging import Limit, Offset
 from gateway.accounts.model import DeviceGroup, Role
 
 
@@ -81,8 +81,8 @@ class GroupController(Controller):
         group_id: FromPath[str],
         request: Authorised,
         gateway: Services,
-        offset: Annotated[int, QueryParameter(ge=0, le=10_000_000)] = 0,
-        limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+        offset: Offset = 0,
+        limit: Limit = 100,
     ) -> GroupDevices:
         """`offset` counts the ids left out before the first."""
         project_id = request.auth.project.project_id

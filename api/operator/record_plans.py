@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated
 
 import msgspec
 from litestar import Controller, delete, get, post, put
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 
 from api.context import SCOPED, Authorised, Services
+from api.operator.paging import Limit, Offset
 from gateway.access.model import show_minutes
 from gateway.record_plans.model import DAYS, RecordPlan, Standing, WeekRange
 from gateway.record_plans.rules import ZONE, read_clock, read_day
@@ -101,8 +101,8 @@ class RecordPlanController(Controller):
         self,
         request: Authorised,
         gateway: Services,
-        offset: Annotated[int, QueryParameter(ge=0, le=10_000_000)] = 0,
-        limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+        offset: Offset = 0,
+        limit: Limit = 100,
     ) -> PlannedStreamList:
         """Streams that their plan wants recorded now; those without `recording_since` do not flow (yet)."""
         found = await gateway.record_plans.standing(request.auth.scope, gateway.clock())
@@ -137,8 +137,8 @@ class RecordPlanController(Controller):
         plan_id: FromPath[str],
         request: Authorised,
         gateway: Services,
-        offset: Annotated[int, QueryParameter(ge=0, le=10_000_000)] = 0,
-        limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+        offset: Offset = 0,
+        limit: Limit = 100,
     ) -> PlannedStreamList:
         found = await gateway.record_plans.standing(request.auth.scope, gateway.clock(), plan_id=plan_id)
         return _streams(found, offset, limit)

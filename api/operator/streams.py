@@ -8,7 +8,8 @@ from litestar import Controller, delete, get, post
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api.context import SCOPED, Authorised, Services, address_bases
-from api.operator.controllers import NUMBER_MAX, EventList, EventView, Play, StreamFigures, figures, play
+from api.operator.controllers import EventList, EventView, Play, StreamFigures, figures, play
+from api.operator.paging import Before, Limit, Offset
 from api.services import Gateway
 from gateway.devices.model import ChannelId, DeviceId
 from gateway.paging import Page
@@ -96,8 +97,8 @@ class StreamListController(Controller):
         self,
         request: Authorised,
         gateway: Services,
-        offset: Annotated[int, QueryParameter(ge=0, le=10_000_000)] = 0,
-        limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+        offset: Offset = 0,
+        limit: Limit = 100,
         name: FromQuery[str | None] = None,
         own: FromQuery[bool] = False,
     ) -> StreamList:
@@ -164,8 +165,8 @@ class StreamController(Controller):
         request: Authorised,
         gateway: Services,
         stream_name: FromPath[str],
-        before: Annotated[int | None, QueryParameter(ge=1, le=NUMBER_MAX)] = None,
-        limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+        before: Before = None,
+        limit: Limit = 100,
     ) -> EventList:
         """Of a channel's stream, the history of the channel."""
         stream = (await gateway.streams.get(request.auth.scope, stream_name)).record
