@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
+from tests.e2e.browsing import browsing
 from tests.e2e.encoders import pushing
-from tests.e2e.running import ADMIN, PASSWORD, RunningGateway
-from tests.e2e.test_browser import ARGUMENTS, CHROMIUM, WAIT_MS, check_picture
+from tests.e2e.running import RunningGateway
+from tests.e2e.test_browser import check_picture
 from tests.e2e.test_retention import NOON, reached, slices
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.browser]
@@ -20,34 +21,20 @@ VIEWERS = {"FLV": "http-flv", "WebRTC": "whep", "fMP4": "ws-fmp4", "HLS": "hls"}
 async def test_a_stream_of_ones_own(tmp_path: Path) -> None:
     gateway = await RunningGateway(tmp_path, {"GATEWAY_WEBRTC__ADDRESSES": json.dumps(["127.0.0.1"])}).start()
     try:
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            page = await browser.new_page(locale="en-GB", viewport={"width": 1100, "height": 1000})
-            try:
-                page.set_default_timeout(WAIT_MS)
-                await page.goto(f"{gateway.url}/#streams")
-                await page.fill("input[name=name]", ADMIN)
-                await page.fill("input[name=password]", PASSWORD)
-                await page.click("button[type=submit]")
-                await page.wait_for_selector("header.top")
-                await page.fill("input[name=name]", "kept")
-                await page.get_by_role("button", name="Add").click()
-                row = page.locator("article[data-stream=kept]")
-                await row.get_by_role("button", name="Where to push").click()
-                shown = page.locator(".player .address", has_text="WHIP").locator("code")
-                assert (await shown.inner_text()).startswith(f"{gateway.url}/whip/")
-                body = {"retention_forever": True, "store_type": "local", "timezone": NOON, "state": "ACTIVE"}
-                await gateway.call("PUT", "streams/kept/retention", body)
-                address = (await gateway.call("GET", "streams/kept/endpoint"))["push_flow_address"]
-                async with pushing(address):
-                    await row.get_by_role("button", name="Play").click()
-                    await watch_by_every_form(page, tmp_path)
-                await play_back(gateway, page, tmp_path)
-            except Exception:
-                await page.screenshot(path=tmp_path / "failed.png", full_page=True)
-                raise
-            finally:
-                await browser.close()
+        async with browsing(gateway, "#streams", tmp_path) as page:
+            await page.fill("input[name=name]", "kept")
+            await page.get_by_role("button", name="Add").click()
+            row = page.locator("article[data-stream=kept]")
+            await row.get_by_role("button", name="Where to push").click()
+            shown = page.locator(".player .address", has_text="WHIP").locator("code")
+            assert (await shown.inner_text()).startswith(f"{gateway.url}/whip/")
+            body = {"retention_forever": True, "store_type": "local", "timezone": NOON, "state": "ACTIVE"}
+            await gateway.call("PUT", "streams/kept/retention", body)
+            address = (await gateway.call("GET", "streams/kept/endpoint"))["push_flow_address"]
+            async with pushing(address):
+                await row.get_by_role("button", name="Play").click()
+                await watch_by_every_form(page, tmp_path)
+            await play_back(gateway, page, tmp_path)
     finally:
         await gateway.close()
 

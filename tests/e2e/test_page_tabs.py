@@ -125,7 +125,11 @@ async def test_a_stream_is_sent_as_rtp(gateway: RunningGateway, source: str, tmp
             row = panel.locator("tr", has_text="0001234567")
             await row.get_by_text("sending", exact=True).wait_for(timeout=FOREVER_MS)
             assert receiver.recv(2048)[8:12] == (1234567).to_bytes(4), "of the SSRC that was typed"
-            await row.get_by_role("button", name="Remove").click()
+            remove = row.get_by_role("button", name="Remove")
+            await remove.focus()
+            drawn = await row.element_handle()
+            await page.wait_for_function("row => !row.isConnected", arg=drawn)  # with what was sent since
+            await page.keyboard.press("Enter")
             await panel.get_by_text("Nothing here now.").wait_for()
             assert (await asked(gateway, f"{source}/senders"))["senders"] == []
 

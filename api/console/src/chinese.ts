@@ -129,7 +129,6 @@ export const chinese: typeof english = {
   newPlan: "新建计划",
   noPlans: "还没有录像计划。新建后可按每周时间录制流。",
   recordedNow: "当前应录制",
-  recordingSince: "录制开始",
   recordingNow: "正在录制，始于 {since}",
   doesNotFlow: "未录制：没有流",
   notWanted: "当前无需录制",

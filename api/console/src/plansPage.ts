@@ -89,9 +89,11 @@ export class PlansPage {
     const rows = streams.map((one) => [
       one.stream_name,
       one.plan_name,
-      one.recording_since === null ? text("doesNotFlow") : since(one.recording_since),
+      one.recording_since === null
+        ? text("doesNotFlow")
+        : text("recordingNow", { since: since(one.recording_since) }),
     ]);
-    const drawn = table([text("streamName"), text("plan"), text("recordingSince")], rows);
+    const drawn = table([text("streamName"), text("plan"), text("standing")], rows);
     const more = total - streams.length;
     if (more > 0) drawn.append(element("p", { class: "note" }, text("andMore", { count: String(more) })));
     return drawn;

@@ -111,7 +111,7 @@ export function senders(stream: StreamCalls): Panel {
 }
 
 export function inputs(stream: StreamCalls): Panel {
-  const headings = ["", text("target"), text("backup"), text("standing"), ""];
+  const headings = ["", text("peer"), text("backup"), text("standing"), ""];
   const list: Fresh = new Fresh(async () => {
     const rows = (await stream.inputs()).map((input) => [
       String(input.number),

@@ -9,7 +9,9 @@ export type Cell = Node | string;
 export function table(headings: readonly string[], rows: readonly (readonly Cell[])[]): HTMLElement {
   if (rows.length === 0) return element("p", { class: "note" }, text("nothing"));
   const head = element("tr", {}, ...headings.map((heading) => element("th", { scope: "col" }, heading)));
-  const lines = rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell))));
+  const cells = (row: readonly Cell[]): HTMLElement[] =>
+    row.map((cell, at) => element("td", { "data-heading": headings[at] ?? "" }, cell));
+  const lines = rows.map((row) => element("tr", {}, ...cells(row)));
   return element(
     "div",
     { class: "table" },
@@ -99,7 +101,7 @@ export class Fresh {
       const drawn = await this.load();
       // What somebody points at stays under the pointer: nothing is drawn anew that did not change.
       const html = drawn.outerHTML;
-      if (html !== this.drawn) this.body.replaceChildren(drawn);
+      if (html !== this.drawn) this.replace(drawn);
       this.drawn = html;
       this.note.textContent = "";
     } catch (error) {
@@ -107,6 +109,18 @@ export class Fresh {
     }
     window.clearTimeout(this.timer);
     if (!this.stopped) this.timer = window.setTimeout(() => void this.refresh(), REFRESH_MS);
+  }
+
+  /** The button that the keyboard was at stays the one that it is at. */
+  private replace(drawn: HTMLElement): void {
+    const at = document.activeElement;
+    const held = at instanceof HTMLButtonElement && this.body.contains(at) ? at : null;
+    this.body.replaceChildren(drawn);
+    if (held === null) return;
+    const same = [...drawn.querySelectorAll("button")].find(
+      (one) => one.dataset["key"] === held.dataset["key"] && one.textContent === held.textContent,
+    );
+    same?.focus({ preventScroll: true });
   }
 
   /** A button that does something to the thing called `key`, and shows what became of it. */
