@@ -198,7 +198,12 @@ async def _feed(house: House, film: Film, name: str, pace: Pace) -> None:
         codec = CODECS[film.video if unit.is_video else film.audio]
         assert feed.push(codec, unit.pts, unit.dts, unit.data)
 
-    await pace(film.units(), push)
+    units = film.units()
+    # Sound is waited for a second: players that open must not hold the loop up longer between it and the pictures.
+    heard = next((at for at, unit in enumerate(units) if not unit.is_video), 0) + 1
+    for unit in units[:heard]:
+        await push(unit)
+    await pace(units[heard:], push)
     feed.close("the film is over")
 
 
