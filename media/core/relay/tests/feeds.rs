@@ -6,38 +6,15 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay::{
-    Config, Error, EventKind, PlayRights, RecordOrder, Transport,
-    feed::{Closed, Feeder, OpenFeed, Portion},
+    Config, Error, EventKind, RecordOrder,
+    feed::{Closed, Feeder, Portion},
 };
-use support::{Relay, until};
+use support::{Relay, fed::tracks, feeding::wanted, until};
 use wire::{
     fault::Fault,
-    media::{AccessUnit, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
+    media::{AccessUnit, Kind, Ticks, Tracks, VideoCodec},
     unpack::Output,
 };
-
-fn wanted(name: &str) -> OpenFeed {
-    OpenFeed {
-        app: "test".to_owned(),
-        name: name.to_owned(),
-        transport: Transport::Rtmp,
-        payload: "flv",
-        rights: PlayRights { private: false, ..PlayRights::default() },
-    }
-}
-
-fn tracks() -> Arc<Tracks> {
-    let video = VideoTrack {
-        codec: VideoCodec::H264,
-        width: 320,
-        height: 192,
-        rate: None,
-        vps: vec![],
-        sps: vec![Bytes::from_static(&[0x67, 0x42, 0x00, 0x1F, 0xE9])],
-        pps: vec![Bytes::from_static(&[0x68, 0xCE, 0x3C, 0x80])],
-    };
-    Arc::new(Tracks { video: Some(video), audio: None })
-}
 
 fn picture(tracks: &Arc<Tracks>, number: i64, size: usize) -> Portion {
     let dts = Ticks::from_millis(number * 40);
@@ -48,7 +25,7 @@ fn picture(tracks: &Arc<Tracks>, number: i64, size: usize) -> Portion {
 }
 
 async fn feed(feeder: &mut Feeder, pictures: i64, size: usize) -> Result<(), Closed> {
-    let tracks = tracks();
+    let tracks = tracks(VideoCodec::H264, None);
     let news = Output::Tracks(Arc::clone(&tracks));
     feeder
         .send(Portion {
@@ -76,7 +53,7 @@ fn a_fed_stream_tells_what_a_receiver_tells() {
     let stats = relay.wait_stats("fed", |stats| stats.received == 51);
     assert_eq!((stats.transport.name(), stats.payload, stats.port), ("rtmp", Some("flv"), 0));
     assert_eq!((stats.expected, stats.lost, stats.bytes_in), (51, 0, 50_040));
-    assert_eq!((stats.width, stats.height, stats.peer), (320, 192, Some(peer.to_string())));
+    assert_eq!((stats.width, stats.height, stats.peer), (352, 288, Some(peer.to_string())));
     assert_eq!(stats.faults["bad_nal"], 1);
     relay.wait_event(EventKind::Silent);
     feeder.tell(EventKind::Resumed, vec![]);
@@ -101,7 +78,7 @@ fn a_source_that_comes_back_has_resumed_however_soon() {
     runtime.block_on(feed(&mut feeder, 1, 1000)).unwrap();
     feeder.disconnected(vec![("reason", "gone".to_owned())]);
     feeder.connected(peer);
-    runtime.block_on(feeder.send(picture(&tracks(), 1, 1000))).unwrap();
+    runtime.block_on(feeder.send(picture(&tracks(VideoCodec::H264, None), 1, 1000))).unwrap();
     let told = relay.wait_event(EventKind::Resumed);
     assert_eq!(told.receiver, feeder.id());
     assert!(relay.core.poll_events(100).iter().all(|event| event.kind != EventKind::Resumed), "told once");
@@ -137,7 +114,7 @@ fn a_dropped_feeder_ends_its_stream_and_bandwidth_is_kept() {
 fn a_recording_parts_where_its_source_breaks_and_none_repeats_what_another_has() {
     let relay = Relay::start(Config::default());
     let mut feeder = relay.core.open_feed(&wanted("kept")).unwrap();
-    let (runtime, id, tracks) = (relay.core.runtime().unwrap(), feeder.id(), tracks());
+    let (runtime, id, tracks) = (relay.core.runtime().unwrap(), feeder.id(), tracks(VideoCodec::H264, None));
     let peer: SocketAddr = "192.0.2.1:80".parse().unwrap();
     let send = |feeder: &mut Feeder, numbers: std::ops::Range<i64>| {
         for number in numbers {

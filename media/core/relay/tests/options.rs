@@ -15,10 +15,10 @@ use relay::{
     feed::{Feeder, OpenFeed, Portion},
     units::{Item, Subscribe, Subscription},
 };
-use support::{LOOPBACK, Relay, until};
+use support::{LOOPBACK, Relay, fed::tracks, feeding::wanted, until};
 use wire::{
     hls::Container,
-    media::{AccessUnit, AudioCodec, AudioTrack, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
+    media::{AccessUnit, AudioCodec, Kind, Ticks, Tracks, VideoCodec},
     unpack::Output,
 };
 
@@ -34,27 +34,9 @@ struct House {
 impl House {
     fn new() -> Self {
         let relay = Relay::start(Config::default());
-        let wanted = OpenFeed {
-            app: "test".to_owned(),
-            name: "cam".to_owned(),
-            transport: Transport::Rtmp,
-            payload: "flv",
-            rights: PlayRights { private: false, ..PlayRights::default() },
-        };
-        let feeder = relay.core.open_feed(&wanted).unwrap();
+        let feeder = relay.core.open_feed(&wanted("cam")).unwrap();
         let port = relay.core.listen_http("127.0.0.1", 0, "/nonexistent").unwrap();
-        let video = VideoTrack {
-            codec: VideoCodec::H264,
-            width: 320,
-            height: 192,
-            rate: None,
-            vps: vec![],
-            sps: vec![Bytes::from_static(&[0x67, 0x42, 0x00, 0x1F, 0xE9])],
-            pps: vec![Bytes::from_static(&[0x68, 0xCE, 0x3C, 0x80])],
-        };
-        let audio =
-            AudioTrack { codec: AudioCodec::G711A, sample_rate: 8000, channels: 1, config: Bytes::new() };
-        let tracks = Arc::new(Tracks { video: Some(video), audio: Some(audio) });
+        let tracks = tracks(VideoCodec::H264, Some(AudioCodec::G711A));
         let mut house = Self { relay, feeder, tracks, port, number: 0 };
         house.send(Output::Tracks(Arc::clone(&house.tracks)));
         house

@@ -11,7 +11,8 @@ use relay::{
 };
 use support::{
     Relay,
-    feeding::{GOP, Source, accept, detail, feed, push, source, state, ticket, wanted},
+    fed::GOP,
+    feeding::{Source, accept, detail, feed, push, source, state, ticket, wanted},
     until,
 };
 

@@ -14,7 +14,8 @@ use relay::{
 };
 use support::{
     Relay, accept as connection,
-    feeding::{GOP, detail, push, source, ticket},
+    fed::GOP,
+    feeding::{detail, push, source, ticket},
     until,
 };
 

@@ -10,13 +10,14 @@ use relay::{
 };
 use tokio::task::JoinHandle;
 use wire::{
-    media::{AccessUnit, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
+    media::{AccessUnit, Kind, Ticks, VideoCodec},
     unpack::Output,
 };
 
-use super::Relay;
-
-pub const GOP: i64 = 10;
+use super::{
+    Relay,
+    fed::{GOP, tracks},
+};
 
 pub fn wanted(name: &str) -> OpenFeed {
     OpenFeed {
@@ -26,21 +27,6 @@ pub fn wanted(name: &str) -> OpenFeed {
         payload: "flv",
         rights: PlayRights { private: false, ..PlayRights::default() },
     }
-}
-
-pub fn tracks() -> Arc<Tracks> {
-    let sps: &[u8] =
-        b"\x67\x64\x00\x0d\xac\xd9\x41\x60\x96\xc0\x44\x00\x00\x03\x00\x04\x00\x00\x03\x00\xc8\x3c\x50\xa6\x58";
-    let video = VideoTrack {
-        codec: VideoCodec::H264,
-        width: 352,
-        height: 288,
-        rate: None,
-        vps: vec![],
-        sps: vec![Bytes::from_static(sps)],
-        pps: vec![Bytes::from_static(b"\x68\xef\x8f\xcb")],
-    };
-    Arc::new(Tracks { video: Some(video), audio: None })
 }
 
 /// Feeds a stream in real time until it is closed, or this is dropped.
@@ -58,7 +44,7 @@ pub fn source(relay: &Relay, name: &str) -> (u64, Source) {
 }
 
 pub async fn feed(mut feeder: Feeder) {
-    let tracks = tracks();
+    let tracks = tracks(VideoCodec::H264, None);
     let news = vec![Output::Tracks(Arc::clone(&tracks))];
     let mut portion = Portion { outputs: news, messages: 1, bytes: 40, ..Portion::default() };
     for number in 0..10_000 {
