@@ -11,8 +11,9 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 
 use super::{address::is_public, failure::Failure};
 
-/// A longer URL is refused.
+/// A longer URL is refused, as it came or as it is written.
 const URL_MAX: usize = 8192;
+const TOO_LONG: BadUrl = BadUrl("the URL is longer than 8,192 bytes");
 /// What may not stand in a URL as it is; beyond it, what people paste is taken as it comes.
 const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}');
 
@@ -94,7 +95,7 @@ impl Location {
     /// Reads an absolute URL.
     pub(crate) fn parse(url: &str) -> Result<Self, BadUrl> {
         if url.len() > URL_MAX {
-            return Err(BadUrl("the URL is longer than 8,192 bytes"));
+            return Err(TOO_LONG);
         }
         let url = url.split('#').next().unwrap_or_default().trim();
         let uri: Uri =
@@ -127,7 +128,16 @@ impl Location {
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
         let (authorization, user) = (user.and_then(basic), user.map(credentials));
-        Ok(Self { scheme, host, port, target, authorization, user })
+        let location = Self { scheme, host, port, target, authorization, user };
+        if location.written_len() > URL_MAX {
+            return Err(TOO_LONG); // with what had to be encoded
+        }
+        Ok(location)
+    }
+
+    /// The length of the URL that says the same, without user and password.
+    fn written_len(&self) -> usize {
+        self.scheme.name().len() + "://".len() + self.authority().len() + self.target.len()
     }
 
     /// What a program of its own fetches from `url`: good to be shown, without what may be secret.
@@ -325,7 +335,11 @@ mod tests {
         ] {
             assert!(Location::parse(url).is_err(), "{url}");
         }
-        assert!(Location::parse(&format!("http://h/{}", "x".repeat(9000))).is_err());
+        let long =
+            |before: &str, piece: &str, count| Location::parse(&format!("{before}{}", piece.repeat(count)));
+        assert!(long("http://h/", "x", URL_MAX - 9).is_ok() && long("http://h/", "x", URL_MAX - 8).is_err());
+        assert!(long("http://h/", "\0", 3000).is_err(), "each is written with three characters");
+        assert!(long("http://h?", "x", URL_MAX - 9).is_err(), "it is written with a path");
     }
 
     #[test]
