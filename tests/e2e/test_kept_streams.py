@@ -18,7 +18,6 @@ SETTINGS = {
     "GATEWAY_PULL__ALLOW_PRIVATE": "1",
     "GATEWAY_SEND__ALLOW_PRIVATE": "1",
     "GATEWAY_PULL__RETURN_AFTER": "1",
-    "GATEWAY_RTP__SILENCE": "2",
 }
 PATIENCE = 30.0
 
@@ -30,10 +29,11 @@ async def camera(port: int) -> AsyncIterator[None]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nConnection: close\r\n\r\n")
         encoder = await asyncio.create_subprocess_exec(*encode("pipe:1"), stdout=asyncio.subprocess.PIPE)
         assert encoder.stdout is not None
         try:
+            first = await encoder.stdout.read(1 << 16)  # it may take its time: until then nothing is answered
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nConnection: close\r\n\r\n" + first)
             while data := await encoder.stdout.read(1 << 16):
                 writer.write(data)
                 await writer.drain()

@@ -134,7 +134,10 @@ async def test_a_playback_with_aac_is_steered_like_any_other(gateway: RunningGat
     async with pushing("-c:a", "pcm_alaw", "-ar", "8000", "-ac", "1", "-t", "5", play["push"]) as encoder:
         await encoder.ended()
     await reached(
-        lambda: slices(gateway, name), lambda found: [one["state"] for one in found] == ["UPLOADED"], 30, gateway
+        lambda: slices(gateway, name),
+        lambda found: bool(found) and {one["state"] for one in found} == {"UPLOADED"},
+        30,
+        gateway,
     )
     answer = await gateway.client.post(
         f"{gateway.url}/gb/v1/streams/{name}/playbacks",
