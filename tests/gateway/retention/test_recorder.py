@@ -244,6 +244,7 @@ async def test_a_full_spool_stops_recording_and_loses_nothing(world: World) -> N
         await world.until(lambda: world.recorder.full)
         await world.until(lambda: world.recorder.running == 0)
         await sending
+        await world.until(lambda: world.recorder.counters.slices > 0)
         slices = await world.slices()
         started = world.hasty.started
         assert started == 1, "and it does not begin again"

@@ -1,5 +1,5 @@
-//! What a processor can do that safe Rust cannot ask for: fetch memory ahead of its use, look at many bytes at once. Each
-//! function gives the same on every processor, where it is not known in some other way.
+//! What a processor can do that safe Rust cannot ask for: fetch memory ahead of its use, look at many bytes at once. Where a
+//! processor lacks the means, the plain way gives the same result.
 
 mod fetch;
 mod zeros;

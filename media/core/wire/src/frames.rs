@@ -90,6 +90,7 @@ pub(crate) struct Frames {
     whole: [bool; 2],  // it was one PES packet: the length of the next one's first is that of the frame
     endings: Endings,
     starts: Habit,               // frames begin with PES packets
+    after_gap: bool,             // the next frame may begin anywhere, for bytes were lost
     cutter: Option<Box<Cutter>>, // they do not
 }
 
@@ -121,6 +122,7 @@ impl Frames {
             whole: [false; 2],
             endings: Endings::new(),
             starts: Habit::certain(),
+            after_gap: false,
             cutter: None,
         }
     }
@@ -161,6 +163,7 @@ impl Frames {
         self.endings.handle_gap();
         self.target = Target::Nowhere;
         self.new_pack = false;
+        self.after_gap = true;
         let cut = self.cutter.as_mut().is_some_and(|cutter| cutter.handle_gap());
         let frame = self.video.take();
         let hit = frame.is_some() || cut;
@@ -225,12 +228,16 @@ impl Frames {
         self.events.extend(sound);
     }
 
-    /// Whether frames begin with PES packets is learnt from each.
+    /// Whether frames begin with PES packets is learnt from each. If they seemed to, and this one does not, the one before it
+    /// was cut in two.
     fn check_start(&mut self, data: &[u8]) {
+        let after_gap = std::mem::take(&mut self.after_gap);
         if begins_with_code(data) {
             self.starts.held();
-        } else if self.starts.is_trusted() {
+        } else if self.starts.is_trusted() && !after_gap {
             self.starts.broken();
+            self.fault(Fault::SplitUnit);
+            self.events.push_back(Event::VideoGap);
         }
     }
 
@@ -261,7 +268,11 @@ impl Frames {
         self.events.extend(frame.sound.drain(..));
         self.starts.broken();
         self.endings.handle_gap();
-        self.cutter = Some(Box::new(Cutter::new(self.limit, frame)));
+        let damaged = frame.damaged;
+        let cutter = self.cutter.insert(Box::new(Cutter::new(self.limit, frame)));
+        if damaged {
+            cutter.handle_damage(&mut self.events);
+        }
         self.cut(&[]);
     }
 

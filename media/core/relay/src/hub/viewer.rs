@@ -212,6 +212,7 @@ impl Viewer {
             self.write_begun(now, &mut total)?;
             if self.begun.is_none() && self.answer.is_none() {
                 if self.closing {
+                    self.count(total);
                     return Err(Gone::Left);
                 }
                 if self.is_sent(now, ring, &mut total)? {
@@ -225,12 +226,16 @@ impl Viewer {
                 break;
             }
         }
-        self.total.bytes += total.bytes;
-        self.total.skips += total.skips;
-        if let Framing::Push(pushed) = &self.framing {
-            pushed.sent(total.bytes);
-        }
+        self.count(total);
         Ok(total)
+    }
+
+    fn count(&mut self, written: Written) {
+        self.total.bytes += written.bytes;
+        self.total.skips += written.skips;
+        if let Framing::Push(pushed) = &self.framing {
+            pushed.sent(written.bytes);
+        }
     }
 
     /// The socket takes bytes again.

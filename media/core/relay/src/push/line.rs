@@ -42,6 +42,14 @@ pub(super) struct Split {
 /// Ends a connection when dropped, whoever else has its socket.
 pub(super) struct Hold(TcpStream);
 
+impl Hold {
+    /// Nothing more is written; what was goes out.
+    pub(super) fn end(&self) {
+        // One that is closed already needs nothing.
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         // One that is closed already needs nothing.

@@ -222,7 +222,7 @@ impl Push {
 
     /// Lets the shard send until the connection fails.
     async fn carry(&self, peer: SocketAddr, split: Split, target: Box<dyn Target>) -> Result<Failure, End> {
-        let Split { socket, hold: _hold, bridge } = split;
+        let Split { socket, hold, bridge } = split;
         let (pushed, ended) = Pushed::new(target, Arc::clone(&self.presence.record));
         // It is no viewer that could take another one's place.
         let seat = Seat::new(&Arc::default());
@@ -241,8 +241,9 @@ impl Push {
         let mut bridging = pin!(bridge.run());
         let first = race(async { Err(bridging.as_mut().await) }, async { Ok(ended.as_mut().await) }).await;
         match first {
-            // The shard let go: what it wrote last is still to go out.
+            // The shard let go: what it wrote last is still to go out, and then the end of it.
             Ok(end) => {
+                hold.end();
                 let _ = timeout(PARTING, bridging).await;
                 end
             }

@@ -39,7 +39,7 @@ pub(super) struct Times {
     /// Decoding times were stated: where one is not, it is the presentation time (ISO/IEC 13818-1 §2.4.3.7).
     decoding: bool,
     order: PictureOrder,
-    /// A picture's presentation time, not wrapped, and order count, since the count began.
+    /// A picture's presentation time, as stated, and order count, since the count began.
     shown: Option<(i64, i64)>,
     /// So many ticks pass in so many steps of the order count.
     steps: Option<(i64, i64)>,

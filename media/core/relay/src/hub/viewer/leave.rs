@@ -34,7 +34,8 @@ impl Viewer {
     /// Sends it away: at once, or, a server that we push to, behind the chunk that it is in the middle of. Whether it is
     /// gone.
     pub(crate) fn dismiss(&mut self, goodbye: &Bytes) -> bool {
-        let busy = self.begun.is_some() || self.answer.is_some();
+        // A pair of sockets on this machine takes a chunk whole or not at all: then nothing has begun, and there is no room.
+        let busy = self.begun.is_some() || self.answer.is_some() || self.blocked;
         if let Framing::Push(pushed) = &mut self.framing
             && busy
             && !self.closing
