@@ -31,6 +31,10 @@ class CodingError(InvalidError):
     """Streams of this coding are not made by hand."""
 
 
+class UnreadableInputError(ConflictError):
+    """The stored URL of an input that would stay cannot be decrypted."""
+
+
 class UnreachableError(GatewayError):
     """The address that the stream is pulled from cannot be connected to."""
 

@@ -73,6 +73,14 @@ class Failover:
         self._ready: dict[int, float] = {}
         self._pinned = False
 
+    def take_over(self, before: "Failover") -> None:
+        """Goes on from who followed the stream until its inputs were changed: what stands by unchanged stays connected,
+        and nobody will tell that again."""
+        standing = self.standing
+        for entry in before.inputs:
+            if entry in self.inputs and entry.number in standing and before.is_ready(entry.number):
+                self._ready[entry.number] = before._ready[entry.number]
+
     @property
     def standing(self) -> list[int]:
         """The inputs to keep connected beside the current one; the primary is among them to be seen coming back."""

@@ -81,12 +81,18 @@ class PullInputs:
         """How many there were, by cause."""
 
     def begin(self, stream: StreamRecord, receiver: int, backups: Sequence[Input]) -> None:
-        """A stream is pulled by its first input; `backups` are the others."""
+        """A stream is pulled by its first input; `backups` are the others, in the place of those it had before."""
+        before = self._streams.get(receiver)
         self.forget(receiver)
         if not backups:
+            if before is not None:
+                self._keep_connected(receiver, [])
             return
         inputs = [Input(1, stream.url or "", BackupType.PASSIVE), *backups]
-        entry = _Stream(stream, receiver, Failover(inputs, return_after=self._return_after))
+        failover = Failover(inputs, return_after=self._return_after)
+        if before is not None:
+            failover.take_over(before.failover)
+        entry = _Stream(stream, receiver, failover)
         self._streams[receiver] = entry
         self._stand_by(entry)
 
@@ -191,10 +197,10 @@ class PullInputs:
 
     def _stand_by(self, entry: _Stream) -> None:
         standing = set(entry.failover.standing)
-        wanted = [
-            (str(one.number), one.url, (), "tcp", self._programs.command(one.url))
-            for one in entry.failover.inputs
-            if one.number in standing
-        ]
+        self._keep_connected(entry.receiver, [one for one in entry.failover.inputs if one.number in standing])
+
+    def _keep_connected(self, receiver: int, inputs: Sequence[Input]) -> None:
+        """These and no others."""
+        wanted = [(str(one.number), one.url, (), "tcp", self._programs.command(one.url)) for one in inputs]
         with suppress(CoreError):  # it has ended, which is told soon
-            self._relay.standby_pull(entry.receiver, wanted)
+            self._relay.standby_pull(receiver, wanted)

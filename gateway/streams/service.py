@@ -1,7 +1,7 @@
 """Streams of a project: what is stored of them, what flows, and where it plays."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +23,7 @@ from gateway.streams.errors import (
     StreamNameError,
     StreamStoppedError,
     UnreachableError,
+    UnreadableInputError,
 )
 from gateway.streams.inputs import BackupType, Input, numbered
 from gateway.streams.live import Bases, LiveStream, LiveViewer, PlayAddresses, RelayView, play_addresses
@@ -233,14 +234,13 @@ class Streams:
         await self._sources.set_inputs(stream, lambda _: inputs)
 
     async def add_input(self, scope: Scope, name: str, url: str, backup: BackupType) -> None:
-        """Adds one behind the others. NotFoundError, InvalidError, UrlError."""
+        """Adds one behind the others. NotFoundError, InvalidError, UrlError; UnreadableInputError."""
         stream, checked = await self._pulled(scope, name), self._checked(url)
-        await self._sources.set_inputs(
-            stream, lambda present: numbered([*((one.url, one.backup) for one in present), (checked, backup)])
-        )
+        await self._sources.set_inputs(stream, lambda present: numbered([*_readable(present), (checked, backup)]))
 
     async def remove_input(self, scope: Scope, name: str, number: int) -> None:
-        """Takes one away; those behind it move up. NotFoundError; InvalidError for the first, the stream's own URL."""
+        """Takes one away; those behind it move up. NotFoundError; InvalidError for the first, the stream's own URL;
+        UnreadableInputError."""
         stream = await self._pulled(scope, name)
         if number == 1:
             raise InvalidError("number", "the first input is the stream's own URL, and goes with the stream")
@@ -248,7 +248,7 @@ class Streams:
         def without(present: Sequence[Input]) -> Sequence[Input]:
             if number not in {one.number for one in present}:
                 raise NotFoundError("input", str(number))
-            return numbered((one.url, one.backup) for one in present if one.number != number)
+            return numbered(_readable(one for one in present if one.number != number))
 
         await self._sources.set_inputs(stream, without)
 
@@ -346,6 +346,15 @@ def _look(relay: RelayView, app: str, names: Collection[str]) -> Mapping[str, Li
         found = ((name, relay.stream(app, name)) for name in names)
         return {name: live for name, live in found if live is not None}
     return {live.name: live for live in relay.streams() if live.app == app}
+
+
+def _readable(inputs: Iterable[Input]) -> list[tuple[str, BackupType]]:
+    """What is written anew of inputs that stay. One that cannot be decrypted reads as empty, and would be stored so."""
+    kept = list(inputs)
+    for one in kept:
+        if not one.url:
+            raise UnreadableInputError(f"the URL of input {one.number} cannot be decrypted; set all inputs anew")
+    return [(one.url, one.backup) for one in kept]
 
 
 def _check_pulled(name: str, source: SourceView, at: datetime) -> None:

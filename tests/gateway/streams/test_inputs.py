@@ -46,6 +46,21 @@ def test_a_primary_alone_is_only_tried_again() -> None:
     assert failover.current == 1
 
 
+def test_what_stands_by_unchanged_is_still_ready_after_a_change() -> None:
+    before = Failover(inputs(A, A, A, A), return_after=30)
+    for number in (2, 3, 4, 5):
+        before.handle_standby(10, number, connected=True)
+    one, two, three, four, five = before.inputs
+    other, passive = Input(3, "http://h/other", A), Input(4, four.url, P)
+    after = Failover([one, two, other, passive], return_after=30)
+    after.take_over(before)
+    assert [after.is_ready(number) for number in (1, 2, 3, 4, 5)] == [False, True, False, False, False]
+    assert after.handle_failure("ended", again=False) == Switch(2, SwitchCause.FAILED, "ended")
+    moved = Failover([one, Input(2, three.url, A), Input(3, five.url, A)], return_after=30)
+    moved.take_over(before)
+    assert not moved.is_ready(2), "by another number it is connected anew"
+
+
 def test_what_is_chosen_by_hand_stays_until_it_fails() -> None:
     failover = Failover(inputs(A, D), return_after=10)
     assert failover.choose(2) == Switch(2, SwitchCause.MANUAL, "chosen by hand")

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from gateway.errors import InvalidError
+from gateway.media_event import MediaEvent
 from gateway.streams.inputs import BackupType, Input
 from gateway.streams.model import AccessType, StreamEvent
 from gateway.streams.programs import Programs
@@ -60,6 +63,56 @@ async def test_a_backup_takes_over_from_a_broken_input_and_one_may_be_chosen(bac
         assert inputs.switches == {"FAILED": 2, "RETURNED": 0, "MANUAL": 1}
         inputs.forget(pulled.id)
         assert inputs.look(pulled.id) == []
+
+
+@dataclass(frozen=True)
+class Noted(Made):
+    """Each leaves the number of its process, by its address."""
+
+    place: Path = Path()
+
+    def command(self, url: str) -> tuple[str, ...]:
+        return ("sh", "-c", f'echo $$ > {self.place / url}; exec "$@"', "sh", *super().command(url))
+
+    def lives(self, url: str) -> bool:
+        """Whether it runs; one that has ended and is still listed does not."""
+        try:
+            pid = (self.place / url).read_text().strip()
+            return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        except FileNotFoundError:
+            return False
+
+
+async def test_inputs_of_a_running_stream_change_and_only_what_changed_begins_or_ends(tmp_path: Path) -> None:
+    record = stream(access_type=AccessType.HTTP_FLV, url="made:one")
+    programs = Noted(place=tmp_path)
+    async with Relay(play_key=b"key", rtp_host="127.0.0.1", rtp_port_min=24600, rtp_port_max=24699, threads=1) as relay:
+        inputs = PullInputs(relay, History(), lambda: NOW, programs=programs, return_after=None)  # type: ignore[arg-type]
+        told: list[str] = []
+
+        def hear(event: MediaEvent) -> None:
+            if event.kind == "standby_connected":
+                told.append(event.detail["input"])
+            inputs.handle_media(event)
+
+        relay.listen(hear)
+        pulled = relay.open_pull(record.app, record.name, "made:one", command=programs.command("made:one"), label="1")
+
+        def ready() -> list[int]:
+            return [view.input.number for view in inputs.look(pulled.id) if view.ready]
+
+        two, three = (Input(number, f"made:{number}", BackupType.ACTIVE) for number in (2, 3))
+        inputs.begin(record, pulled.id, [two])
+        await until(lambda: ready() == [2])
+        inputs.begin(record, pulled.id, [two, three])
+        assert ready() == [2]
+        await until(lambda: ready() == [2, 3])
+        assert told == ["2", "3"], "what goes on is not told again"
+        assert programs.lives(two.url)
+        assert programs.lives(three.url)
+        inputs.begin(record, pulled.id, [])
+        await until(lambda: not programs.lives(two.url) and not programs.lives(three.url))
+        assert programs.lives("made:one")
 
 
 def test_a_program_is_run_only_for_what_is_allowed_and_without_a_shell() -> None:

@@ -13,14 +13,15 @@ from gateway.accounts.quotas import Quotas
 from gateway.accounts.service import Accounts
 from gateway.credentials.model import PushKey
 from gateway.credentials.push_keys import PushKeys
-from gateway.errors import UnavailableError
+from gateway.errors import NotFoundError, UnavailableError
 from gateway.scope import Scope
 from gateway.settings import DEFAULT_QUOTAS
-from gateway.store import Store
+from gateway.store import SecretBox, Store
 from gateway.streams import sources as module
 from gateway.streams.changes import NewStream, StreamChange
-from gateway.streams.errors import StreamDeletingError, UrlError
+from gateway.streams.errors import StreamDeletingError, UnreadableInputError, UrlError
 from gateway.streams.history import StreamHistory
+from gateway.streams.inputs import BackupType
 from gateway.streams.live import RelayView
 from gateway.streams.model import AccessType, ShareType, StreamRecord, StreamState
 from gateway.streams.publishing import Publishing
@@ -126,6 +127,59 @@ async def test_another_url_is_pulled_at_once(world: World) -> None:
         "https://other.example/live",
         {"private": False, "generation": 0, "allow_private": False},
     )
+
+
+async def test_inputs_of_a_running_stream_are_changed_while_it_runs(world: World) -> None:
+    def standing() -> Any:
+        return [told[2] for told in world.relay.told if told[0] == "standby"]
+
+    async def ready() -> list[bool]:
+        return [view.ready for view in await world.streams.inputs(scope, "s1")]
+
+    await world.add(kind=AccessType.HTTP_FLV)
+    scope = Scope(world.project.project_id)
+    await world.streams.set_inputs(scope, "s1", [(URL + "2", BackupType.ACTIVE)])
+    world.event("standby_connected", world.receiver, input="2")
+    await world.streams.add_input(scope, "s1", URL + "3", BackupType.ACTIVE)
+    assert standing() == [[("2", URL + "2")], [("2", URL + "2"), ("3", URL + "3")]]
+    assert await ready() == [False, True, False], "the second one stays connected"
+    await world.streams.remove_input(scope, "s1", 2)
+    assert standing()[-1] == [("2", URL + "3")]
+    assert await ready() == [False, False]
+    await world.streams.remove_input(scope, "s1", 2)
+    assert standing()[-1] == [], "nothing stands by any more"
+    told = len(world.relay.told)
+    await world.streams.set_inputs(scope, "s1", [])
+    assert len(world.relay.told) == told
+
+
+async def test_inputs_that_cannot_be_decrypted_are_not_written_as_empty(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.add(kind=AccessType.HTTP_FLV)
+    scope = Scope(world.project.project_id)
+    await world.streams.set_inputs(scope, "s1", [(URL + "2", BackupType.PASSIVE), (URL + "3", BackupType.DISABLED)])
+    database = world.store.inputs._database
+    with monkeypatch.context() as lost:
+        lost.setattr(database, "secrets", SecretBox(b"K" * 32))
+        with pytest.raises(UnreadableInputError):
+            await world.streams.add_input(scope, "s1", URL + "4", BackupType.PASSIVE)
+        with pytest.raises(UnreadableInputError, match="input 3"):
+            await world.streams.remove_input(scope, "s1", 2)
+        with pytest.raises(NotFoundError):
+            await world.streams.remove_input(scope, "s1", 4)
+    assert [view.input.url for view in await world.streams.inputs(scope, "s1")] == [URL, URL + "2", URL + "3"]
+    with monkeypatch.context() as lost:
+        lost.setattr(database, "secrets", SecretBox(b"K" * 32))
+        await world.streams.set_inputs(scope, "s1", [(URL + "5", BackupType.PASSIVE)])
+        assert [one.url for one in await world.store.inputs.of(await stream_id(world))] == [URL + "5"]
+        await world.streams.remove_input(scope, "s1", 2)
+
+
+async def stream_id(world: World) -> str:
+    found = await world.store.streams.find("default", "s1")
+    assert found is not None
+    return found.stream_id
 
 
 async def test_the_share_type_takes_effect_while_it_runs(world: World) -> None:
