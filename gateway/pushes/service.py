@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -15,7 +16,7 @@ from gateway.pushes.model import PushRecord, PushView
 from gateway.pushes.rules import PUSHES_OF_STREAM_MAX, check_url
 from gateway.scope import Scope
 from gateway.store import Store
-from media._core import CoreError
+from media._core import CoreError, UnknownReceiverError
 
 AGAIN_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 300.0
@@ -23,6 +24,8 @@ SWEEP_SECONDS: Final = 300.0
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 BEGINNINGS: Final = frozenset({"tracks", "connected", "first_packet", "resumed"})
 """Events after which a stream is there to be pushed."""
+REFUSED_HERE: Final = "refused_here"
+"""Cause of a push that the relay does not even begin."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,11 +54,14 @@ class PushRelay(Protocol):
     """As much of the relay as is needed here (`media.relay.Relay`)."""
 
     def open_push(self, receiver: int, url: str, *, allow_private: bool) -> int:
-        """CoreError for an address that cannot be used, or a receiver that is gone."""
+        """CoreError for an address that cannot be used; UnknownReceiverError for a receiver that is gone."""
 
-    def close_push(self, push: int) -> None: ...
+    def close_push(self, push: int) -> None:
+        """An unknown one is ignored."""
+
     def pushes(self) -> Sequence[OpenedPush]: ...
-    def stream(self, app: str, name: str) -> LiveStream | None: ...
+    def stream(self, app: str, name: str) -> LiveStream | None:
+        """CoreError while it is too busy."""
 
 
 @dataclass(slots=True)
@@ -92,19 +98,22 @@ class Pushes:
         the database is away."""
         for record in await self._every():
             await self._want(record)
+        loop = asyncio.get_running_loop()
+        due = loop.time() + SWEEP_SECONDS
         while True:
-            try:
-                async with asyncio.timeout(SWEEP_SECONDS):
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
                     await self._bell.wait()
-            except TimeoutError:
+            if loop.time() >= due:  # however often it rings
                 await self.sweep()
+                due = loop.time() + SWEEP_SECONDS
             self._bell.clear()
             await self.look()
 
     async def look(self) -> None:
         """Opens the pushes of streams that began, as far as they are still stored."""
-        while self._begun:
-            (app, name), receiver = self._begun.popitem()
+        streams, self._begun = self._begun, {}  # what begins meanwhile rings again
+        for (app, name), begun in streams.items():
             known = list(self._wanted.get((app, name), {}).values())
             try:
                 stream = await self._store.streams.find(app, name)
@@ -113,8 +122,11 @@ class Pushes:
                 log.warning("pushes are opened as they were known", app=app, stream=name)
             else:
                 self._keep(known, stored)
-            for push in self._wanted.get((app, name), {}).values():
-                self._open(push, receiver)
+            # Meanwhile the stream may have ended, or begun anew.
+            receiver = await self._present(app, name, begun)
+            if receiver is not None:
+                for push in self._wanted.get((app, name), {}).values():
+                    self._open(push, receiver)
 
     async def sweep(self) -> None:
         """Drops what is not stored any more."""
@@ -157,7 +169,7 @@ class Pushes:
         )
         await self._store.pushes.add(record, most=PUSHES_OF_STREAM_MAX)
         push = await self._want(record)
-        if push.cause == "refused_here":
+        if push.cause == REFUSED_HERE:
             self._forget(record)
             await self._store.pushes.delete(record.stream_id, record.push_id)
             raise InvalidError("url", push.reason)
@@ -215,23 +227,38 @@ class Pushes:
             log.info("a push ended", **told, reason=event.detail["reason"])
 
     async def _want(self, record: PushRecord) -> _Push:
-        push = self._wanted.setdefault((record.app, record.stream_name), {}).setdefault(record.push_id, _Push(record))
-        live = await asyncio.to_thread(self._relay.stream, record.app, record.stream_name)
-        if live is not None:
-            self._open(push, live.receiver)
+        key = (record.app, record.stream_name)
+        push = self._wanted.setdefault(key, {}).setdefault(record.push_id, _Push(record))
+        receiver = await self._present(*key)
+        if receiver is not None and self._wanted.get(key, {}).get(record.push_id) is push:  # not deleted meanwhile
+            self._open(push, receiver)
         return push
+
+    async def _present(self, app: str, name: str, otherwise: int | None = None) -> int | None:
+        """The receiver of a stream now, if it is open; `otherwise` while the relay is too busy to tell."""
+        try:
+            live = await asyncio.to_thread(self._relay.stream, app, name)
+        except CoreError as error:
+            log.warning("the relay does not tell of a stream", app=app, stream=name, error=str(error))
+            return otherwise
+        return None if live is None else live.receiver
 
     def _open(self, push: _Push, receiver: int) -> None:
         if push.opened is not None and push.receiver == receiver:
             return
-        if push.opened is not None:  # of a receiver that is gone: its end is about to be told
+        if push.opened is not None:  # of a receiver that is gone: that it ended is not heard any more
             self._opened.pop(push.opened, None)
+            self._relay.close_push(push.opened)
             push.opened = None
         try:
             push.opened = self._relay.open_push(receiver, push.record.url, allow_private=self._allow_private)
-        except CoreError as error:
-            push.reason, push.cause, push.failed_at = str(error), "refused_here", self._clock()
+        except UnknownReceiverError:  # it ended this moment, which is no fault of the address
             return
+        except CoreError as error:
+            push.reason, push.cause, push.failed_at = str(error), REFUSED_HERE, self._clock()
+            return
+        if push.cause == REFUSED_HERE:  # that holds no more; what the server said stays as the last failure
+            push.reason, push.cause, push.failed_at = "", "", None
         push.receiver = receiver
         self._opened[push.opened] = push
 
