@@ -28,6 +28,7 @@ async def test_viewers_are_listed_and_sent_away(client: Client, world: World) ->
     assert (await client("DELETE", f"{VIEWERS}/x")).status_code == 404
     entries = (await client.ok("GET", "/gb/v1/audit"))["entries"]
     kick = next(entry for entry in entries if "viewers" in entry["call"] and not entry["error"])
+    assert kick["call"] == "DELETE /gb/v1/streams/{stream_name}/viewers/{viewer_id}"
     assert kick["target"] == {"stream_name": "stream1", "viewer_id": "7"}
 
 
