@@ -1,6 +1,7 @@
 """Streams that are sent on to other servers, as operators set it up."""
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -200,6 +201,7 @@ async def test_pushes_without_a_stream_are_dropped_however_often_others_begin(
     await client.ok("POST", "streams", {"name": "stream2", "access_type": "RTMP", "encode_type": "H264"})
     await make(client)
     assert (await client("POST", PUSHES.replace("stream1", "stream2"), {"url": KEY})).status_code == 201
+    receivers = itertools.count(70)
     monkeypatch.setattr(service, "SWEEP_SECONDS", 0.5)
     pushes = Pushes(world.store, world.relay, lambda: world.now, allow_private=False)
     async with asyncio.timeout(20), Background() as background:
@@ -208,5 +210,5 @@ async def test_pushes_without_a_stream_are_dropped_however_often_others_begin(
             await asyncio.sleep(0.01)
         assert (await client("DELETE", "streams/stream2")).status_code in (200, 204)
         while pushes.counts["wanted"] != 1:
-            pushes.handle_media(Event("tracks", 70, app="default", name="stream1"))
+            pushes.handle_media(Event("tracks", next(receivers), app="default", name="stream1"))
             await asyncio.sleep(0.01)
