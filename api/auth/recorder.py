@@ -4,7 +4,6 @@ What a handler did and the entry about it are two commits, in this order. A cras
 nobody was told that the change was made. If the entry cannot be kept, the answer is 503, and the entry is in the log.
 """
 
-import re
 from datetime import datetime
 from typing import Any, Final
 
@@ -96,8 +95,8 @@ class Recorder:
 
 
 def _template(scope: Scope) -> str:
-    """The path without the kinds of its parameters, so that calls are searched for as they are documented."""
-    return re.sub(r":\w+}", "}", str(scope.get("path_template") or scope["path"]))
+    """The path as it is documented: the router's template does not hold the kinds of its parameters."""
+    return str(scope.get("path_template") or scope["path"])
 
 
 def _read(body: bytearray) -> Any:
