@@ -22,6 +22,7 @@ export const chinese: typeof english = {
   diagnosis: "为什么没有画面",
   wellDiagnosis: "一切正常",
   again: "重新检查",
+  tryAgain: "重试",
   registration: "注册",
   keepalive: "心跳",
   catalogue: "目录",

@@ -13,6 +13,15 @@ export function element<Tag extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
+/** Runs `work`, unless what `pressed` began before still runs. `disabled` would take the keyboard away from it. */
+export function once(pressed: HTMLElement, work: () => Promise<void>): void {
+  if (pressed.getAttribute("aria-disabled") === "true") return;
+  pressed.setAttribute("aria-disabled", "true");
+  void work().finally(() => {
+    pressed.removeAttribute("aria-disabled");
+  });
+}
+
 export function button(label: string, onClick: () => void, kind = "plain"): HTMLButtonElement {
   const made = element("button", { type: "button", class: kind }, label);
   made.addEventListener("click", onClick);

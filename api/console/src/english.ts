@@ -20,6 +20,7 @@ export const english = {
   diagnosis: "Why there is no picture",
   wellDiagnosis: "All is well",
   again: "Look again",
+  tryAgain: "Try again",
   registration: "Registration",
   keepalive: "Keepalive",
   catalogue: "Catalogue",

@@ -120,6 +120,8 @@ export function some(name: string, word: Word, hint: Word, choices: Record<strin
     for (const [box] of boxes) box.disabled = byDefault.checked;
   };
   byDefault.addEventListener("change", follow);
+  byDefault.checked = true; // until it is filled, nothing is chosen
+  follow();
   return {
     name,
     ...frame(name, text(word), text(hint), input),

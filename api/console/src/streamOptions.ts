@@ -1,6 +1,6 @@
 // What is chosen for a stream: shown beside what counts by default, changed, and given back to the defaults.
 
-import { button, element } from "./dom";
+import { button, element, once } from "./dom";
 import { reasonOf } from "./play/form";
 import { refusal } from "./refusals";
 import { either, numeric, some, type Setting } from "./settings";
@@ -22,7 +22,9 @@ const MEBIBYTE = 1 << 20;
 const MILLISECOND = 0.001;
 
 export class OptionPanel {
-  readonly view: HTMLFormElement;
+  readonly view = element("div");
+  /** Shown once it is filled: saved before, it would overwrite what was chosen. */
+  private readonly form: HTMLFormElement;
   private readonly note = element("p", { class: "error", role: "alert" });
   private readonly done = element("p", { class: "note", role: "status" });
   private readonly settings: readonly Setting[] = [
@@ -40,25 +42,22 @@ export class OptionPanel {
 
   constructor(private readonly stream: StreamCalls) {
     const reset = button(text("toDefaults"), () => {
-      if (window.confirm(text("reallyDefaults", { name: this.stream.name }))) void this.put({});
+      once(save, async () => {
+        if (window.confirm(text("reallyDefaults", { name: this.stream.name }))) await this.put({});
+      });
     });
-    const actions = element(
-      "div",
-      { class: "line" },
-      element("button", { type: "submit", class: "primary" }, text("save")),
-      reset,
-      this.done,
-    );
-    this.view = element(
+    const save = element("button", { type: "submit", class: "primary" }, text("save"));
+    const actions = element("div", { class: "line" }, save, reset, this.done);
+    this.form = element(
       "form",
-      { class: "settings", novalidate: "", hidden: "" }, // the API judges, and says what it wants
+      { class: "settings", novalidate: "" }, // the API judges, and says what it wants
       ...this.settings.map((one) => one.view),
       this.note,
       actions,
     );
-    this.view.addEventListener("submit", (event) => {
+    this.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void this.put(Object.fromEntries(this.settings.map((one) => [one.name, one.read()])));
+      once(save, () => this.put(Object.fromEntries(this.settings.map((one) => [one.name, one.read()]))));
     });
     void this.load();
   }
@@ -70,10 +69,14 @@ export class OptionPanel {
   private async load(): Promise<void> {
     try {
       this.fill(await this.stream.options());
+      this.view.replaceChildren(this.form);
     } catch (error) {
-      this.note.textContent = reasonOf(error);
+      const retry = button(text("tryAgain"), () => {
+        once(retry, () => this.load());
+      });
+      const note = element("p", { class: "error", role: "alert" }, reasonOf(error));
+      this.view.replaceChildren(note, retry);
     }
-    this.view.hidden = false; // not before: what was typed by then would be lost
   }
 
   private fill({ own, effective }: OptionsView): void {
