@@ -4,9 +4,9 @@ import { ApiError, listChannels, setInvited, type Channel, type Session } from "
 import { DiagnosisPanel } from "./diagnosis";
 import { button, element } from "./dom";
 import { describe, viewerCount } from "./format";
+import { Pager } from "./pager";
 import { reasonOf } from "./play/form";
 import { StreamPanel } from "./streamPanel";
-import { turns } from "./table";
 import { statusText, text } from "./text";
 
 const PAGE_SIZE = 50;
@@ -18,8 +18,7 @@ export class ChannelPage {
   private readonly count = element("span", { class: "count" });
   private readonly stage = element("div", { class: "stage" });
   private readonly rows = element("div", { class: "channels" });
-  private readonly pager = element("nav", { class: "pager" });
-  private offset = 0;
+  private readonly pager = new Pager(PAGE_SIZE, () => void this.refresh());
   private panel: StreamPanel | null = null;
   private timer = 0;
   private stopped = false;
@@ -30,7 +29,7 @@ export class ChannelPage {
     private readonly leave: (complaint: string) => void,
   ) {
     const heading = element("h2", {}, text("channels"), " ", this.count);
-    this.view = element("main", {}, this.stage, heading, this.note, this.rows, this.pager);
+    this.view = element("main", {}, this.stage, heading, this.note, this.rows, this.pager.view);
     void this.refresh();
   }
 
@@ -43,7 +42,7 @@ export class ChannelPage {
   private async refresh(): Promise<void> {
     window.clearTimeout(this.timer);
     try {
-      const { total, channels } = await listChannels(this.session, this.offset, PAGE_SIZE);
+      const { total, channels } = await listChannels(this.session, this.pager.offset, PAGE_SIZE);
       this.note.textContent = "";
       this.count.textContent = String(total);
       this.rows.replaceChildren(
@@ -51,7 +50,7 @@ export class ChannelPage {
           ? [element("p", { class: "note" }, text("none"))]
           : channels.map((c) => this.row(c))),
       );
-      this.drawPager(total);
+      this.pager.draw(total);
       const watched = channels.find((channel) => channel.stream_name === this.panel?.watched.name);
       if (watched !== undefined) this.panel?.update(watched.stream);
     } catch (error) {
@@ -102,14 +101,6 @@ export class ChannelPage {
       ),
       actions,
     );
-  }
-
-  private drawPager(total: number): void {
-    const turn = (offset: number): void => {
-      this.offset = offset;
-      void this.refresh();
-    };
-    this.pager.replaceChildren(...turns(this.offset, PAGE_SIZE, total, turn));
   }
 
   private watch(channel: Channel): void {

@@ -4,7 +4,8 @@ import { dateText } from "./day";
 import { element } from "./dom";
 import { span, since } from "./format";
 import type { Keeping, Plan, Plans } from "./planApi";
-import { field, Fresh, line, select, table, turns } from "./table";
+import { Pager } from "./pager";
+import { field, Fresh, line, select, table } from "./table";
 import { text } from "./text";
 
 const PAGE_SIZE = 20;
@@ -22,12 +23,11 @@ function fixedZone(zone: string): string {
 export class PlanStreams {
   readonly view: HTMLElement;
   readonly planId: string;
-  private readonly pager = element("nav", { class: "pager" });
+  private readonly pager = new Pager(PAGE_SIZE, () => void this.list.refresh());
   private readonly names = element("datalist", { id: "streams" });
   private readonly missing = new Map<string, { at: number; shown: HTMLElement }>();
   private readonly list: Fresh;
   private called: ReadonlyMap<string, string> = new Map();
-  private offset = 0;
 
   /** `changed` is called when more or fewer streams have it. */
   constructor(
@@ -42,7 +42,7 @@ export class PlanStreams {
       { class: "planned" },
       element("h2", {}, text("streamsOfPlan")),
       this.list.view,
-      this.pager,
+      this.pager.view,
       this.form(),
       this.names,
     );
@@ -54,12 +54,8 @@ export class PlanStreams {
   }
 
   private async draw(): Promise<HTMLElement> {
-    const { total, streams } = await this.plans.streams(this.planId, this.offset, PAGE_SIZE);
-    const turn = (offset: number): void => {
-      this.offset = offset;
-      void this.list.refresh();
-    };
-    this.pager.replaceChildren(...turns(this.offset, PAGE_SIZE, total, turn));
+    const { total, streams } = await this.plans.streams(this.planId, this.pager.offset, PAGE_SIZE);
+    this.pager.draw(total);
     await Promise.all(streams.map((one) => this.look(one.stream_name)));
     const rows = streams.map((one) => [
       this.title(one.stream_name),

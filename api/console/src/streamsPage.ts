@@ -4,10 +4,11 @@ import type { Session } from "./api";
 import { button, element } from "./dom";
 import { describe, viewerCount } from "./format";
 import { reasonOf } from "./play/form";
+import { Pager } from "./pager";
 import { StreamCalls, Streams, type NewStream, type Stream } from "./streamApi";
 import { StreamPanel } from "./streamPanel";
 import { addressList } from "./streamTabs";
-import { field, Fresh, line, select, turns } from "./table";
+import { field, Fresh, line, select } from "./table";
 import { text } from "./text";
 
 const PAGE_SIZE = 50;
@@ -16,17 +17,16 @@ export class StreamsPage {
   readonly view: HTMLElement;
   private readonly stage = element("div", { class: "stage" });
   private readonly count = element("span", { class: "count" });
-  private readonly pager = element("nav", { class: "pager" });
+  private readonly pager = new Pager(PAGE_SIZE, () => void this.list.refresh());
   private readonly streams: Streams;
   private readonly list: Fresh;
   private panel: StreamPanel | null = null;
-  private offset = 0;
 
   constructor(private readonly session: Session) {
     this.streams = new Streams(session);
     this.list = new Fresh(() => this.draw());
     const heading = element("h2", {}, text("ownStreams"), " ", this.count);
-    this.view = element("main", {}, this.stage, heading, this.form(), this.list.view, this.pager);
+    this.view = element("main", {}, this.stage, heading, this.form(), this.list.view, this.pager.view);
   }
 
   stop(): void {
@@ -54,13 +54,9 @@ export class StreamsPage {
   }
 
   private async draw(): Promise<HTMLElement> {
-    const { total, streams } = await this.streams.own(this.offset, PAGE_SIZE);
+    const { total, streams } = await this.streams.own(this.pager.offset, PAGE_SIZE);
     this.count.textContent = String(total);
-    const turn = (offset: number): void => {
-      this.offset = offset;
-      void this.list.refresh();
-    };
-    this.pager.replaceChildren(...turns(this.offset, PAGE_SIZE, total, turn));
+    this.pager.draw(total);
     const watched = streams.find((one) => one.name === this.panel?.watched.name);
     if (watched !== undefined) this.panel?.update(watched.stream);
     if (streams.length === 0) return element("p", { class: "note" }, text("noStreams"));

@@ -62,23 +62,6 @@ export function select(name: string, label: string, options: Record<string, stri
   return element("select", { name, "aria-label": label }, ...choices);
 }
 
-/** Buttons to the pages before and behind, where there are any. */
-export function turns(
-  offset: number,
-  size: number,
-  total: number,
-  turn: (offset: number) => void,
-): HTMLElement[] {
-  const made = (label: string, to: number): HTMLElement =>
-    button(label, () => {
-      turn(to);
-    });
-  return [
-    ...(offset > 0 ? [made(text("previous"), Math.max(0, offset - size))] : []),
-    ...(offset + size < total ? [made(text("next"), offset + size)] : []),
-  ];
-}
-
 const REFRESH_MS = 2000;
 
 /** Draws what `load` brings, again and again, until it is stopped. Errors are shown above what was there. */
