@@ -1,6 +1,6 @@
 // Small tables, lines that are filled in, and lists that keep themselves fresh while they are seen.
 
-import { button, element } from "./dom";
+import { button, element, once } from "./dom";
 import { reasonOf } from "./play/form";
 import { text } from "./text";
 
@@ -26,25 +26,22 @@ export function line(
   submit: (values: Record<string, string>) => Promise<void>,
 ): HTMLElement {
   const note = element("p", { class: "error", role: "alert" });
-  const form = element(
-    "form",
-    { class: "line" },
-    ...fields,
-    element("button", { type: "submit" }, label),
-    note,
-  );
+  const send = element("button", { type: "submit" }, label);
+  const form = element("form", { class: "line" }, ...fields, send, note);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const values: Record<string, string> = {};
-    for (const [name, value] of new FormData(form))
-      if (typeof value === "string") values[name] = value.trim();
-    note.textContent = "";
-    submit(values).then(
-      () => {
+    once(send, async () => {
+      const values: Record<string, string> = {};
+      for (const [name, value] of new FormData(form))
+        if (typeof value === "string") values[name] = value.trim();
+      note.textContent = "";
+      try {
+        await submit(values);
         form.reset();
-      },
-      (error: unknown) => (note.textContent = reasonOf(error)),
-    );
+      } catch (error) {
+        note.textContent = reasonOf(error);
+      }
+    });
   });
   return form;
 }
@@ -63,6 +60,8 @@ export function select(name: string, label: string, options: Record<string, stri
 }
 
 const REFRESH_MS = 2000;
+/** What somebody did takes effect within a moment: so often it is looked after it at the usual pace. */
+const LOOKS_AFTER = 4;
 
 /** Draws what `load` brings, again and again, until it is stopped. Errors are shown above what was there. */
 export class Fresh {
@@ -72,26 +71,50 @@ export class Fresh {
   private timer = 0;
   private stopped = false;
   private drawn = "";
+  private latest = 0;
+  private looks = 0;
+  private acting = false;
 
-  constructor(private readonly load: () => Promise<HTMLElement>) {
+  /** `period`: milliseconds from one look to the next while nobody does anything. */
+  constructor(
+    private readonly load: () => Promise<HTMLElement>,
+    private readonly period = REFRESH_MS,
+  ) {
     this.view.append(this.note, this.body);
-    void this.refresh();
+    void this.look();
   }
 
+  /** Looks at once, for something was changed, and for a while more often. */
   async refresh(): Promise<void> {
+    this.looks = LOOKS_AFTER;
+    await this.look();
+  }
+
+  /** Beside what is drawn, `complaint` is shown. */
+  private async look(complaint = ""): Promise<void> {
     window.clearTimeout(this.timer);
+    if (this.stopped) return;
+    const number = ++this.latest;
+    let drawn: HTMLElement | null = null;
+    let said = complaint;
     try {
-      const drawn = await this.load();
-      // What somebody points at stays under the pointer: nothing is drawn anew that did not change.
-      const html = drawn.outerHTML;
-      if (html !== this.drawn) this.replace(drawn);
-      this.drawn = html;
-      this.note.textContent = "";
+      drawn = await this.load();
     } catch (error) {
-      this.note.textContent = reasonOf(error);
+      said ||= reasonOf(error);
     }
-    window.clearTimeout(this.timer);
-    if (!this.stopped) this.timer = window.setTimeout(() => void this.refresh(), REFRESH_MS);
+    if (number !== this.latest) return; // something was done since: what was told then is old
+    if (drawn !== null) this.show(drawn);
+    this.note.textContent = said;
+    const period = this.looks > 0 ? Math.min(REFRESH_MS, this.period) : this.period;
+    this.looks = Math.max(0, this.looks - 1);
+    this.timer = window.setTimeout(() => void this.look(), period);
+  }
+
+  /** What somebody points at stays under the pointer: nothing is drawn anew that did not change. */
+  private show(drawn: HTMLElement): void {
+    const html = drawn.outerHTML;
+    if (html !== this.drawn) this.replace(drawn);
+    this.drawn = html;
   }
 
   /** The button that the keyboard was at stays the one that it is at. */
@@ -109,17 +132,36 @@ export class Fresh {
   /** A button that does something to the thing called `key`, and shows what became of it. */
   act(label: string, key: string | number, work: () => Promise<void>): HTMLButtonElement {
     const made = button(label, () => {
-      work().then(
-        () => this.refresh(),
-        (error: unknown) => (this.note.textContent = reasonOf(error)),
+      // One at a time, until the list is drawn anew: some rows are called by their number, which the work may change.
+      if (this.acting) return;
+      this.acting = true;
+      once(made, () =>
+        this.perform(work).finally(() => {
+          this.acting = false;
+        }),
       );
     });
     made.dataset["key"] = String(key);
     return made;
   }
 
+  private async perform(work: () => Promise<void>): Promise<void> {
+    window.clearTimeout(this.timer);
+    this.latest++; // what is on its way was told before
+    let complaint = "";
+    try {
+      await work();
+    } catch (error) {
+      complaint = reasonOf(error);
+      this.note.textContent = complaint;
+    }
+    this.looks = LOOKS_AFTER;
+    await this.look(complaint);
+  }
+
   stop(): void {
     this.stopped = true;
+    this.latest++;
     window.clearTimeout(this.timer);
   }
 }
