@@ -1,8 +1,9 @@
 // The calls about record plans: when streams are recorded, and which are.
 
-import { ask, listChannels, type Session } from "./api";
-import { StreamCalls, Streams } from "./streamApi";
+import { ApiError, ask, listChannels, type Session } from "./api";
+import { StreamCalls, Streams, type Gap } from "./streamApi";
 import type { WeekTimes } from "./week";
+import { dayBeside, dayIn } from "./zone";
 
 export interface PlanWish {
   name: string;
@@ -45,6 +46,8 @@ export interface Keeping {
 
 const PATH = "/gb/v1/record-plans";
 const SUGGESTED = 500;
+/** What the API says of a stream that was never retained; its status says less. */
+const NOT_RETAINED = / is not retained$/;
 
 export class Plans {
   constructor(private readonly session: Session) {}
@@ -104,13 +107,27 @@ export class Plans {
     ]);
   }
 
-  /** Milliseconds of a day that ought to have been recorded and were not, by cause. */
-  async missing(stream: string, day: string): Promise<ReadonlyMap<string, number>> {
-    const { gaps } = await new StreamCalls(this.session, stream).gaps(day);
+  /**
+   * Milliseconds of today that ought to have been recorded and were not, by cause; none of what is not retained.
+   * `zone` is likely that of the retention, whose day it is.
+   */
+  async missing(stream: string, zone: string, now: Date): Promise<ReadonlyMap<string, number>> {
     const found = new Map<string, number>();
-    for (const gap of gaps)
+    for (const gap of await this.gaps(new StreamCalls(this.session, stream), zone, now))
       if (gap.frames === 0)
         found.set(gap.cause, (found.get(gap.cause) ?? 0) + Date.parse(gap.end) - Date.parse(gap.begin));
     return found;
+  }
+
+  private async gaps(stream: StreamCalls, zone: string, now: Date): Promise<Gap[]> {
+    const guess = dayIn(zone, now);
+    try {
+      const told = await stream.gaps(guess);
+      const day = dayBeside(guess, told.begin, now);
+      return day === guess ? told.gaps : (await stream.gaps(day)).gaps;
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 400 && NOT_RETAINED.test(error.message)) return [];
+      throw error;
+    }
   }
 }

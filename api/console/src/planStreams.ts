@@ -1,24 +1,17 @@
 // The streams that have a record plan: what is recorded of each, what is missing of today; given to others, taken away.
 
-import { dateText } from "./day";
 import { element } from "./dom";
 import { span, since } from "./format";
 import type { Keeping, Plan, Plans } from "./planApi";
+import { reasonOf } from "./play/form";
 import { Pager } from "./pager";
 import { field, Fresh, line, select, table } from "./table";
 import { text } from "./text";
+import { fixedZone } from "./zone";
 
 const PAGE_SIZE = 20;
 const MISSING_MS = 60_000;
 const HOURS = 24;
-
-/** The zone's distance from UTC now, as whole hours, for that is what retentions know. */
-function fixedZone(zone: string): string {
-  if (zone.startsWith("GMT")) return zone;
-  const parts = new Intl.DateTimeFormat("en", { timeZone: zone, timeZoneName: "longOffset" }).formatToParts();
-  const told = parts.find((part) => part.type === "timeZoneName")?.value ?? "";
-  return `GMT${/[+-]\d\d/.exec(told)?.[0] ?? "+00"}:00`;
-}
 
 export class PlanStreams {
   readonly view: HTMLElement;
@@ -81,17 +74,15 @@ export class PlanStreams {
   /** Once a minute: it is asked for each stream apart. */
   private async look(name: string): Promise<void> {
     if (Date.now() - (this.missing.get(name)?.at ?? 0) < MISSING_MS) return;
-    const shown = await this.plans.missing(name, dateText(new Date())).then(
+    const shown = await this.plans.missing(name, this.plan.timezone, new Date()).then(
       (found) => {
         const total = [...found.values()].reduce((sum, one) => sum + one, 0);
         const causes = [...found].map(([cause, ms]) => `${cause}: ${span(ms)}`).join("\n");
-        return element(
-          "span",
-          total > 0 ? { class: "bad", title: causes } : {},
-          total > 0 ? span(total) : "–",
-        );
+        return total > 0
+          ? element("span", { class: "bad", title: causes }, span(total))
+          : element("span", {}, "–");
       },
-      () => element("span", {}, "–"), // of what was never retained nothing is missing
+      (error: unknown) => element("span", { title: reasonOf(error) }, "?"),
     );
     this.missing.set(name, { at: Date.now(), shown });
   }
@@ -137,7 +128,7 @@ export class PlanStreams {
     const { place = "", days = "", bucket, path } = values;
     return {
       store_type: place,
-      timezone: fixedZone(this.plan.timezone),
+      timezone: fixedZone(this.plan.timezone, new Date()),
       ...(days === "" ? { retention_forever: true } : { retention_in_hour: Number(days) * HOURS }),
       ...(place === "obs" ? { bucket: bucket ?? "", path: path ?? "" } : {}),
     };

@@ -9,6 +9,7 @@ import { Fresh, table } from "./table";
 import { text } from "./text";
 import { fromTimes } from "./week";
 import { weekPicture } from "./weekGrid";
+import { browserZone } from "./zone";
 import "./plans.css";
 
 const SHOWN = 100;
@@ -22,7 +23,7 @@ function moment(at: string, zone: string): string {
     ...(Date.parse(at) - Date.now() > 6 * 86_400_000 ? { day: "numeric", month: "short" } : {}),
   };
   try {
-    return new Date(at).toLocaleString(undefined, { ...shown, timeZone: zone.replace(/^GMT/, "") });
+    return new Date(at).toLocaleString(undefined, { ...shown, timeZone: browserZone(zone) });
   } catch {
     return new Date(at).toLocaleString(undefined, shown);
   }
