@@ -44,6 +44,9 @@ export interface Keeping {
   path?: string;
 }
 
+/** Plans change by the hour, and each look reads all of them. */
+export const PLANS_PERIOD_MS = 30_000;
+
 const PATH = "/gb/v1/record-plans";
 const SUGGESTED = 500;
 /** What the API says of a stream that was never retained; its status says less. */
@@ -54,10 +57,6 @@ export class Plans {
 
   async list(): Promise<Plan[]> {
     return (await ask<{ plans: Plan[] }>(this.session, "GET", PATH)).plans;
-  }
-
-  async show(id: string): Promise<Plan> {
-    return ask(this.session, "GET", `${PATH}/${id}`);
   }
 
   async create(wish: PlanWish): Promise<Plan> {

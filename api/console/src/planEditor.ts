@@ -1,6 +1,6 @@
 // One record plan: its name, time zone and week, and once it is there, the streams that have it.
 
-import { button, element } from "./dom";
+import { button, element, once } from "./dom";
 import type { Plan, Plans } from "./planApi";
 import { PlanStreams } from "./planStreams";
 import { reasonOf } from "./play/form";
@@ -26,6 +26,7 @@ export class PlanEditor {
   private readonly done = element("p", { class: "note", role: "status" });
   private readonly below = element("div");
   private streams: PlanStreams | null = null;
+  private stopped = false;
 
   constructor(
     private readonly plans: Plans,
@@ -39,22 +40,18 @@ export class PlanEditor {
       ["week", frame("week", text("week"), text("weekHint"), this.grid.view, this.weekView())],
     ]);
     const zones = [...FIXED, ...Intl.supportedValuesOf("timeZone")];
+    const save = element("button", { type: "submit", class: "primary" }, text("save"));
     const form = element(
       "form",
       { class: "settings", novalidate: "" },
       ...[...this.fields.values()].map((one) => one.view),
       element("datalist", { id: "zones" }, ...zones.map((value) => element("option", { value }))),
       this.note,
-      element(
-        "div",
-        { class: "line" },
-        element("button", { type: "submit", class: "primary" }, text("save")),
-        this.done,
-      ),
+      element("div", { class: "line" }, save, this.done),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void this.save();
+      once(save, () => this.save());
     });
     this.view = element(
       "section",
@@ -70,6 +67,7 @@ export class PlanEditor {
   }
 
   stop(): void {
+    this.stopped = true;
     this.streams?.stop();
   }
 
@@ -89,8 +87,8 @@ export class PlanEditor {
 
   private show(plan: Plan | null): void {
     this.title.textContent = plan?.name ?? text("newPlan");
-    if (plan === null || this.plan?.plan_id === this.streams?.planId) return;
-    this.streams = new PlanStreams(this.plans, plan, this.saved);
+    if (plan === null || plan.plan_id === this.streams?.planId) return;
+    this.streams = new PlanStreams(this.plans, () => this.plan ?? plan, this.saved);
     this.below.replaceChildren(this.streams.view);
   }
 
@@ -105,9 +103,10 @@ export class PlanEditor {
     try {
       const { plan } = this;
       this.plan = plan === null ? await this.plans.create(wish) : await this.plans.change(plan.plan_id, wish);
+      this.saved();
+      if (this.stopped) return; // closed in the meantime: nobody would stop what is begun now
       this.done.textContent = text(plan === null ? "planMade" : "savedNow");
       this.show(this.plan);
-      this.saved();
     } catch (error) {
       this.complain(reasonOf(error));
     }

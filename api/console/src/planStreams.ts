@@ -2,7 +2,7 @@
 
 import { element } from "./dom";
 import { span, since } from "./format";
-import type { Keeping, Plan, Plans } from "./planApi";
+import { PLANS_PERIOD_MS, type Keeping, type Plan, type Plans } from "./planApi";
 import { reasonOf } from "./play/form";
 import { Pager } from "./pager";
 import { field, Fresh, line, select, table } from "./table";
@@ -22,14 +22,14 @@ export class PlanStreams {
   private readonly list: Fresh;
   private called: ReadonlyMap<string, string> = new Map();
 
-  /** `changed` is called when more or fewer streams have it. */
+  /** `plan` is as it was saved last; `changed` is called when more or fewer streams have it. */
   constructor(
     private readonly plans: Plans,
-    private readonly plan: Plan,
+    private readonly plan: () => Plan,
     private readonly changed: () => void,
   ) {
-    this.planId = plan.plan_id;
-    this.list = new Fresh(() => this.draw());
+    this.planId = plan().plan_id;
+    this.list = new Fresh(() => this.draw(), PLANS_PERIOD_MS);
     this.view = element(
       "div",
       { class: "planned" },
@@ -74,7 +74,7 @@ export class PlanStreams {
   /** Once a minute: it is asked for each stream apart. */
   private async look(name: string): Promise<void> {
     if (Date.now() - (this.missing.get(name)?.at ?? 0) < MISSING_MS) return;
-    const shown = await this.plans.missing(name, this.plan.timezone, new Date()).then(
+    const shown = await this.plans.missing(name, this.plan().timezone, new Date()).then(
       (found) => {
         const total = [...found.values()].reduce((sum, one) => sum + one, 0);
         const causes = [...found].map(([cause, ms]) => `${cause}: ${span(ms)}`).join("\n");
@@ -128,7 +128,7 @@ export class PlanStreams {
     const { place = "", days = "", bucket, path } = values;
     return {
       store_type: place,
-      timezone: fixedZone(this.plan.timezone, new Date()),
+      timezone: fixedZone(this.plan().timezone, new Date()),
       ...(days === "" ? { retention_forever: true } : { retention_in_hour: Number(days) * HOURS }),
       ...(place === "obs" ? { bucket: bucket ?? "", path: path ?? "" } : {}),
     };

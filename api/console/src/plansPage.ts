@@ -3,7 +3,7 @@
 import type { Session } from "./api";
 import { button, element } from "./dom";
 import { since } from "./format";
-import { Plans, type Plan } from "./planApi";
+import { Plans, PLANS_PERIOD_MS, type Plan } from "./planApi";
 import { PlanEditor } from "./planEditor";
 import { Fresh, table } from "./table";
 import { text } from "./text";
@@ -46,8 +46,8 @@ export class PlansPage {
 
   constructor(session: Session) {
     this.plans = new Plans(session);
-    this.list = new Fresh(() => this.draw());
-    this.recording = new Fresh(() => this.drawRecording());
+    this.list = new Fresh(() => this.draw(), PLANS_PERIOD_MS);
+    this.recording = new Fresh(() => this.drawRecording(), PLANS_PERIOD_MS);
     const make = button(
       text("newPlan"),
       () => {
@@ -133,7 +133,10 @@ export class PlansPage {
     this.editor = new PlanEditor(
       this.plans,
       plan,
-      () => void this.list.refresh(),
+      () => {
+        void this.list.refresh();
+        void this.recording.refresh();
+      },
       () => {
         this.close();
       },
