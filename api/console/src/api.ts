@@ -56,58 +56,67 @@ export interface Diagnosis {
   findings: Finding[];
 }
 
-export interface Session {
+export interface Login {
   token: string;
   project: string;
   user: string;
+}
+
+export interface Session extends Login {
+  /** Called when the token is good no more. */
+  expired(complaint: string): void;
 }
 
 export class ApiError extends Error {
   constructor(
     readonly status: number,
     message: string,
+    /** Where the API tells one. */
+    readonly code: string | null = null,
   ) {
     super(message);
   }
 }
 
 interface ErrorBody {
+  error_code?: string;
   error_msg?: string;
   detail?: string;
 }
 
 /** What a refusal says. */
-export async function complaint(response: Response): Promise<string> {
-  try {
-    const body = (await response.json()) as ErrorBody;
-    const said = body.error_msg ?? body.detail;
-    if (said !== undefined) return said;
-  } catch {
-    // not JSON: the status line says it all
-  }
-  return `${String(response.status)} ${response.statusText}`;
+export async function refused(response: Response): Promise<ApiError> {
+  const { status, statusText } = response;
+  const body = (await response.json().catch(() => null)) as ErrorBody | null; // not JSON: the status line says it all
+  const said = body?.error_msg ?? body?.detail ?? `${String(status)} ${statusText}`;
+  return new ApiError(status, said, body?.error_code ?? null);
 }
 
 async function call(path: string, init: RequestInit): Promise<Response> {
   const response = await fetch(path, init);
   if (response.ok) return response;
-  throw new ApiError(response.status, await complaint(response));
+  throw await refused(response);
+}
+
+/** Status 403 is also that of a bucket that may not be read: only the code tells. */
+function isExpiry(error: ApiError): boolean {
+  return error.status === 401 || error.code === "VIS.0001";
 }
 
 /** A call by who is logged in; what it answers, if it answers anything. */
 export async function ask<T>(session: Session, method: string, path: string, body?: unknown): Promise<T> {
   const headers: Record<string, string> = { "X-Auth-Token": session.token };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const response = await call(path, {
-    method,
-    headers,
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  const init = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
+  const response = await call(path, init).catch((error: unknown) => {
+    if (error instanceof ApiError && isExpiry(error)) session.expired(error.message);
+    throw error;
   });
   const text = await response.text();
   return (text === "" ? undefined : JSON.parse(text)) as T;
 }
 
-export async function logIn(name: string, password: string): Promise<Session> {
+export async function logIn(name: string, password: string): Promise<Login> {
   const user = { name, password, domain: { name } };
   const body = { auth: { identity: { methods: ["password"], password: { user } } } };
   const response = await call("/v3/auth/tokens", {

@@ -1,6 +1,6 @@
 // Channels of devices: invite and cancel them, watch one, ask why one shows nothing.
 
-import { ApiError, listChannels, setInvited, type Channel, type Session } from "./api";
+import { listChannels, setInvited, type Channel, type Session } from "./api";
 import { DiagnosisPanel } from "./diagnosis";
 import { button, element } from "./dom";
 import { describe, viewerCount } from "./format";
@@ -23,11 +23,7 @@ export class ChannelPage {
   private timer = 0;
   private stopped = false;
 
-  /** `leave` is called when the token is good no more. */
-  constructor(
-    private readonly session: Session,
-    private readonly leave: (complaint: string) => void,
-  ) {
+  constructor(private readonly session: Session) {
     const heading = element("h2", {}, text("channels"), " ", this.count);
     this.view = element("main", {}, this.stage, heading, this.note, this.rows, this.pager.view);
     void this.refresh();
@@ -54,10 +50,6 @@ export class ChannelPage {
       const watched = channels.find((channel) => channel.stream_name === this.panel?.watched.name);
       if (watched !== undefined) this.panel?.update(watched.stream);
     } catch (error) {
-      if (error instanceof ApiError && (error.status === 401 || error.status === 403)) {
-        this.leave(reasonOf(error));
-        return;
-      }
       this.note.textContent = reasonOf(error);
     }
     if (!this.stopped) this.timer = window.setTimeout(() => void this.refresh(), REFRESH_MS);

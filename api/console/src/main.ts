@@ -1,6 +1,6 @@
 // The page: log in, then channels of devices, streams of one's own, or when streams are recorded.
 
-import { logIn, type Session } from "./api";
+import { logIn, type Login, type Session } from "./api";
 import { ChannelPage } from "./channelsPage";
 import { button, element } from "./dom";
 import { reasonOf } from "./play/form";
@@ -14,9 +14,9 @@ const STORED_SESSION = "session";
 
 const root = document.getElementById("app") ?? document.body;
 
-function storedSession(): Session | null {
+function storedLogin(): Login | null {
   const stored = sessionStorage.getItem(STORED_SESSION);
-  return stored === null ? null : (JSON.parse(stored) as Session);
+  return stored === null ? null : (JSON.parse(stored) as Login);
 }
 
 function showLogIn(complaint = ""): void {
@@ -40,9 +40,9 @@ function showLogIn(complaint = ""): void {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     logIn(name.value, password.value).then(
-      (session) => {
-        sessionStorage.setItem(STORED_SESSION, JSON.stringify(session));
-        show(session);
+      (login) => {
+        sessionStorage.setItem(STORED_SESSION, JSON.stringify(login));
+        show(login);
       },
       (error: unknown) => (note.textContent = reasonOf(error)),
     );
@@ -51,15 +51,19 @@ function showLogIn(complaint = ""): void {
   password.focus();
 }
 
-function show(session: Session): void {
+function show(login: Login): void {
   let page: Panel | null = null;
+  let left = false;
   const leave = (complaint = ""): void => {
+    if (left) return; // calls of before may fail after somebody logged in again
+    left = true;
     page?.stop();
     page = null;
     window.onhashchange = null;
     sessionStorage.removeItem(STORED_SESSION);
     showLogIn(complaint);
   };
+  const session: Session = { ...login, expired: leave };
   const links = [
     element("a", { href: "#channels" }, text("channels")),
     element("a", { href: "#streams" }, text("ownStreams")),
@@ -79,7 +83,7 @@ function show(session: Session): void {
     page?.stop();
     const { hash } = location;
     if (hash === "#plans") page = new PlansPage(session);
-    else page = hash === "#streams" ? new StreamsPage(session) : new ChannelPage(session, leave);
+    else page = hash === "#streams" ? new StreamsPage(session) : new ChannelPage(session);
     const current = links.find((link) => link.hash === hash) ?? links[0];
     links.forEach((link) => {
       if (link === current) link.setAttribute("aria-current", "page");
@@ -92,6 +96,6 @@ function show(session: Session): void {
 }
 
 document.title = text("title");
-const session = storedSession();
-if (session === null) showLogIn();
-else show(session);
+const stored = storedLogin();
+if (stored === null) showLogIn();
+else show(stored);

@@ -1,6 +1,6 @@
 // WebRTC by one request (WHEP). The session is ended at the server when the player is closed.
 
-import { complaint } from "../api";
+import { refused } from "../api";
 import { reasonOf, type Form, type Running } from "./form";
 
 const GATHER_MS = 2000;
@@ -70,7 +70,7 @@ class Whep implements Running {
       headers: { "Content-Type": "application/sdp" },
       body: this.connection.localDescription?.sdp ?? "",
     });
-    if (!answer.ok) throw new Error(await complaint(answer));
+    if (!answer.ok) throw await refused(answer);
     const location = answer.headers.get("Location");
     if (location !== null) this.session = new URL(location, this.address).href;
     if (this.over) {
