@@ -68,7 +68,7 @@ async def test_options_are_chosen_refused_and_given_back(gateway: RunningGateway
         panel = await open_tab(page, name, "Options")
         setting = {one: panel.locator(f"[data-setting={one}]") for one in ("forms", "audio", "gop_bytes_max")}
         cache = panel.get_by_label("GOP cache", exact=True)
-        await page.wait_for_function("() => document.querySelector('[name=gop_bytes_max]').placeholder === '16'")
+        await page.wait_for_function("() => document.querySelector('[name=gop_bytes_max]')?.placeholder === '16'")
         await setting["forms"].get_by_label("default").uncheck()
         await setting["forms"].get_by_label("RTMP").uncheck()
         await panel.get_by_label("Sound").select_option(label="off")
@@ -95,6 +95,32 @@ async def test_options_are_chosen_refused_and_given_back(gateway: RunningGateway
         await page.wait_for_function("() => document.querySelector('[name=gop_bytes_max]').value === ''")
         assert await setting["forms"].get_by_label("RTMP").is_checked()
         assert set((await asked(gateway, f"{name}/options"))["own"].values()) == {None}
+
+
+async def test_options_that_were_not_loaded_are_not_saved(gateway: RunningGateway, tmp_path: Path) -> None:
+    name, _ = await add(gateway)
+    async with browsing(gateway, "#streams", tmp_path) as page:
+        await page.route("**/options", lambda route: route.abort())
+        panel = await open_tab(page, name, "Options")
+        again = panel.get_by_role("button", name="Try again")
+        await again.wait_for()
+        assert await panel.get_by_role("button", name="Save").count() == 0
+        await page.unroute("**/options")
+        await again.click()
+        await panel.get_by_role("button", name="Save").click()
+        await panel.get_by_text("Saved").wait_for()
+        assert set((await asked(gateway, f"{name}/options"))["own"].values()) == {None}
+
+
+@pytest.mark.parametrize("place", ["#channels", "#streams", "#plans"])
+async def test_who_has_no_good_token_logs_in_again(gateway: RunningGateway, place: str, tmp_path: Path) -> None:
+    async with browsing(gateway, place, tmp_path) as page:
+        await page.evaluate(
+            "() => (sessionStorage.session = JSON.stringify({...JSON.parse(sessionStorage.session), token: 'old'}))"
+        )
+        await page.reload()
+        await page.locator(".login").get_by_role("alert").filter(has_text="token").wait_for()
+        assert await page.evaluate("() => sessionStorage.length") == 0
 
 
 async def test_a_stream_is_pushed_on(gateway: RunningGateway, source: str, tmp_path: Path) -> None:
@@ -148,6 +174,10 @@ async def test_inputs_are_added_switched_to_and_removed(gateway: RunningGateway,
         await rows.nth(1).get_by_text("feeds the stream").wait_for()
         told = (await asked(gateway, f"{name}/inputs"))["inputs"]
         assert [(one["backup"], one["active"]) for one in told] == [("passive", False), ("active", True)]
-        await rows.nth(1).get_by_role("button", name="Remove").click()
-        await rows.nth(1).wait_for(state="detached")
-        assert len((await asked(gateway, f"{name}/inputs"))["inputs"]) == 1
+        await panel.locator("input[name=url]").fill(f"{url}?spare")
+        await panel.get_by_role("button", name="Add").click()
+        await rows.nth(2).wait_for()
+        await rows.nth(1).get_by_role("button", name="Remove").dblclick()
+        await rows.nth(2).wait_for(state="detached")
+        left = [one["url"] for one in (await asked(gateway, f"{name}/inputs"))["inputs"]]
+        assert left == [url, f"{url}?…"], "the one that moved up was not meant"
