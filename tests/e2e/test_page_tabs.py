@@ -13,6 +13,7 @@ from playwright.async_api import Locator, Page
 from tests.e2e.browsing import browsing
 from tests.e2e.encoders import pushing
 from tests.e2e.running import RunningGateway
+from tests.e2e.test_streams import flowing
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.browser]
 
@@ -35,6 +36,7 @@ async def source(gateway: RunningGateway) -> AsyncIterator[str]:
     """The name of a stream that flows, and that everybody may watch."""
     name, address = await add(gateway)
     async with pushing(address):
+        await flowing(gateway, name)
         yield name
 
 
