@@ -13,7 +13,7 @@ use crate::{
     fault::Fault,
     hevc,
     media::{AudioCodec, Kind, VideoCodec},
-    timeline::Stamp,
+    timeline::{MASK_33, Stamp},
     units::Units,
     unpack::{Options, Output},
 };
@@ -227,5 +227,3 @@ impl Mp4Reader {
         self.units.poll_output()
     }
 }
-
-const MASK_33: u64 = (1 << 33) - 1;

@@ -305,7 +305,8 @@ impl Timeline {
     }
 }
 
-const MASK_33: u64 = (1 << 33) - 1;
+/// What a time of a PES packet keeps (ISO/IEC 13818-1 §2.4.3.7).
+pub(crate) const MASK_33: u64 = (1 << 33) - 1;
 
 /// How long before it is shown a picture is decoded; 0 if the two make no sense together.
 fn behind(pts: u64, dts: u64) -> i64 {

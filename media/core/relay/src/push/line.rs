@@ -24,7 +24,7 @@ const BUFFER: usize = 64 << 10;
 /// A connection must take what is written to it within so long.
 const WRITING: Duration = Duration::from_secs(10);
 /// What the shard wrote last may take so long to go out.
-const PARTING: Duration = Duration::from_secs(1);
+pub(super) const PARTING: Duration = Duration::from_secs(1);
 
 /// A connection on which media are to be sent.
 pub(super) struct Line {

@@ -29,7 +29,7 @@ use wire::media::Tracks;
 
 pub use self::record::{PushState, PushStats};
 use self::{
-    line::{Line, Split},
+    line::{Line, PARTING, Split},
     record::Presence,
 };
 pub(crate) use self::{
@@ -47,9 +47,6 @@ use crate::{
     shard::inbox::{Command, Inbox},
     table::Entry,
 };
-
-/// What the shard wrote last may take so long to go out.
-const PARTING: Duration = Duration::from_secs(1);
 
 /// What a push is asked to be.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use super::Event;
 use crate::{endings::Tail, media::VideoCodec, nal, ps::PesHeader, timeline::Stamp};
 
 /// Clock of RTP timestamps for PS (RFC 2250 §3, GB/T 28181-2016 annex C).
-const CLOCK: u32 = 90_000;
+pub(super) const CLOCK: u32 = 90_000;
 /// A start code that begins a frame has at most so many bytes before its 1.
 const ZEROS_MAX: usize = 64;
 

@@ -1,18 +1,16 @@
 //! The times of pictures whose PES packets state only those of the first that commences in each.
 
+use super::open::CLOCK;
 use crate::{
     media::VideoCodec,
     picture_order::{PictureOrder, Place},
-    timeline::Stamp,
+    timeline::{MASK_33, Stamp},
 };
 
-/// Clock of RTP timestamps for PS (RFC 2250 §3, GB/T 28181-2016 annex C).
-const CLOCK: u32 = 90_000;
 /// How far apart pictures are taken to be before it is known: 25 a second.
 const DISTANCE: u64 = 3600;
 /// No two pictures are further apart; more is a jump of the clock.
 const DISTANCE_MAX: u64 = 10 * 90_000;
-const MASK_33: u64 = (1 << 33) - 1;
 
 /// What is stated of a picture: times in 90 kHz, 33 bits, and the RTP timestamp that it came with.
 #[derive(Debug, Clone, Copy)]
