@@ -138,11 +138,7 @@ impl Frames {
         let short = self.endings.measure(len) && self.touched;
         let Some(frame) = &mut self.video else { return };
         if frame.over {
-            // A pack with nothing in it comes in the middle of no picture.
-            if ends && self.new_pack && frame.sound.is_empty() && self.audio.is_none() {
-                self.close_video();
-            }
-            return;
+            return; // a pack may begin in the middle of a picture: what comes in it shows that
         }
         if !ends {
             if marker && self.touched {

@@ -366,7 +366,8 @@ fn nothing_waits_for_ever() {
     let mut pack = camera.headers(0);
     pack.extend(pes_split(0xE0, camera.pts(0), &annex_b(&camera.nals(0))));
     run.packets(&packetizer.packets(1, &pack));
-    run.packets(&packetizer.packets(3601, &camera.headers(1)));
+    let silent = Camera { audio: None, ..camera };
+    run.packets(&packetizer.packets(3601, &silent.pack(1)));
     let due = run.unpacker.next_timeout().unwrap();
     assert_eq!(due, run.now + Duration::from_secs(1));
     run.wait(Duration::from_secs(1));

@@ -26,14 +26,19 @@ fn pictures(codec: Codec, sizes: impl IntoIterator<Item = usize>) -> Vec<Picture
 
 /// One PES packet a pack, full of video; the times are those of the first picture that commences in it.
 fn packs(codec: Codec, pictures: &[Picture]) -> Vec<Vec<u8>> {
+    packs_of(codec, pictures, PES)
+}
+
+/// The same with `size` bytes of video in each.
+fn packs_of(codec: Codec, pictures: &[Picture], size: usize) -> Vec<Vec<u8>> {
     let (mut bytes, mut begins) = (vec![], vec![]);
     for picture in pictures {
         begins.push((bytes.len(), picture));
         bytes.extend(annex_b(&picture.nals));
     }
     let mut out = vec![];
-    for (number, part) in bytes.chunks(PES).enumerate() {
-        let (start, end) = (number * PES, number * PES + part.len());
+    for (number, part) in bytes.chunks(size).enumerate() {
+        let (start, end) = (number * size, number * size + part.len());
         let first = begins.iter().find(|&&(at, _)| (start..end).contains(&at));
         let dts = first.map(|first| first.1.dts).filter(|&dts| dts != first.unwrap().1.pts);
         let mut pack = pack_header(700_000 + number as u64 * 500);
@@ -150,4 +155,113 @@ fn a_picture_above_the_limit_is_dropped() {
     let video = run.seen.video();
     assert_eq!(video.len(), kept.len());
     assert!(video.iter().zip(kept).all(|(unit, sent)| unit.data == length_prefixed(&sent.nals)));
+}
+
+/// What packets made from a stream of bytes bear as their RTP time.
+#[derive(Clone, Copy, Debug)]
+enum Clock {
+    /// When each was made.
+    Sending,
+    /// That of the pack that each begins in.
+    Packs,
+    /// None.
+    Still,
+}
+
+/// A stream of bytes in packets of `size` bytes, the first one of `first`; whoever sends it knows of no packs.
+fn stream(packs: &[Vec<u8>], first: usize, size: usize, clock: Clock) -> Vec<Rtp> {
+    let ends = packs.iter().scan(0, |end, pack| {
+        *end += pack.len();
+        Some(*end)
+    });
+    let (ends, bytes): (Vec<usize>, Vec<u8>) = (ends.collect(), packs.concat());
+    let (head, rest) = bytes.split_at(first);
+    let mut at = 0;
+    let packet = |(number, payload): (u32, &[u8])| {
+        let pack = ends.partition_point(|&end| end <= at) as u32;
+        at += payload.len();
+        let timestamp = match clock {
+            Clock::Sending => number * 90,
+            Clock::Packs => pack * 500,
+            Clock::Still => 7,
+        };
+        Rtp { seq: number as u16, timestamp, marker: false, payload_type: 96, payload: payload.to_vec() }
+    };
+    (0..).zip(std::iter::once(head).chain(rest.chunks(size))).map(packet).collect()
+}
+
+/// Of packets made from a stream of bytes.
+const SIZES: [usize; 3] = [40, 100, 300];
+
+#[test]
+fn a_stream_of_bytes_may_be_cut_into_packets_anywhere() {
+    let sent = pictures(Codec::H264, std::iter::once(900).chain(sizes().map(|size| size / 8)).take(40));
+    let packs = packs_of(Codec::H264, &sent, 250);
+    for (clock, size) in [Clock::Sending, Clock::Packs, Clock::Still]
+        .into_iter()
+        .flat_map(|clock| SIZES.map(|size| (clock, size)))
+    {
+        for first in 5..=size {
+            let mut run = Run::new();
+            run.frame(&stream(&packs, first, size, clock));
+            let (video, how) = (run.seen.video(), format!("{clock:?}, {first} bytes, then {size}"));
+            assert_eq!(video.len(), 39, "{how}");
+            assert!(
+                video.iter().zip(&sent).all(|(unit, sent)| unit.data == length_prefixed(&sent.nals)),
+                "{how}"
+            );
+            assert_eq!(run.seen.fault_names(), [""; 0], "{how}");
+        }
+    }
+}
+
+/// Packs of a picture each, in one PES packet that states no time; what begins it has `zeros` more than a start code.
+fn untimed(pictures: &[Picture], zeros: usize) -> Vec<Vec<u8>> {
+    let pack = |(number, picture): (u64, &Picture)| {
+        let mut pack = pack_header(700_000 + number * FRAME_TICKS);
+        pack.extend(pes(0xE0, None, None, &[&vec![0; zeros], &annex_b(&picture.nals)[..]].concat(), true));
+        pack
+    };
+    (0..).zip(pictures).map(pack).collect()
+}
+
+#[test]
+fn pes_packets_without_times_that_begin_with_pictures_again_are_trusted_again() {
+    for zeros in [0, 1, 5] {
+        let sent = pictures(Codec::H264, sizes().take(120));
+        let mut run = run(&packs(Codec::H264, &sent[..20]), 1400, None);
+        let mut packetizer = Packetizer { seq: 5000, ..Packetizer::new() };
+        for (number, pack) in (0..).zip(untimed(&sent[20..], zeros)) {
+            run.frame(&packetizer.packets(600_000 + number * FRAME_TICKS as u32, &pack));
+        }
+        let video = run.seen.video();
+        assert_eq!(video.len(), 120, "the last one is handed on with its marker");
+        assert!(video.iter().zip(&sent).all(|(unit, sent)| unit.data == length_prefixed(&sent.nals)));
+        let (last, before) = (video[119].dts, video[99].dts);
+        assert_eq!(last.0 - before.0, 20 * FRAME_TICKS.cast_signed(), "{zeros}");
+    }
+}
+
+#[test]
+fn zeros_behind_a_picture_do_not_hide_that_the_next_pes_packet_begins_with_one() {
+    let sent = pictures(Codec::H264, std::iter::repeat_n(300, 120));
+    let mut run = run(&packs_of(Codec::H264, &sent[..20], 250), 1400, None);
+    let mut packetizer = Packetizer { seq: 5000, ..Packetizer::new() };
+    for (number, picture) in (20..).zip(&sent[20..]) {
+        let mut pack = pack_header(700_000 + number * FRAME_TICKS);
+        let bytes = [&[0][..], &annex_b(&picture.nals), &[0, 0]].concat();
+        pack.extend(pes(0xE0, Some(picture.pts), None, &bytes, true));
+        run.frame(&packetizer.packets(number as u32 * 3600, &pack));
+    }
+    let video = run.seen.video();
+    assert_eq!(video.len(), 120, "the last one is handed on with its marker");
+    assert_came(&run, &sent);
+}
+
+#[test]
+fn a_picture_in_very_many_pes_packets_keeps_its_time() {
+    let sent = pictures(Codec::H264, std::iter::repeat_n(3000, 40));
+    let bytes = packs_of(Codec::H264, &sent, 10);
+    let run = run(&bytes, 1400, None);
+    assert_came(&run, &sent[..39]);
 }

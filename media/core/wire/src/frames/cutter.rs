@@ -11,7 +11,7 @@ use memchr::memmem;
 
 use super::{
     Event, Frame,
-    open::{Open, begins_with_code},
+    open::{Open, ZEROS_MAX, begins_with_code},
     times::{Stated, Times},
 };
 use crate::{
@@ -26,8 +26,6 @@ const START_CODE: [u8; 3] = [0, 0, 1];
 const HEAD: usize = 4;
 /// So many pictures in a row that begin with their PES packets show that all do now.
 const ALIGNED: u16 = 64;
-/// PES packets with times of their own that are remembered: a picture rarely meets two.
-const MARKS_MAX: usize = 32;
 
 /// Where a PES packet began.
 #[derive(Debug)]
@@ -85,14 +83,11 @@ impl Cutter {
     }
 
     fn mark(&mut self, at: usize, stated: Stated) {
+        // No access unit begins any more before what was looked at: few marks are left, however small the packets.
+        self.move_marks(self.scanned.saturating_sub(ZEROS_MAX));
         match self.marks.back_mut() {
-            // Behind one that states nothing, another one changes nothing.
-            Some(last) if last.stated.pts.is_none() && stated.pts.is_none() => last.stated = stated,
             Some(last) if last.at == at => last.stated = stated,
             _ => self.marks.push_back(Mark { at, stated }),
-        }
-        if self.marks.len() > MARKS_MAX {
-            self.marks.pop_front();
         }
     }
 
@@ -135,10 +130,17 @@ impl Cutter {
             let begins = (self.sliced || !self.synced) && nal::starts_access_unit(*codec, head);
             self.sliced = slice || (self.sliced && !begins);
             if begins {
-                // The first start code of an access unit has a fourth byte (H.264 §B.1.2).
-                return Some(code - usize::from(code > 0 && self.data[code - 1] == 0));
+                return Some(self.edge(code));
             }
         }
+    }
+
+    /// Where the access unit begins whose first start code stands at `code`. That has a fourth byte (H.264 §B.1.2), and other
+    /// zeros before it end what was before; but not those that a PES packet begins with.
+    fn edge(&self, code: usize) -> usize {
+        let zeros = self.data[..code].iter().rev().take(ZEROS_MAX).take_while(|&&byte| byte == 0).count();
+        let last = self.marks.iter().rev().map(|mark| mark.at).find(|&at| at < code);
+        last.filter(|at| at + zeros >= code).unwrap_or(code - zeros.min(1))
     }
 
     /// An access unit begins `at` so many bytes behind what has just been taken away.

@@ -8,7 +8,7 @@ use crate::{endings::Tail, media::VideoCodec, nal, ps::PesHeader, timeline::Stam
 /// Clock of RTP timestamps for PS (RFC 2250 §3, GB/T 28181-2016 annex C).
 pub(super) const CLOCK: u32 = 90_000;
 /// A start code that begins a frame has at most so many bytes before its 1.
-const ZEROS_MAX: usize = 64;
+pub(super) const ZEROS_MAX: usize = 64;
 
 /// What is there of a frame.
 #[derive(Debug)]
