@@ -488,11 +488,13 @@ class Event:
     """Something happened to a receiver or stream.
 
     Kinds, with what `detail` says: `connecting` (a pull; url without secrets) · `connected` (TCP; peer) ·
-    `connect_failed` (tcp_active, after the last try: reason; a pull, after each: reason, cause, retry_ms) ·
+    `connect_failed` (tcp_active, after the last try: reason; a pull, after each: reason, cause, retry_ms; input: the
+    label of the input, if it has one) ·
     `first_packet` (peer, ssrc, payload_type) · `ssrc_mismatch` (expected, got; adopted) · `wrong_payload` (payload,
     first_bytes; once) · `tracks` (payload, video, width, height, audio, sample_rate, as far as known; again on
     change) · `first_key_frame` · `silent` (ms; nothing for silence_ms) · `resumed` (after `silent`, or the
-    `disconnected` of what is fed) · `disconnected` (TCP; peer, reason; a pull also cause, retry_ms) · `no_viewers` ·
+    `disconnected` of what is fed) · `disconnected` (TCP; peer, reason; a pull also cause, retry_ms, input) ·
+    `no_viewers` ·
     `switched` (input: its label, url, ready: 1 if it stood by) · `standby_connected` (input, url, peer) ·
     `standby_failed` (input, url, reason, cause, retry_ms) · `rejected` (count, peer, ssrc; packets or connections of
     strangers, once a second at most) · `slice` (a recording finished a file: recording, tag, path, start_ms, end_ms,

@@ -73,13 +73,13 @@ class Failover:
         self._ready: dict[int, float] = {}
         self._pinned = False
 
-    def take_over(self, before: "Failover") -> None:
+    def take_over(self, before: "Failover") -> list[int]:
         """Goes on from who followed the stream until its inputs were changed: what stands by unchanged stays connected,
-        and nobody will tell that again."""
-        standing = self.standing
-        for entry in before.inputs:
-            if entry in self.inputs and entry.number in standing and before.is_ready(entry.number):
-                self._ready[entry.number] = before._ready[entry.number]
+        and nobody will tell that again. Returns the numbers of these."""
+        unchanged = {entry.number for entry in before.inputs if entry in self.inputs}
+        left = [number for number in self.standing if number in unchanged and number in before.standing]
+        self._ready.update({number: before._ready[number] for number in left if before.is_ready(number)})
+        return left
 
     @property
     def standing(self) -> list[int]:

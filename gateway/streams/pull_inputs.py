@@ -7,8 +7,9 @@ switch is written into the stream's history, with its reason and time.
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 from typing import Final, Protocol
 
 import structlog
@@ -23,6 +24,8 @@ from media._core import CoreError
 
 log = structlog.get_logger(__name__)
 
+FIRST_LABEL: Final = "1"
+"""What the relay is to call the input that a pull begins with."""
 SWITCHED_ITSELF: Final = "switched"
 """Cause of a disconnection that is our own doing."""
 
@@ -55,11 +58,23 @@ class _Stream:
     record: StreamRecord
     receiver: int
     failover: Failover
+    feeding: str = FIRST_LABEL
+    """The label of the input that feeds the stream."""
+    standing: dict[int, str] = field(default_factory=dict)
+    """The labels of those that stand by, by number."""
     timer: asyncio.TimerHandle | None = None
+
+    def standing_as(self, label: str) -> int | None:
+        """The number of the input that stands by under this label."""
+        return next((number for number, known in self.standing.items() if known == label), None)
 
 
 class PullInputs:
-    """The inputs of all streams that are pulled now and have more than one."""
+    """The inputs of all streams that are pulled now.
+
+    Whenever the relay is told to begin with an input, it gets a label that no other ever had: what the relay tells late
+    of one that is gone, or that stood in another place, says nothing of those that are there.
+    """
 
     def __init__(
         self,
@@ -77,6 +92,7 @@ class PullInputs:
         self._programs = programs or Programs()
         self._return_after = return_after
         self._streams: dict[int, _Stream] = {}
+        self._labels = count(int(FIRST_LABEL) + 1)
         self.switches: dict[str, int] = dict.fromkeys(SwitchCause, 0)
         """How many there were, by cause."""
 
@@ -84,17 +100,15 @@ class PullInputs:
         """A stream is pulled by its first input; `backups` are the others, in the place of those it had before."""
         before = self._streams.get(receiver)
         self.forget(receiver)
-        if not backups:
-            if before is not None:
-                self._keep_connected(receiver, [])
-            return
         inputs = [Input(1, stream.url or "", BackupType.PASSIVE), *backups]
         failover = Failover(inputs, return_after=self._return_after)
-        if before is not None:
-            failover.take_over(before.failover)
         entry = _Stream(stream, receiver, failover)
         self._streams[receiver] = entry
-        self._stand_by(entry)
+        if before is not None:
+            entry.feeding = before.feeding
+            entry.standing = {number: before.standing[number] for number in failover.take_over(before.failover)}
+        if failover.standing or (before is not None and before.standing):
+            self._stand_by(entry)
 
     def forget(self, receiver: int) -> None:
         """It is pulled no more."""
@@ -105,7 +119,7 @@ class PullInputs:
     def look(self, receiver: int) -> list[InputView]:
         """The inputs of a stream in their order; empty if it has but one."""
         entry = self._streams.get(receiver)
-        if entry is None:
+        if entry is None or len(entry.failover.inputs) == 1:
             return []
         failover = entry.failover
         return [
@@ -116,7 +130,7 @@ class PullInputs:
     def choose(self, receiver: int, number: int) -> None:
         """Somebody wants this input. InvalidError if there is none of this number, or it is disabled."""
         entry = self._streams.get(receiver)
-        if entry is None:
+        if entry is None or len(entry.failover.inputs) == 1:
             if number == 1:
                 return
             raise InvalidError("number", "the stream has but one input")
@@ -134,7 +148,10 @@ class PullInputs:
         detail, failover = event.detail, entry.failover
         reason = detail.get("reason", "")
         switch: Switch | None = None
+        label = detail.get("input", entry.feeding)
         match event.kind:
+            case "disconnected" | "connect_failed" if label != entry.feeding:
+                return
             case "disconnected" if detail.get("cause") != SWITCHED_ITSELF:
                 switch = failover.handle_failure(reason, again=False)
             case "connect_failed":
@@ -142,8 +159,10 @@ class PullInputs:
             case "silent":
                 switch = failover.handle_failure("nothing comes", again=True)
             case "standby_connected" | "standby_failed":
+                number = entry.standing_as(label)
+                if number is None:
+                    return
                 connected = event.kind == "standby_connected"
-                number = int(detail.get("input") or 0)
                 failover.handle_standby(asyncio.get_running_loop().time(), number, connected=connected)
             case _:
                 return
@@ -167,13 +186,13 @@ class PullInputs:
     def _switch(self, entry: _Stream, switch: Switch) -> None:
         stream = entry.record
         chosen = entry.failover.inputs[switch.number - 1]
+        label = entry.standing.get(switch.number) or self._label()
         try:
-            self._relay.switch_pull(
-                entry.receiver, chosen.url, command=self._programs.command(chosen.url), label=str(switch.number)
-            )
+            self._relay.switch_pull(entry.receiver, chosen.url, command=self._programs.command(chosen.url), label=label)
         except CoreError as error:
             log.warning("an input cannot be used", stream=stream.name, input=switch.number, error=str(error))
             return
+        entry.feeding = label
         self.switches[switch.cause] += 1
         log.info(
             "another input takes over",
@@ -196,11 +215,13 @@ class PullInputs:
         self._stand_by(entry)
 
     def _stand_by(self, entry: _Stream) -> None:
-        standing = set(entry.failover.standing)
-        self._keep_connected(entry.receiver, [one for one in entry.failover.inputs if one.number in standing])
-
-    def _keep_connected(self, receiver: int, inputs: Sequence[Input]) -> None:
-        """These and no others."""
-        wanted = [(str(one.number), one.url, (), "tcp", self._programs.command(one.url)) for one in inputs]
+        """Those that are to stand by are kept connected, and no others."""
+        before = entry.standing
+        entry.standing = {number: before.get(number) or self._label() for number in entry.failover.standing}
+        inputs = [(label, entry.failover.inputs[number - 1].url) for number, label in entry.standing.items()]
+        wanted = [(label, url, (), "tcp", self._programs.command(url)) for label, url in inputs]
         with suppress(CoreError):  # it has ended, which is told soon
-            self._relay.standby_pull(receiver, wanted)
+            self._relay.standby_pull(entry.receiver, wanted)
+
+    def _label(self) -> str:
+        return str(next(self._labels))

@@ -21,7 +21,7 @@ from gateway.streams.history import StreamHistory
 from gateway.streams.inputs import Input
 from gateway.streams.model import AccessType, StreamEvent, StreamRecord, StreamState
 from gateway.streams.programs import Programs
-from gateway.streams.pull_inputs import InputRelay, PullInputs
+from gateway.streams.pull_inputs import FIRST_LABEL, InputRelay, PullInputs
 from gateway.streams.source import Source, SourceCause, SourceState, SourceView
 from gateway.streams.turns import Turns
 from media._core import CoreError, Feed
@@ -344,7 +344,7 @@ class StreamSources:
                 generation=stream.generation,
                 allow_private=self._allow_private,
                 command=self._programs.command(url),
-                label="1",
+                label=FIRST_LABEL,
             )
         except CoreError as error:
             raise UrlError("url", str(error)) from error

@@ -53,11 +53,11 @@ def test_what_stands_by_unchanged_is_still_ready_after_a_change() -> None:
     one, two, three, four, five = before.inputs
     other, passive = Input(3, "http://h/other", A), Input(4, four.url, P)
     after = Failover([one, two, other, passive], return_after=30)
-    after.take_over(before)
+    assert after.take_over(before) == [2]
     assert [after.is_ready(number) for number in (1, 2, 3, 4, 5)] == [False, True, False, False, False]
     assert after.handle_failure("ended", again=False) == Switch(2, SwitchCause.FAILED, "ended")
     moved = Failover([one, Input(2, three.url, A), Input(3, five.url, A)], return_after=30)
-    moved.take_over(before)
+    assert moved.take_over(before) == []
     assert not moved.is_ready(2), "by another number it is connected anew"
 
 

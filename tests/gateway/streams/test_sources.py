@@ -144,13 +144,34 @@ async def test_inputs_of_a_running_stream_are_changed_while_it_runs(world: World
     assert standing() == [[("2", URL + "2")], [("2", URL + "2"), ("3", URL + "3")]]
     assert await ready() == [False, True, False], "the second one stays connected"
     await world.streams.remove_input(scope, "s1", 2)
-    assert standing()[-1] == [("2", URL + "3")]
-    assert await ready() == [False, False]
+    assert standing()[-1] == [("4", URL + "3")], "in another place it is another one"
+    for label in ("2", "3"):
+        world.event("standby_connected", world.receiver, input=label)
+    assert await ready() == [False, False], "those are gone: what is told of them now was on its way"
+    world.event("standby_connected", world.receiver, input="4")
+    assert await ready() == [False, True]
     await world.streams.remove_input(scope, "s1", 2)
     assert standing()[-1] == [], "nothing stands by any more"
     told = len(world.relay.told)
     await world.streams.set_inputs(scope, "s1", [])
     assert len(world.relay.told) == told
+
+
+async def test_a_failure_told_late_is_that_of_the_input_which_failed(world: World) -> None:
+    def active() -> list[int]:
+        return [view.input.number for view in world.sources.inputs.look(world.receiver) if view.active]
+
+    await world.add(kind=AccessType.HTTP_FLV)
+    scope = Scope(world.project.project_id)
+    backups = [(URL + number, BackupType.PASSIVE) for number in "23"]
+    await world.streams.set_inputs(scope, "s1", backups)
+    for _ in range(3):
+        world.event("connect_failed", world.receiver, input="1", reason="refused")
+    assert active() == [2], "the first input failed three times before the relay had left it"
+    world.event("connect_failed", world.receiver, input="2", reason="refused")
+    assert active() == [3]
+    world.event("connect_failed", world.receiver, reason="refused")
+    assert active() == [1], "a failure without a label is of what feeds the stream"
 
 
 async def test_inputs_that_cannot_be_decrypted_are_not_written_as_empty(

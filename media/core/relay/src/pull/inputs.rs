@@ -114,8 +114,17 @@ impl Inputs {
             Note::Connected(peer) => feeder.connected(peer),
             Note::CarriedBy(transport, payload) => feeder.carried_by(transport, payload),
             Note::Portion(portion, _credit) => self.feed(portion, feeder).await?,
-            Note::Failed(true, detail) => feeder.disconnected(detail),
-            Note::Failed(false, detail) => feeder.tell(Kind::ConnectFailed, detail),
+            Note::Failed(was_connected, mut detail) => {
+                let label = &self.current.order.label;
+                if !label.is_empty() {
+                    detail.push(("input", label.clone()));
+                }
+                if was_connected {
+                    feeder.disconnected(detail);
+                } else {
+                    feeder.tell(Kind::ConnectFailed, detail);
+                }
+            }
         }
         Ok(())
     }
