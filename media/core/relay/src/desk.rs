@@ -14,7 +14,7 @@ use wire::{hls::Container, media::Tracks};
 use crate::{
     clock,
     door::{Access, Answer, Credential, Denied, Directory, Feed, Player, Question, Seat, Viewer},
-    events::{Event, EventQueue, Kind},
+    events::{EventQueue, Kind},
     hub::Order,
     options::Output,
     playback::{Playbacks, Steering},
@@ -69,14 +69,7 @@ impl Desk {
                 ("protocol", protocol.to_owned()),
             ];
             detail.extend(shown);
-            self.events.push(Event {
-                kind,
-                receiver: entry.id,
-                app: Arc::clone(&entry.app),
-                name: Arc::clone(&entry.name),
-                at_ms: clock::wall_ms(),
-                detail,
-            });
+            self.events.push(entry.event(kind, clock::wall_ms(), detail));
         }
         Answer::Later(answer)
     }

@@ -143,6 +143,20 @@ pub struct Event {
     pub detail: Vec<(&'static str, String)>,
 }
 
+impl Event {
+    /// What happened at `at_ms` to a receiver, or to the whole core (0), and the stream that it feeds.
+    pub(crate) fn new(
+        kind: Kind,
+        receiver: u64,
+        app: impl Into<Arc<str>>,
+        name: impl Into<Arc<str>>,
+        at_ms: u64,
+        detail: Vec<(&'static str, String)>,
+    ) -> Self {
+        Self { kind, receiver, app: app.into(), name: name.into(), at_ms, detail }
+    }
+}
+
 #[derive(Default)]
 struct Waiting {
     events: VecDeque<Event>,
@@ -189,8 +203,7 @@ impl EventQueue {
             let _ = rustix::io::read(&self.bell, &mut [0_u8; 8]);
             if waiting.lost > 0 && limit > 0 {
                 let detail = vec![("lost", std::mem::take(&mut waiting.lost).to_string())];
-                let (app, name) = (Arc::from(""), Arc::from(""));
-                taken.push(Event { kind: Kind::Overflow, receiver: 0, app, name, at_ms, detail });
+                taken.push(Event::new(Kind::Overflow, 0, "", "", at_ms, detail));
             }
         }
         taken
@@ -204,7 +217,7 @@ mod tests {
     use super::*;
 
     fn event(receiver: u64) -> Event {
-        Event { kind: Kind::Silent, receiver, app: "a".into(), name: "n".into(), at_ms: 0, detail: vec![] }
+        Event::new(Kind::Silent, receiver, "a", "n", 0, vec![])
     }
 
     fn rings(queue: &EventQueue) -> bool {

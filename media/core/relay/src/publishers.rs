@@ -75,14 +75,7 @@ impl Publishers {
             detail.push(("challenged", "1".to_owned()));
         }
         detail.extend(proof.iter().flat_map(Shown::detail));
-        events.push(Event {
-            kind: Kind::Publish,
-            receiver: 0,
-            app: Arc::from(app),
-            name: Arc::from(name),
-            at_ms: clock::wall_ms(),
-            detail,
-        });
+        events.push(Event::new(Kind::Publish, 0, app, name, clock::wall_ms(), detail));
         match timeout(ANSWER, &mut asking.answer).await {
             Ok(Ok(decision)) => decision,
             Ok(Err(_)) | Err(_) => Decision::Refused {

@@ -13,6 +13,7 @@ use crate::{
     clock,
     config::{PlayRights, Transport},
     error::Error,
+    events::{Event, Kind},
     feeds::Feeds,
     lately::Lately,
     ports::PortPool,
@@ -50,6 +51,13 @@ pub(crate) struct Entry {
     pub(crate) opened_ms: u64,
     pub(crate) feeds: Feeds,
     pub(crate) back: Back,
+}
+
+impl Entry {
+    /// What happened to the stream, at `at_ms` of the UNIX epoch.
+    pub(crate) fn event(&self, kind: Kind, at_ms: u64, detail: Vec<(&'static str, String)>) -> Event {
+        Event::new(kind, self.id, Arc::clone(&self.app), Arc::clone(&self.name), at_ms, detail)
+    }
 }
 
 /// Who may play a stream now; changed at any time, for viewers to come.

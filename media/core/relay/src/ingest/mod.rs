@@ -27,7 +27,7 @@ pub(crate) use self::{
     receiver::{Receiver, Sockets, Via, canonical},
 };
 use crate::{
-    events::{Event, Kind},
+    events::Kind,
     hub::{Hub, rates::Rate},
     shard::turn::Turn,
     table::Entry,
@@ -209,13 +209,6 @@ impl Stream {
     }
 
     pub(crate) fn tell(&self, turn: Turn<'_>, kind: Kind, detail: Vec<(&'static str, String)>) {
-        turn.events.push(Event {
-            kind,
-            receiver: self.entry.id,
-            app: Arc::clone(&self.entry.app),
-            name: Arc::clone(&self.entry.name),
-            at_ms: turn.wall_ms,
-            detail,
-        });
+        turn.events.push(self.entry.event(kind, turn.wall_ms, detail));
     }
 }

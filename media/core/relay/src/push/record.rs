@@ -210,14 +210,8 @@ impl Presence {
     pub(super) fn tell(&self, kind: Kind, mut detail: Vec<(&'static str, String)>) {
         let Record { id, receiver, ref app, ref name, .. } = *self.record;
         detail.insert(0, ("push", id.to_string()));
-        self.pushes.events.push(Event {
-            kind,
-            receiver,
-            app: Arc::clone(app),
-            name: Arc::clone(name),
-            at_ms: clock::wall_ms(),
-            detail,
-        });
+        let (app, name) = (Arc::clone(app), Arc::clone(name));
+        self.pushes.events.push(Event::new(kind, receiver, app, name, clock::wall_ms(), detail));
     }
 }
 

@@ -103,13 +103,7 @@ impl Teller {
 
     fn tell(&self, kind: Kind, mut detail: Vec<(&'static str, String)>) {
         detail.extend([("recording", self.recording.to_string()), ("tag", self.tag.clone())]);
-        self.events.push(Event {
-            kind,
-            receiver: self.receiver,
-            app: Arc::clone(&self.app),
-            name: Arc::clone(&self.name),
-            at_ms: clock::wall_ms(),
-            detail,
-        });
+        let (app, name) = (Arc::clone(&self.app), Arc::clone(&self.name));
+        self.events.push(Event::new(kind, self.receiver, app, name, clock::wall_ms(), detail));
     }
 }

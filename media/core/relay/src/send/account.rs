@@ -14,7 +14,7 @@ use wire::send::Form;
 use super::Transport;
 use crate::{
     clock,
-    events::{Event, EventQueue, Kind},
+    events::{EventQueue, Kind},
     table::{Entry, lock},
 };
 
@@ -117,14 +117,7 @@ impl Account {
         let mut detail = vec![("sender", self.id.to_string()), ("ssrc", self.ssrc.to_string())];
         detail.extend(lock(&self.peer).map(|peer| ("peer", peer.to_string())));
         detail.extend(reason.map(|reason| ("reason", reason.to_owned())));
-        self.events.push(Event {
-            kind,
-            receiver: self.entry.id,
-            app: Arc::clone(&self.entry.app),
-            name: Arc::clone(&self.entry.name),
-            at_ms: clock::wall_ms(),
-            detail,
-        });
+        self.events.push(self.entry.event(kind, clock::wall_ms(), detail));
     }
 
     /// Tells the last event; later ones are not told.

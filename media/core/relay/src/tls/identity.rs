@@ -148,13 +148,7 @@ pub(crate) async fn watch(identity: Weak<Identity>, events: Arc<EventQueue>) {
             Look::Renewed => ("renewed", String::new()),
             Look::Unusable(reason) => ("unusable", reason),
         };
-        events.push(Event {
-            kind: Kind::Certificate,
-            receiver: 0,
-            app: "".into(),
-            name: "".into(),
-            at_ms: clock::wall_ms(),
-            detail: vec![("path", path), ("outcome", outcome.to_owned()), ("reason", reason)],
-        });
+        let detail = vec![("path", path), ("outcome", outcome.to_owned()), ("reason", reason)];
+        events.push(Event::new(Kind::Certificate, 0, "", "", clock::wall_ms(), detail));
     }
 }
