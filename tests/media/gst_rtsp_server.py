@@ -1,4 +1,6 @@
-"""GStreamer's RTSP server with one stream of three seconds; prints its port. Run by the system's Python."""
+"""GStreamer's RTSP server with one stream of three seconds, or, given a folder, one that writes there what it is sent;
+prints its port. Run by the system's Python: METHOD [FOLDER].
+"""
 
 import sys
 
@@ -15,12 +17,23 @@ LAUNCH = (
     "! alawenc ! rtppcmapay name=pay1 pt=8 )"
 )
 
+TAKE = (
+    "( rtph264depay name=depay0 ! h264parse ! video/x-h264,stream-format=byte-stream,alignment=au "
+    "! filesink location={folder}/taken.h264 async=false sync=false "
+    "rtpmp4gdepay name=depay1 ! aacparse ! audio/mpeg,stream-format=adts "
+    "! filesink location={folder}/taken.aac async=false sync=false )"
+)
+
 Gst.init(None)
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
 server.set_service("0")
 factory = GstRtspServer.RTSPMediaFactory()
-factory.set_launch(LAUNCH)
+if len(sys.argv) > 2:
+    factory.set_launch(TAKE.format(folder=sys.argv[2]))
+    factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
+else:
+    factory.set_launch(LAUNCH)
 method = sys.argv[1]
 if method != "none":
     auth = GstRtspServer.RTSPAuth()

@@ -64,7 +64,7 @@ class House:
 
     async def event(self, kind: str) -> Event:
         """The first of its kind; it is taken out."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while True:
                 for event in self.events:
                     if event.kind == kind:
@@ -80,6 +80,12 @@ class House:
                 if any(event.kind in kinds for event in found):
                     return found
                 await asyncio.sleep(0.02)
+
+    async def watched(self, name: str) -> None:
+        """Returns when somebody watches."""
+        async with asyncio.timeout(30):
+            while not any(self.stream(name).viewers.values()):  # noqa: ASYNC110  (a thread of Rust)
+                await asyncio.sleep(0.01)
 
     def stream(self, name: str) -> Stream:
         stream = self.relay.stream("live", name)
