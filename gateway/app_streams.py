@@ -40,6 +40,7 @@ def build_relay(settings: Settings, secrets: SecretBox) -> Relay:
         gop_bytes_max=media.gop_bytes_max,
         hls_segment_ms=round(media.hls_segment * 1000),
         merge_write_ms=round(media.merge_write * 1000),
+        trusted_proxies=settings.http.trusted_proxies,
         hold_ms=round(rtp.hold * 1000),
         viewers_max=media.viewers_max,
     )

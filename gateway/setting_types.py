@@ -16,6 +16,10 @@ def address(text: str) -> str:
     return str(ip_address(text))
 
 
+def network(text: str) -> str:
+    return str(ip_network(text, strict=False))
+
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3_153_600_000)]
 """Up to a hundred years: what is added to the time of day must stay a date."""

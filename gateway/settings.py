@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     SecretStr,
@@ -33,7 +34,7 @@ from pydantic_settings import (
 
 from gateway.errors import GatewayError
 from gateway.media_settings import Ffmpeg, Media, Pull, Rtmp, Rtp, Rtsp, Send, Tls, WebRtc
-from gateway.setting_types import Port, Rules, Seconds, Section
+from gateway.setting_types import Port, Rules, Seconds, Section, network
 
 FILE_VARIABLE: Final = "GATEWAY_CONFIG"
 """Names the TOML file, unless the command line does."""
@@ -47,6 +48,8 @@ DEFAULT_QUOTAS: Final = {
     "consecutive_access_time": 120,
 }
 """What a project may have unless it was given more; times in minutes."""
+TRUSTED_PROXIES_MAX: Final = 64
+"""Networks: each connection is compared with all of them."""
 _PASSWORD_IN_URL: Final = re.compile(r"(//[^:/@]*:)[^@/]*@")
 
 
@@ -127,6 +130,11 @@ class Http(Section):
     port: Port = 8080
     public_url: Annotated[str, Field(pattern=r"^(https?://[^/\s]+)?$")] = ""
     """Beginning of play addresses, such as https://video.example.org; empty: as the client addressed us."""
+    trusted_proxies: Annotated[
+        tuple[Annotated[str, AfterValidator(network)], ...], Field(max_length=TRUSTED_PROXIES_MAX)
+    ] = ()
+    """Networks such as 10.1.0.0/16 whose hosts pass on what others ask: they tell who asked (X-Forwarded-For) and
+    whether by TLS (X-Forwarded-Proto), and may have as many connections as there are."""
 
 
 class Access(Section):

@@ -39,6 +39,7 @@ class Core:
         bandwidth_max_bps: int = 40_000_000,
         hls_segment_ms: int = 2000,
         merge_write_ms: int = 0,
+        trusted_proxies: Sequence[str] = (),
     ) -> Core:
         """Starts the threads; `threads` 0 means one a core. `rtp_shared_port` 0 means none.
 
@@ -47,7 +48,8 @@ class Core:
         `bandwidth_max_bps`: what one receiver may bring in; what is beyond is dropped (TCP: not read for a while).
         `hls_segment_ms`: length of HLS segments, if key frames allow.
         `merge_write_ms`: what comes within so long goes to a viewer with one write (not datagrams); 0: at once.
-        CoreError if the shared port cannot be opened.
+        `trusted_proxies`: networks (`10.1.0.0/16`) whose hosts tell the front door who asked, and may have all of its
+        connections; ValueError for what is no network. CoreError if the shared port cannot be opened.
         """
 
     def close(self) -> None:
@@ -55,7 +57,8 @@ class Core:
 
     def listen_http(self, host: str, port: int, upstream: str) -> int:
         """Opens the front door and returns its port. Media routes are served here; every other request goes to the
-        HTTP/1.1 server on the Unix socket `upstream`, with X-Forwarded-For and X-Forwarded-Proto set by us."""
+        HTTP/1.1 server on the Unix socket `upstream`, with X-Forwarded-For (one address) and X-Forwarded-Proto set
+        by us; what clients say of them counts only from trusted proxies."""
 
     def listen_rtmp(self, host: str, port: int) -> int:
         """Opens an RTMP port for publishers and players and returns it. Each publisher raises `publish` and waits 10 s

@@ -40,6 +40,7 @@ class Relay:
         bandwidth_max_bps: int = 40_000_000,
         hls_segment_ms: int = 2000,
         merge_write_ms: int = 0,
+        trusted_proxies: Sequence[str] = (),
         hold_ms: int = 200,
         viewers_max: int = 0,
     ) -> None:
@@ -59,6 +60,7 @@ class Relay:
             bandwidth_max_bps=bandwidth_max_bps,
             hls_segment_ms=hls_segment_ms,
             merge_write_ms=merge_write_ms,
+            trusted_proxies=trusted_proxies,
         )
         self._core: Core | None = None
         self._callback: Callable[[Event], None] | None = None

@@ -80,6 +80,7 @@ def test_quotas_that_are_not_named_keep_their_default() -> None:
         ("unknown=1", "unknown: "),
         ("sip.unknown=1", "sip.unknown: "),
         ("rtp.port_max=1", "rtp: .*port_max is below port_min"),
+        ('http.trusted_proxies=["10.0.0.0/99"]', "http.trusted_proxies"),
         ('sip.advertise={"10.0.0.0/99": "10.0.0.1"}', "sip.advertise: "),
         ('accounts.quotas={"unknown": 5}', "accounts.quotas: .*unknown"),
         ("sip", "not of the form name=value"),

@@ -8,7 +8,7 @@ mod streams;
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use pyo3::{exceptions::PyValueError, prelude::*};
-use relay::Config;
+use relay::{Config, Proxies};
 
 pub use self::sources::Receiver;
 use crate::{error, event::Event};
@@ -20,21 +20,27 @@ pub struct Core(relay::Core);
 #[pymethods]
 impl Core {
     #[new]
-    #[pyo3(signature = (
-        *,
-        rtp_host = "::",
-        rtp_port_min = 30000,
-        rtp_port_max = 39999,
-        rtp_shared_port = 0,
-        threads = 0,
-        play_key,
-        silence_ms = 5000,
-        no_viewer_ms = 0,
-        gop_bytes_max = 16_777_216,
-        bandwidth_max_bps = 40_000_000,
-        hls_segment_ms = 2000,
-        merge_write_ms = 0,
-    ))]
+    #[pyo3(
+        signature = (
+            *,
+            rtp_host = "::",
+            rtp_port_min = 30000,
+            rtp_port_max = 39999,
+            rtp_shared_port = 0,
+            threads = 0,
+            play_key,
+            silence_ms = 5000,
+            no_viewer_ms = 0,
+            gop_bytes_max = 16_777_216,
+            bandwidth_max_bps = 40_000_000,
+            hls_segment_ms = 2000,
+            merge_write_ms = 0,
+            trusted_proxies = Vec::new(),
+        ),
+        text_signature = "(*, rtp_host='::', rtp_port_min=30000, rtp_port_max=39999, rtp_shared_port=0, threads=0, \
+            play_key, silence_ms=5000, no_viewer_ms=0, gop_bytes_max=16777216, bandwidth_max_bps=40000000, \
+            hls_segment_ms=2000, merge_write_ms=0, trusted_proxies=())"
+    )]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
         py: Python<'_>,
@@ -50,6 +56,7 @@ impl Core {
         bandwidth_max_bps: u64,
         hls_segment_ms: u64,
         merge_write_ms: u64,
+        trusted_proxies: Vec<String>,
     ) -> PyResult<Self> {
         let config = Config {
             rtp_host: ip(rtp_host)?,
@@ -64,6 +71,7 @@ impl Core {
             bandwidth_max_bps,
             hls_segment: Duration::from_millis(hls_segment_ms.clamp(200, 60_000)),
             merge_write: Duration::from_millis(merge_write_ms),
+            proxies: networks(trusted_proxies)?,
             ..Config::default()
         };
         py.detach(|| relay::Core::start(config)).map(Self).map_err(error)
@@ -89,6 +97,10 @@ impl Core {
 
 fn ip(text: &str) -> PyResult<IpAddr> {
     text.parse().map_err(|_| PyValueError::new_err(format!("{text:?} is no IP address")))
+}
+
+fn networks(texts: Vec<String>) -> PyResult<Proxies> {
+    Proxies::parse(texts).map_err(PyValueError::new_err)
 }
 
 /// Whether RTP is to come in datagrams.

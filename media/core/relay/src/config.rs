@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::listener::Proxies;
+
 /// Settings of a whole core.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -34,6 +36,8 @@ pub struct Config {
     pub merge_write: Duration,
     /// Datagrams that the system joined are taken in one piece, where it can join them.
     pub receive_offload: bool,
+    /// Who passes on what others ask the front door.
+    pub proxies: Proxies,
 }
 
 impl Default for Config {
@@ -52,6 +56,7 @@ impl Default for Config {
             bandwidth_max_bps: 40_000_000,
             merge_write: Duration::ZERO,
             receive_offload: true,
+            proxies: Proxies::default(),
         }
     }
 }

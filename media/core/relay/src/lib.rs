@@ -47,6 +47,7 @@ pub use core::{Core, Opened, TlsFiles};
 pub use error::Error;
 pub use events::{Event, Kind as EventKind};
 pub use key_frame::KeyFrame;
+pub use listener::Proxies;
 pub use options::{Output, Outputs, StreamOptions};
 pub use record::{Order as RecordOrder, Salvaged, salvage};
 pub use send::{OpenSender, SenderStats, Transport as SendTransport};

@@ -12,11 +12,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use relay::Output;
 use relay::door::{
     Access, Answer, Credential, Denied, Directory, Door, DoorOptions, Feed, Form, Framing, Player, Question,
     Seat, Viewer, sign::sign,
 };
+use relay::{Output, Proxies};
 use tokio::sync::watch;
 use wire::{
     hls::{Container, LISTED, Segmenter, SegmenterOptions, Window},
@@ -82,6 +82,11 @@ struct House {
 impl House {
     /// A door with the streams `default/public` and `default/private`.
     fn new(test: &str) -> Self {
+        Self::behind(test, &[])
+    }
+
+    /// The same, with trusted proxies.
+    fn behind(test: &str, proxies: &[&str]) -> Self {
         let dir = std::env::temp_dir().join(format!("door-{test}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory for the socket");
         let (sender, viewers) = mpsc::channel();
@@ -95,6 +100,7 @@ impl House {
             port: 0,
             upstream: dir.join("up.sock"),
             play_key: KEY.to_vec(),
+            proxies: Proxies::parse(proxies).expect("networks"),
         };
         let door = Door::open(options, Arc::clone(&streams) as Arc<dyn Directory>).expect("a free port");
         Self { door, streams, viewers, dir }
@@ -207,6 +213,22 @@ fn other_requests_go_upstream_and_say_truly_where_they_came_from() {
     for name in ["x-forwarded-host", "forwarded", "x-hop", "te", "upgrade"] {
         assert_eq!(header(seen, name), None, "{name}");
     }
+}
+
+#[test]
+fn a_trusted_proxy_says_where_requests_came_from() {
+    let house = House::behind("trusted", &["127.0.0.0/8"]);
+    house.serve(mirror);
+    let (_, seen) = house.ask(
+        "GET /v3/things HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: 203.0.113.9, 127.0.0.2\r\n\
+         X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n\r\n",
+    );
+    assert_eq!(header(&seen, "x-forwarded-for"), Some("203.0.113.9"));
+    assert_eq!(header(&seen, "x-forwarded-proto"), Some("https"));
+    assert_eq!(header(&seen, "x-forwarded-host"), None);
+    let (_, seen) = house.get("/v3/things");
+    assert_eq!(header(&seen, "x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(header(&seen, "x-forwarded-proto"), Some("http"));
 }
 
 #[test]

@@ -104,6 +104,7 @@ impl House {
             port: 0,
             upstream: "/nonexistent".into(),
             play_key: KEY.to_vec(),
+            proxies: relay::Proxies::default(),
         };
         let door = Door::open(options, core.directory()).expect("a free port");
         Self { _camera: Camera::start(opened.port), door, core, receiver: opened.id }

@@ -48,6 +48,7 @@ impl Core {
             port,
             upstream: upstream.into(),
             play_key: self.config.play_key.clone(),
+            proxies: self.config.proxies.clone(),
         };
         let door = Door::open_secure(options, self.directory(), tls)
             .map_err(Error::io(format!("cannot open the HTTP port {port} on {host}")))?;

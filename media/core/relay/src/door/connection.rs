@@ -37,7 +37,7 @@ type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>
 /// What the requests of one connection share.
 struct Client {
     shared: Arc<Shared>,
-    came: Came,
+    peer: SocketAddr,
     slot: Slot,
     /// Locked while a request is on its way; requests of one connection follow each other.
     upstream: Mutex<Upstream>,
@@ -45,12 +45,13 @@ struct Client {
 
 impl Client {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let answer = match Route::parse(request.uri().path()) {
-            Some(route) => {
-                let (parts, _) = request.into_parts();
-                media::answer(&self.shared, self.came.peer, &parts, route, clock::wall_ms() / 1000).await
-            }
-            None => self.upstream.lock().await.forward(&self.shared.upstream, self.came, request).await,
+        let answer = if let Some(route) = Route::parse(request.uri().path()) {
+            let (parts, _) = request.into_parts();
+            media::answer(&self.shared, self.peer, &parts, route, clock::wall_ms() / 1000).await
+        } else {
+            let came = Came { client: self.peer.ip(), scheme: self.shared.scheme };
+            let came = came.passed_on(&self.shared.proxies, request.headers());
+            self.upstream.lock().await.forward(&self.shared.upstream, came, request).await
         };
         match answer {
             Answer::Reply(response) => response,
@@ -68,7 +69,7 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     let blocked = socket.blocked();
     let client = Arc::new(Client {
         shared: Arc::clone(&shared),
-        came: Came { peer, scheme: shared.scheme },
+        peer,
         slot: Slot::default(),
         upstream: Mutex::default(),
     });

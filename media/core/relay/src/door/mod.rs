@@ -40,12 +40,12 @@ pub use directory::{
 pub(crate) use socket::Guarded;
 
 use crate::{
-    listener::{Limits, Lobby},
+    listener::{Limits, Lobby, Proxies},
     tls::Terminator,
 };
 
 /// Connections that hyper holds at a time; one more is answered 503. Viewers of live streams do not count.
-const CONNECTIONS: Limits = Limits { all: 4096, each: 1024, local: 4096 };
+const CONNECTIONS: Limits = Limits { all: 4096, each: 1024, proxy: 4096 };
 const BACKLOG: i32 = 1024;
 /// A silent client is probed after so long, so that what vanished does not stay.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -67,6 +67,8 @@ pub struct DoorOptions {
     pub upstream: PathBuf,
     /// Signs the play addresses of private streams.
     pub play_key: Vec<u8>,
+    /// Who passes on what others ask.
+    pub proxies: Proxies,
 }
 
 /// Counters of a door.
@@ -85,6 +87,7 @@ struct Shared {
     play_key: Vec<u8>,
     /// As clients came: `http` or `https`.
     scheme: &'static str,
+    proxies: Proxies,
 }
 
 /// An open door; closed when dropped.
@@ -111,9 +114,9 @@ impl Door {
         let runtime =
             Builder::new_multi_thread().worker_threads(2).thread_name("door").enable_all().build()?;
         let counters = Arc::new(Counters::default());
-        let DoorOptions { upstream, play_key, .. } = options;
+        let DoorOptions { upstream, play_key, proxies, .. } = options;
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let shared = Arc::new(Shared { directory, upstream, play_key, scheme });
+        let shared = Arc::new(Shared { directory, upstream, play_key, scheme, proxies });
         let listener = {
             let _guard = runtime.enter();
             TcpListener::from_std(listener)?
@@ -172,7 +175,7 @@ async fn accept(
     counters: Arc<Counters>,
 ) {
     let (tls, lobby) = (tls.map(Arc::new), Arc::new(Lobby::default()));
-    let open = Arc::new(Lobby::new(CONNECTIONS));
+    let open = Arc::new(Lobby::new(CONNECTIONS, shared.proxies.clone()));
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}

@@ -1,7 +1,7 @@
 //! Passes requests to the HTTP/1.1 server on the Unix socket behind the door. Bodies are streamed; each client connection
 //! has at most one connection upstream, which lives as long as it.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::IpAddr, path::Path, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -12,6 +12,8 @@ use http_body_util::BodyExt;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, time::timeout};
+
+use crate::listener::Proxies;
 
 use super::{
     media::{Answer, is_websocket},
@@ -47,9 +49,26 @@ enum Failure {
 /// How a request came to us.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Came {
-    pub(super) peer: SocketAddr,
+    pub(super) client: IpAddr,
     /// `http` or `https`.
     pub(super) scheme: &'static str,
+}
+
+impl Came {
+    /// The same request, if a trusted proxy tells that somebody else asked it.
+    pub(super) fn passed_on(self, proxies: &Proxies, headers: &HeaderMap) -> Self {
+        if !proxies.has(self.client) {
+            return self;
+        }
+        let told = |name| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        let lines: Vec<&str> = told("x-forwarded-for").collect();
+        let secure =
+            told("x-forwarded-proto").next_back().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        Self {
+            client: proxies.client(self.client, lines.into_iter()),
+            scheme: if secure { "https" } else { self.scheme },
+        }
+    }
 }
 
 /// The connection upstream that belongs to one client connection.
@@ -141,7 +160,7 @@ fn outbound(request: Request<Incoming>, came: Came, upgrade: bool) -> Request<In
     strip_hop_by_hop(&mut parts.headers);
     strip_forwarded(&mut parts.headers);
     parts.headers.entry(header::HOST).or_insert(HeaderValue::from_static("localhost"));
-    if let Ok(address) = HeaderValue::from_str(&came.peer.ip().to_canonical().to_string()) {
+    if let Ok(address) = HeaderValue::from_str(&came.client.to_canonical().to_string()) {
         parts.headers.insert("x-forwarded-for", address);
     }
     parts.headers.insert("x-forwarded-proto", HeaderValue::from_static(came.scheme));
@@ -161,7 +180,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Nobody may tell us where a request came from.
+/// What is told of where a request came from is used where a trusted proxy told it, and passed on by nobody.
 fn strip_forwarded(headers: &mut HeaderMap) {
     let is_claim = |name: &&HeaderName| {
         matches!(name.as_str(), "forwarded" | "x-real-ip") || name.as_str().starts_with("x-forwarded-")

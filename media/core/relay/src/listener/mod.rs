@@ -2,6 +2,7 @@
 //! are bounded.
 
 mod lobby;
+mod proxies;
 
 use std::{
     future::Future,
@@ -21,6 +22,7 @@ use tokio::{
 };
 
 pub(crate) use self::lobby::{Limits, Lobby, Place};
+pub use self::proxies::Proxies;
 use crate::{door, tls::Terminator};
 
 /// What a listener counted.
