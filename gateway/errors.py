@@ -39,12 +39,18 @@ class QuotaError(GatewayError):
 
 
 class InvalidError(GatewayError):
-    """A value may not be so; `field` names it as the API does."""
+    """A value may not be so; `field` names it as the API does.
 
-    def __init__(self, field: str, reason: str) -> None:
+    `code` says why to programs that tell it in other words, with `values` that stand in the reason; empty: only the
+    field is known to be wrong.
+    """
+
+    def __init__(self, field: str, reason: str, *, code: str = "", **values: object) -> None:
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
+        self.code = code
+        self.values = values
 
 
 class UnavailableError(GatewayError):

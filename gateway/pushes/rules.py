@@ -14,14 +14,16 @@ NAME_SHOWN: Final = 8
 def check_url(url: str) -> None:
     """InvalidError unless it can name a stream on an RTMP or RTSP server; what it names the relay judges."""
     if len(url) > URL_MAX or not url.isprintable():
-        raise InvalidError("url", f"at most {URL_MAX} printable characters")
+        raise InvalidError("url", f"at most {URL_MAX} printable characters", code="url.characters", most=URL_MAX)
     try:
         parts = urlsplit(url)
         usable = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable:
-        raise InvalidError("url", "an address of rtmp://, rtmps://, rtsp:// or rtsps:// with a host")
+        raise InvalidError(
+            "url", "an address of rtmp://, rtmps://, rtsp:// or rtsps:// with a host", code="url.push_scheme"
+        )
 
 
 def shown(url: str) -> str:

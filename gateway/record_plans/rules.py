@@ -21,7 +21,9 @@ _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00", re.ASCII)
 def check_name(name: str) -> str:
     """1 to 64 printable characters, without spaces at its ends; InvalidError."""
     if not 1 <= len(name) <= NAME_MAX or not name.isprintable() or name != name.strip():
-        raise InvalidError("name", f"1 to {NAME_MAX} printable characters, no spaces at its ends")
+        raise InvalidError(
+            "name", f"1 to {NAME_MAX} printable characters, no spaces at its ends", code="plan.name", most=NAME_MAX
+        )
     return name
 
 
@@ -30,7 +32,9 @@ def check_zone_name(text: str) -> str:
     if text.upper().startswith("GMT") and text[3:4] in {"+", "-"}:
         return zone_text(check_zone(text))
     if text not in available_timezones():
-        raise InvalidError("timezone", "GMT+HH:00, GMT-HH:00, or a name of the IANA database such as Europe/Berlin")
+        raise InvalidError(
+            "timezone", "GMT+HH:00, GMT-HH:00, or a name of the IANA database such as Europe/Berlin", code="plan.zone"
+        )
     return text
 
 
@@ -38,7 +42,7 @@ def read_clock(text: str, field: str) -> int:
     """HH:MM, 24:00 too, as minutes since midnight; InvalidError."""
     found = _CLOCK.fullmatch(text)
     if found is None:
-        raise InvalidError(field, "a time as HH:MM, from 00:00 to 24:00")
+        raise InvalidError(field, "a time as HH:MM, from 00:00 to 24:00", code="plan.clock")
     return DAY_MINUTES if found[1] is None else int(found[1]) * 60 + int(found[2])
 
 
@@ -57,11 +61,15 @@ def settle(given: Iterable[WeekRange]) -> tuple[WeekRange, ...]:
     """
     ranges = sorted(given)
     if len(ranges) > RANGES_MAX:
-        raise InvalidError("week", f"at most {RANGES_MAX} ranges, those of each day counted")
+        raise InvalidError(
+            "week", f"at most {RANGES_MAX} ranges, those of each day counted", code="plan.ranges", most=RANGES_MAX
+        )
     settled: list[WeekRange] = []
     for one in ranges:
         if not 0 <= one.start < one.end <= DAY_MINUTES:
-            raise InvalidError("week", "a range ends after it begins, on the same day; over midnight there are two")
+            raise InvalidError(
+                "week", "a range ends after it begins, on the same day; over midnight there are two", code="plan.range"
+            )
         last = settled[-1] if settled else None
         if last is not None and last.day == one.day and one.start <= last.end:
             settled[-1] = last._replace(end=max(last.end, one.end))

@@ -70,7 +70,7 @@ def _first(wish: Wish) -> Retention:
 
 def _wanted(wish: Wish, field: str, value: str | None) -> str:
     if value is None and wish.store_type is StoreType.OBS:
-        raise InvalidError(field, "required where store_type is obs")
+        raise InvalidError(field, "required where store_type is obs", code="required")
     return value or ""
 
 
@@ -108,7 +108,7 @@ def _complete(retention: Retention) -> Retention:
     if retention.store_type is StoreType.LOCAL:
         return replace(retention, bucket="")
     if not retention.bucket:
-        raise InvalidError("bucket", "required where store_type is obs")
+        raise InvalidError("bucket", "required where store_type is obs", code="required")
     return retention
 
 
@@ -116,9 +116,9 @@ def check_hours(given: float | str) -> float:
     """0 to 87600 hours (10 years), as a number or its text; InvalidError."""
     text = str(given)
     if isinstance(given, bool) or not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
-        raise InvalidError("retention_in_hour", f"0 to {HOURS_MAX}")
+        raise InvalidError("retention_in_hour", f"0 to {HOURS_MAX}", code="range", low=0, high=HOURS_MAX)
     if float(text) > HOURS_MAX:
-        raise InvalidError("retention_in_hour", f"0 to {HOURS_MAX}")
+        raise InvalidError("retention_in_hour", f"0 to {HOURS_MAX}", code="range", low=0, high=HOURS_MAX)
     return float(text)
 
 
@@ -138,7 +138,7 @@ def check_zone(text: str) -> int:
     found = _ZONE.fullmatch(text)
     hours = int(found[1] + found[2]) if found else ZONE_EAST_MAX + 1
     if not -ZONE_WEST_MAX <= hours <= ZONE_EAST_MAX:
-        raise InvalidError("timezone", "GMT+HH:00 or GMT-HH:00, such as GMT+08:00")
+        raise InvalidError("timezone", "GMT+HH:00 or GMT-HH:00, such as GMT+08:00", code="plan.zone")
     return hours
 
 
@@ -150,7 +150,7 @@ def zone_text(hours: int) -> str:
 def check_bucket(name: str) -> str:
     """3 to 63 lower-case letters, digits, dots and hyphens; InvalidError."""
     if not _BUCKET.fullmatch(name):
-        raise InvalidError("bucket", "3 to 63 lower-case letters, digits, . and -")
+        raise InvalidError("bucket", "3 to 63 lower-case letters, digits, . and -", code="bucket.characters")
     return name
 
 

@@ -30,11 +30,11 @@ def check(order: SenderOrder, *, allow_private: bool) -> None:
         ("local_port", order.local_port, 0, PORT_MAX - 1),
     ):
         if not least <= value <= most:
-            raise InvalidError(field, f"{least} to {most}")
+            raise InvalidError(field, f"{least} to {most}", code="range", low=least, high=most)
     if order.local_port and order.transport is SenderTransport.TCP_ACTIVE:
         raise InvalidError("local_port", "one that connects has no port of its own")
     if order.transport is SenderTransport.UDP and order.port == PORT_MAX:
-        raise InvalidError("port", "reports need the port above")
+        raise InvalidError("port", "reports need the port above", code="port.reports")
     if not order.video and not order.audio:
         raise InvalidError("video", "video, audio or both")
     if order.report_timeout < 0 or not 0 < order.wait <= WAIT_MAX:
@@ -57,16 +57,18 @@ def _check_host(host: str | None, *, passive: bool, allow_private: bool) -> None
     if host is None:
         if passive and allow_private:
             return
-        raise InvalidError("host", "who may connect must be told" if passive else "needed")
+        raise InvalidError("host", "who may connect must be told" if passive else "needed", code="host.missing")
     try:
         address: IPv4Address | IPv6Address = ip_address(host)
     except ValueError as error:
-        raise InvalidError("host", "a literal IP address") from error
+        raise InvalidError("host", "a literal IP address", code="host.literal") from error
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     if address.is_unspecified or address.is_multicast:
-        raise InvalidError("host", "the address of one target")
+        raise InvalidError("host", "the address of one target", code="host.one")
     if not allow_private and not address.is_global:
         raise InvalidError(
-            "host", "an address of a private network: it is sent to only where send.allow_private is set"
+            "host",
+            "an address of a private network: it is sent to only where send.allow_private is set",
+            code="host.private",
         )

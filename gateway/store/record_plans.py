@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.devices.model import ChannelId, DeviceId
-from gateway.errors import ConflictError, NotFoundError, QuotaError
+from gateway.errors import NotFoundError, QuotaError
+from gateway.record_plans.errors import PlanInUseError, PlanNameError
 from gateway.record_plans.model import Assigned, RecordPlan, WeekRange
 from gateway.retention.errors import NotRetainedError
 from gateway.retention.model import Retention
@@ -92,7 +93,7 @@ class RecordPlanStore:
         try:
             await self._database.writer.run(write)
         except sa.exc.IntegrityError as error:
-            raise ConflictError(f"a record plan named {named} exists already") from error
+            raise PlanNameError(f"a record plan named {named} exists already") from error
 
     async def delete(self, project_id: str, plan_id: str) -> None:
         """ConflictError while streams have it, NotFoundError."""
@@ -101,7 +102,7 @@ class RecordPlanStore:
             await _lock(connection, project_id, plan_id)
             used = sa.select(record_plan_streams.c.stream_id).where(record_plan_streams.c.plan_id == plan_id)
             if await connection.scalar(used.limit(1)) is not None:
-                raise ConflictError(f"record plan {plan_id} is in use: take it from its streams first")
+                raise PlanInUseError(f"record plan {plan_id} is in use: take it from its streams first")
             await connection.execute(sa.delete(record_plans).where(record_plans.c.plan_id == plan_id))
 
         await self._database.writer.run(write)
@@ -190,7 +191,7 @@ class RecordPlanStore:
         try:
             await self._database.writer.run(transaction)
         except sa.exc.IntegrityError as error:
-            raise ConflictError(f"a record plan named {name} exists already") from error
+            raise PlanNameError(f"a record plan named {name} exists already") from error
 
 
 def _one(project_id: str, plan_id: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -135,6 +135,6 @@ def _check_access_type(access_type: AccessType) -> None:
 
 def _check_coding(encode_type: str) -> None:
     if encode_type.upper() == "H265":
-        raise CodingError("encode_type", "H265 comes only from GB28181 devices")
+        raise CodingError("encode_type", "H265 comes only from GB28181 devices", code="coding.h265")
     if encode_type.upper() != CODING:
         raise InvalidError("encode_type", f"only {CODING}")

@@ -36,7 +36,9 @@ def numbered(backups: Iterable[tuple[str, BackupType]]) -> list[Input]:
     """Those that back up a stream's own URL, in their order, from number 2. InvalidError if there are too many."""
     inputs = [Input(number, url, backup) for number, (url, backup) in enumerate(backups, 2)]
     if len(inputs) >= INPUTS_MAX:
-        raise InvalidError("inputs", f"at most {INPUTS_MAX - 1} beside the stream's own")
+        raise InvalidError(
+            "inputs", f"at most {INPUTS_MAX - 1} beside the stream's own", code="inputs.most", most=INPUTS_MAX - 1
+        )
     return inputs
 
 

@@ -94,7 +94,7 @@ class OwnOptions:
         ):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise InvalidError(name, f"{low} to {high}")
+                raise InvalidError(name, f"{low} to {high}", code="range", low=low, high=high)
 
     def kept(self) -> dict[str, Any]:
         """As JSON, for `read`."""

@@ -133,11 +133,11 @@ class PullInputs:
         if entry is None or len(entry.failover.inputs) == 1:
             if number == 1:
                 return
-            raise InvalidError("number", "the stream has but one input")
+            raise InvalidError("number", "the stream has but one input", code="inputs.single")
         try:
             switch = entry.failover.choose(number)
         except ValueError as error:
-            raise InvalidError("number", "no input that can be used") from error
+            raise InvalidError("number", "no input that can be used", code="inputs.unusable") from error
         self._follow(entry, switch)
 
     def handle_media(self, event: MediaEvent) -> None:

@@ -23,9 +23,11 @@ _UNFIT: Final = re.compile(r"[\x00-\x20\x7f\\]")
 def check_name(name: str) -> None:
     """1 to 32 letters, digits, - and _, and no name that a channel's stream could get; InvalidError."""
     if not NAME.fullmatch(name):
-        raise InvalidError("name", "1 to 32 letters, digits, - and _")
+        raise InvalidError("name", "1 to 32 letters, digits, - and _", code="name.characters")
     if OF_A_CHANNEL.fullmatch(name):
-        raise InvalidError("name", "channel_ and 20 digits begin the names of channels' streams")
+        raise InvalidError(
+            "name", "channel_ and 20 digits begin the names of channels' streams", code="name.of_channel"
+        )
 
 
 def check_tags(tags: Sequence[Tag]) -> None:
@@ -50,22 +52,33 @@ def checked_url(url: str | None, *, allow_private: bool, protocols: Collection[s
     """
     url = (url or "").strip()
     if not url:
-        raise UrlError("url", "needed for a stream that is pulled")
+        raise UrlError("url", "needed for a stream that is pulled", code="url.missing")
     if len(url) > URL_MAX or _UNFIT.search(url):
-        raise UrlError("url", f"at most {URL_MAX} characters, without blanks and control characters")
+        raise UrlError(
+            "url",
+            f"at most {URL_MAX} characters, without blanks and control characters",
+            code="url.characters",
+            most=URL_MAX,
+        )
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise UrlError("url", str(error)) from error
     if parts.scheme not in NATIVE and parts.scheme.removeprefix(FORCED) not in protocols:
-        raise UrlError("url", "begins with http://, https://, rtsp://, rtsps://, rtmp:// or rtmps:// and a host")
+        raise UrlError(
+            "url", "begins with http://, https://, rtsp://, rtsps://, rtmp:// or rtmps:// and a host", code="url.scheme"
+        )
     if not host:
-        raise UrlError("url", "has no host")
+        raise UrlError("url", "has no host", code="url.host")
     if port == 0:
-        raise UrlError("url", "no port 0")
+        raise UrlError("url", "no port 0", code="url.port")
     if not allow_private and _is_private(host):
-        raise UrlError("url", "an address of a private network: it is pulled from only where pull.allow_private is set")
+        raise UrlError(
+            "url",
+            "an address of a private network: it is pulled from only where pull.allow_private is set",
+            code="url.private",
+        )
     return url
 
 

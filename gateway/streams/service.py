@@ -243,7 +243,9 @@ class Streams:
         UnreadableInputError."""
         stream = await self._pulled(scope, name)
         if number == 1:
-            raise InvalidError("number", "the first input is the stream's own URL, and goes with the stream")
+            raise InvalidError(
+                "number", "the first input is the stream's own URL, and goes with the stream", code="inputs.first"
+            )
 
         def without(present: Sequence[Input]) -> Sequence[Input]:
             if number not in {one.number for one in present}:

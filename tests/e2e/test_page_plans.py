@@ -1,12 +1,13 @@
 """Record plans on the page: painted, typed, given to a stream, which is then recorded; taken away again."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page
+from playwright.async_api import Page, Route
 
 from tests.e2e.browsing import browsing
 from tests.e2e.encoders import pushing
@@ -113,3 +114,72 @@ async def test_a_plan_records_a_stream_until_it_is_taken_away(gateway: RunningGa
         await page.get_by_text("No record plans yet.").wait_for()
         assert await plans(gateway) == []
         await editor.wait_for(state="detached")
+
+
+async def test_a_plan_is_made_once_however_often_save_is_pressed(gateway: RunningGateway, tmp_path: Path) -> None:
+    async with browsing(gateway, "#plans", tmp_path) as page:
+        release, asked = asyncio.Event(), 0
+
+        async def hold(route: Route) -> None:
+            nonlocal asked
+            if route.request.method == "POST":
+                asked += 1
+                await release.wait()
+            await route.continue_()
+
+        await page.route("**/gb/v1/record-plans", hold)
+        await page.get_by_role("button", name="New plan").click()
+        editor = page.locator(".editor")
+        await editor.get_by_label("Name of the plan").fill("once")
+        save = editor.get_by_role("button", name="Save")
+        await save.dblclick()
+        await editor.get_by_label("Name of the plan").press("Enter")
+        await page.locator(".editor button[aria-disabled=true]", has_text="Save").wait_for()
+        release.set()
+        await editor.get_by_text("Made. Give it to streams below.").wait_for()
+        assert (asked, [one["name"] for one in await plans(gateway)]) == (1, ["once"])
+        await save.dblclick()
+        await editor.get_by_text("Saved; it counts at once.").wait_for()
+        assert [one["name"] for one in await plans(gateway)] == ["once"], "what is there is changed"
+
+
+async def test_what_is_missing_is_unknown_while_it_cannot_be_asked(gateway: RunningGateway, tmp_path: Path) -> None:
+    await gateway.call("POST", "streams", {"name": "gate", "access_type": "RTMP", "encode_type": "H264"})
+    kept = {"retention_in_hour": 1, "store_type": "local", "timezone": "GMT+08:00"}
+    await gateway.call("PUT", "streams/gate/retention", kept)
+    week = {"name": "always", "week": [WEEK]}
+    made = await gateway.client.post(f"{gateway.url}/gb/v1/record-plans", json=week)
+    given = f"{gateway.url}/gb/v1/record-plans/{made.json()['plan_id']}/streams"
+    assert (await gateway.client.put(given, json={"add": ["gate"]})).is_success
+    async with browsing(gateway, "#plans", tmp_path) as page:
+        await page.route("**/recordings/gaps?*", lambda route: route.fulfill(status=503, body=""))
+        await page.get_by_role("button", name="Edit").click()
+        row = page.locator(".planned tr", has_text="gate")
+        unknown = row.get_by_text("?", exact=True)
+        await unknown.wait_for()
+        assert "503" in (await unknown.get_attribute("title") or ""), "why it is not known"
+        await row.get_by_text("not recording: it does not flow").wait_for()
+        await page.unroute("**/recordings/gaps?*")
+        await page.get_by_role("button", name="Close").click()
+        await page.get_by_role("button", name="Edit").click()
+        await row.wait_for()
+        await unknown.wait_for(state="detached")
+
+
+async def test_the_chinese_page_says_in_chinese_why_it_was_refused(gateway: RunningGateway, tmp_path: Path) -> None:
+    async with browsing(gateway, "#plans", tmp_path, locale="zh-CN") as page:
+        await page.get_by_role("button", name="新建计划").click()
+        editor = page.locator(".editor")
+        await editor.get_by_label("时区").fill("Atlantis")
+        await editor.get_by_label("计划名称").fill("夜间")
+        save = editor.get_by_role("button", name="保存")
+        await save.click()
+        await editor.locator("[data-setting=timezone]").get_by_text("IANA 时区名称").wait_for()
+        await editor.get_by_label("时区").fill("Asia/Shanghai")
+        await save.click()
+        await editor.get_by_text("已创建。").wait_for()
+        await page.get_by_role("button", name="新建计划").click()
+        await editor.get_by_label("计划名称").fill("夜间")
+        await save.click()
+        await editor.get_by_text("已有同名的录像计划。").wait_for()
+        assert len(await plans(gateway)) == 1

@@ -1,4 +1,7 @@
-// The calls this page makes. Errors carry the server's own words, for they tell the operator what to do.
+// The calls this page makes. Errors say what the server said, in the reader's language as far as that is known.
+
+import { fieldOf, readReason, sayReason, type Reason } from "./reasons";
+import { chineseReader } from "./text";
 
 export interface StreamFigures {
   video_codec: string | null;
@@ -73,8 +76,14 @@ export class ApiError extends Error {
     message: string,
     /** Where the API tells one. */
     readonly code: string | null = null,
+    readonly reason: Reason | null = null,
   ) {
     super(message);
+  }
+
+  /** The field that is wrong, as the API calls it. */
+  get field(): string | null {
+    return fieldOf(this.reason);
   }
 }
 
@@ -89,7 +98,8 @@ export async function refused(response: Response): Promise<ApiError> {
   const { status, statusText } = response;
   const body = (await response.json().catch(() => null)) as ErrorBody | null; // not JSON: the status line says it all
   const said = body?.error_msg ?? body?.detail ?? `${String(status)} ${statusText}`;
-  return new ApiError(status, said, body?.error_code ?? null);
+  const reason = readReason(response.headers.get("X-Error-Reason"));
+  return new ApiError(status, sayReason(reason, said, chineseReader), body?.error_code ?? null, reason);
 }
 
 async function call(path: string, init: RequestInit): Promise<Response> {

@@ -101,6 +101,7 @@ export const chinese: typeof english = {
   atMost: "最大 {value}。",
   atLeast: "最小 {value}。",
   wholeNumber: "须为整数。",
+  aNumber: "须为数字。",
   save: "保存",
   savedNow: "已保存，立即生效。",
   toDefaults: "恢复默认",

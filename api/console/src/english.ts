@@ -99,6 +99,7 @@ export const english = {
   atMost: "At most {value}.",
   atLeast: "At least {value}.",
   wholeNumber: "A whole number.",
+  aNumber: "A number.",
   save: "Save",
   savedNow: "Saved; it counts at once.",
   toDefaults: "Back to the defaults",

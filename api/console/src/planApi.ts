@@ -49,8 +49,6 @@ export const PLANS_PERIOD_MS = 30_000;
 
 const PATH = "/gb/v1/record-plans";
 const SUGGESTED = 500;
-/** What the API says of a stream that was never retained; its status says less. */
-const NOT_RETAINED = / is not retained$/;
 
 export class Plans {
   constructor(private readonly session: Session) {}
@@ -125,7 +123,7 @@ export class Plans {
       const day = dayBeside(guess, told.begin, now);
       return day === guess ? told.gaps : (await stream.gaps(day)).gaps;
     } catch (error) {
-      if (error instanceof ApiError && error.status === 400 && NOT_RETAINED.test(error.message)) return [];
+      if (error instanceof ApiError && error.reason?.code === "not_retained") return [];
       throw error;
     }
   }

@@ -3,8 +3,8 @@
 import { button, element, once } from "./dom";
 import type { Plan, Plans } from "./planApi";
 import { PlanStreams } from "./planStreams";
-import { reasonOf } from "./play/form";
-import { refusal } from "./refusals";
+import { complaintOf } from "./play/form";
+import { NO_COMPLAINT, refusal, type Complaint } from "./refusals";
 import { frame, type Frame } from "./settings";
 import { text } from "./text";
 import { ALWAYS, EMPTY, fromTimes, toTimes } from "./week";
@@ -94,7 +94,7 @@ export class PlanEditor {
 
   private async save(): Promise<void> {
     const { week } = this.grid;
-    this.complain("");
+    this.complain(NO_COMPLAINT);
     if (week === null) {
       this.grid.focusWrong();
       return;
@@ -108,13 +108,13 @@ export class PlanEditor {
       this.done.textContent = text(plan === null ? "planMade" : "savedNow");
       this.show(this.plan);
     } catch (error) {
-      this.complain(reasonOf(error));
+      this.complain(complaintOf(error));
     }
   }
 
-  private complain(message: string): void {
+  private complain(complaint: Complaint): void {
     this.done.textContent = "";
-    const said = refusal(message, [...this.fields.keys()]);
+    const said = refusal(complaint, [...this.fields.keys()]);
     for (const [name, field] of this.fields) field.complain(said.fields.get(name) ?? "");
     this.note.textContent = said.rest;
     this.view.querySelector<HTMLElement>("input[aria-invalid]")?.focus();

@@ -2,6 +2,7 @@
 // API said of it below itself.
 
 import { element } from "./dom";
+import type { Reason } from "./reasons";
 import { text, type Word } from "./text";
 import "./settings.css";
 
@@ -13,7 +14,8 @@ export interface Setting {
   fill(own: unknown, effective: unknown): void;
   /** What is chosen; null: the default. */
   read(): unknown;
-  complain(reason: string): void;
+  /** `why` is the reason as a code, if it is known. */
+  complain(reason: string, why: Reason | null): void;
 }
 
 export interface Frame {
@@ -54,11 +56,15 @@ export function frame(
 }
 
 /** What the API says of a number, in the units of the field. */
-function limit(reason: string, unit: string, times: number): string {
-  const [, sign, value] = /^Expected `(?:int|float)` ([<>]=) ([\d.]+)$/.exec(reason) ?? [];
-  if (sign === undefined) return reason.startsWith("Expected `int`, got") ? text("wholeNumber") : reason;
-  const shown = `${String(Number((Number(value) / times).toPrecision(6)))} ${unit}`.trim();
-  return text(sign === "<=" ? "atMost" : "atLeast", { value: shown });
+function limit(reason: string, why: Reason | null, unit: string, times: number): string {
+  const { most, least } = why?.values ?? {};
+  const shown = (value: string): string =>
+    `${String(Number((Number(value) / times).toPrecision(6)))} ${unit}`.trim();
+  if (why?.code === "whole_number") return text("wholeNumber");
+  if (why?.code === "number") return text("aNumber");
+  if (most !== undefined) return text("atMost", { value: shown(most) });
+  if (least !== undefined) return text("atLeast", { value: shown(least) });
+  return reason;
 }
 
 /** A number; empty, the default counts. The API has `times` as much of it: `unit` is what people think in. */
@@ -71,8 +77,8 @@ export function numeric(name: string, word: Word, hint: Word, unit: string, time
   return {
     name,
     view: framed.view,
-    complain: (reason) => {
-      framed.complain(limit(reason, unit, times));
+    complain: (reason, why) => {
+      framed.complain(reason === "" ? "" : limit(reason, why, unit, times));
     },
     fill: (own, effective) => {
       input.value = people(own);

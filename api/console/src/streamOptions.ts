@@ -1,8 +1,8 @@
 // What is chosen for a stream: shown beside what counts by default, changed, and given back to the defaults.
 
 import { button, element, once } from "./dom";
-import { reasonOf } from "./play/form";
-import { refusal } from "./refusals";
+import { complaintOf, reasonOf } from "./play/form";
+import { NO_COMPLAINT, refusal, type Complaint } from "./refusals";
 import { either, numeric, some, type Setting } from "./settings";
 import type { OptionsView, StreamCalls } from "./streamApi";
 import { text } from "./text";
@@ -84,22 +84,22 @@ export class OptionPanel {
   }
 
   private async put(chosen: Record<string, unknown>): Promise<void> {
-    this.complain("");
+    this.complain(NO_COMPLAINT);
     try {
       this.fill(await this.stream.choose(chosen));
       this.done.textContent = text("savedNow");
     } catch (error) {
-      this.complain(reasonOf(error));
+      this.complain(complaintOf(error));
     }
   }
 
-  private complain(message: string): void {
+  private complain(complaint: Complaint): void {
     this.done.textContent = "";
     const said = refusal(
-      message,
+      complaint,
       this.settings.map((one) => one.name),
     );
-    for (const one of this.settings) one.complain(said.fields.get(one.name) ?? "");
+    for (const one of this.settings) one.complain(said.fields.get(one.name) ?? "", said.reason);
     this.note.textContent = said.rest;
     this.view.querySelector<HTMLElement>("[aria-invalid]")?.focus();
   }

@@ -1,6 +1,7 @@
 // A way to bring live video into a <video>: what it needs of the browser, and what it starts.
 
-import type { PlayAddresses } from "../api";
+import { ApiError, type PlayAddresses } from "../api";
+import type { Complaint } from "../refusals";
 
 export interface Tracks {
   video_codec: string | null;
@@ -30,6 +31,12 @@ export function mediaSourceLacks(tracks: Tracks): { video: boolean; audio: boole
     video: tracks.video_codec === "H265" && !MediaSource.isTypeSupported(H265),
     audio: tracks.audio_codec !== null && tracks.audio_codec !== "AAC",
   };
+}
+
+/** What an error says of itself, told apart by field. */
+export function complaintOf(error: unknown): Complaint {
+  if (error instanceof ApiError) return error;
+  return { message: reasonOf(error), field: null, reason: null };
 }
 
 export function reasonOf(error: unknown): string {
