@@ -1,7 +1,7 @@
-"""A publisher's sound and picture on one clock, from what its sender reports say (RFC 3550 §6.4.1). Pure.
+"""Sound and picture on one clock, by sender reports (RFC 3550 §6.4.1): as a publisher's say it, and as ours do. Pure.
 
-Frames are placed by their RTP timestamps from where the first of a track arrived. Once both tracks were reported, the
-one that stands too early is moved on, at once; it comes back slowly, so that times never run backwards.
+A publisher's frames are placed by their RTP timestamps from where the first of a track arrived. Once both tracks were
+reported, the one that stands too early is moved on, at once; it comes back slowly, so that times never run backwards.
 """
 
 from typing import Final
@@ -77,3 +77,45 @@ def align(one: TrackClock, other: TrackClock) -> None:
     if apart is not None:
         one.move(apart)
         other.move(-apart)
+
+
+class SentClock:
+    """What the wall clock shows at a time of a stream that is sent, as NTP writes it: the same for both tracks."""
+
+    def __init__(self) -> None:
+        self._zero: int | None = None
+
+    def begin(self, seconds: float, ntp: int) -> None:
+        """Something of this time goes out; the first one says when that is."""
+        if self._zero is None:
+            self._zero = ntp - round(seconds * (1 << 32))
+
+    def ntp(self, seconds: float) -> int:
+        """The wall clock at a time of the stream; 0 before it began."""
+        return 0 if self._zero is None else (self._zero + round(seconds * (1 << 32))) % (1 << 64)
+
+
+class SentTimes:
+    """What time of its stream an RTP timestamp of a track is; these begin anywhere (§5.1): a frame that was sent shows
+    where."""
+
+    def __init__(self) -> None:
+        self._frame: tuple[int, int] | None = None
+        self._origin: int | None = None
+
+    def handle_frame(self, ticks: int, rate: int) -> None:
+        """A frame of this time is about to be sent; `rate` ticks are a second."""
+        self._frame = ticks, rate
+
+    def handle_sent(self, timestamp: int) -> None:
+        """The last packet of the latest frame had this timestamp."""
+        if self._frame is not None:
+            self._origin = (timestamp - self._frame[0]) & 0xFFFF_FFFF
+
+    def seconds(self, timestamp: int) -> float | None:
+        """The time of something sent lately; None as long as that is not known."""
+        if self._frame is None or self._origin is None:
+            return None
+        ticks, rate = self._frame
+        step = (timestamp - self._origin - ticks) & 0xFFFF_FFFF
+        return (ticks + (step - (1 << 32) if step >= 1 << 31 else step)) / rate

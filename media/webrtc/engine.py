@@ -15,12 +15,14 @@ from typing import Any, Final
 import aioice.ice
 import av
 from aiortc import RTCRtpReceiver, RTCRtpSender
+from aiortc.clock import current_ntp_time
 from aiortc.codecs import CODECS
 from aiortc.codecs.base import Encoder
 from aiortc.mediastreams import convert_timebase
 from aiortc.rtcrtpparameters import RTCRtcpFeedback, RTCRtpCodecParameters
 from aiortc.rtp import RtcpSrPacket
 
+from media.webrtc.clock import SentClock, SentTimes
 from media.webrtc.h265 import payloads
 
 PORT_TRIES: Final = 64
@@ -98,6 +100,38 @@ def send_h265(sender: RTCRtpSender) -> None:
     if not hasattr(inner, "_RTCRtpSender__encoder"):
         raise RuntimeError("this aiortc has no _RTCRtpSender__encoder")
     inner._RTCRtpSender__encoder = _H265Packer()  # noqa: SLF001 RUF100 - see the module
+
+
+def report_by(sender: RTCRtpSender, clock: SentClock) -> None:
+    """Has the sender's reports tell what time of the stream a packet has, not when it was sent. Sound that came late,
+    or is coded anew, is longer on its way than its picture, and a player would show them as far apart. All senders of a
+    session share the clock. Call before it sends."""
+    inner: Any = sender
+    for name in ("_next_encoded_frame", "_send_rtcp", "_RTCRtpSender__rtp_timestamp", "_RTCRtpSender__lsr"):
+        if not hasattr(inner, name):
+            raise RuntimeError(f"this aiortc has no {name}")
+    next_frame, send = inner._next_encoded_frame, inner._send_rtcp  # noqa: SLF001 RUF100 - see the module
+    times = SentTimes()
+
+    async def next_encoded_frame(codec: RTCRtpCodecParameters) -> Any:
+        times.handle_sent(inner._RTCRtpSender__rtp_timestamp)  # noqa: SLF001 RUF100
+        frame = await next_frame(codec)
+        if frame is not None:
+            times.handle_frame(frame.timestamp, codec.clockRate)
+            clock.begin(frame.timestamp / codec.clockRate, current_ntp_time())
+        return frame
+
+    async def send_rtcp(packets: list[Any]) -> None:
+        for packet in packets:
+            if isinstance(packet, RtcpSrPacket):
+                seconds = times.seconds(packet.sender_info.rtp_timestamp)
+                # A sender without a clock says zero (RFC 3550 §6.4.1).
+                ntp = clock.ntp(seconds) if seconds is not None else 0
+                packet.sender_info.ntp_timestamp = ntp
+                inner._RTCRtpSender__lsr = ntp >> 16 & 0xFFFF_FFFF  # noqa: SLF001 RUF100
+        await send(packets)
+
+    inner._next_encoded_frame, inner._send_rtcp = next_encoded_frame, send_rtcp  # noqa: SLF001 RUF100
 
 
 class _Bypass(queue.Queue[Any]):

@@ -14,7 +14,8 @@ from aiortc.mediastreams import MediaStreamError
 from media._core import Unit, UnitTracks
 from media.transcode import Run, Sound, TranscodeError, Transcoder
 from media.units import Units
-from media.webrtc.engine import send_h265
+from media.webrtc.clock import SentClock
+from media.webrtc.engine import report_by, send_h265
 from media.webrtc.negotiation import Chosen, choose
 from media.webrtc.session import Session
 
@@ -125,12 +126,13 @@ class PlaySession(Session):
 
     def prepare(self) -> None:
         """Adds the tracks, between offer and answer. TranscodeError if the sound cannot be encoded."""
-        tracks, audio = self._tracks, self._chosen.audio
+        tracks, audio, clock = self._tracks, self._chosen.audio, SentClock()
         if audio == "OPUS" and tracks.audio not in {None, "OPUS"}:
             self._transcoder = Transcoder(sound_of(tracks), "OPUS")
         for track in (self._video, self._audio):
             if track is not None:
                 sender = self.connection.addTrack(track)
+                report_by(sender, clock)
                 if track is self._video and self._chosen.video == "H265":
                     send_h265(sender)
 
