@@ -98,6 +98,7 @@ class Source:
             self.failures += 1
         elif after in PRESENT:
             self.failures = 0
-        self._reason = reason if cause is C.CONNECT_FAILED else ""
+        if cause is not C.SILENCE:  # it is told of once in an outage, and is no failure of its own
+            self._reason = reason if cause is C.CONNECT_FAILED else ""
         told = not again if cause is C.CONNECT_FAILED else after is not before
         return before, after, told

@@ -36,6 +36,8 @@ def test_an_outage_is_a_few_lines_however_long() -> None:
     steps: list[tuple[SourceCause, str]] = [
         (C.OPENED, ""),
         *[(C.CONNECT_FAILED, "refused")] * 1000,
+        (C.SILENCE, ""),
+        *[(C.CONNECT_FAILED, "refused")] * 1000,
         *[(C.CONNECT_FAILED, "no route")] * 1000,
         (C.CONNECTED, ""),
         (C.MEDIA, ""),
