@@ -8,6 +8,7 @@ from litestar import Controller, delete, get, post, put
 from litestar.params import FromPath, JSONBody
 
 from api.context import SCOPED, Authorised, Services
+from gateway.streams.carriage import shown_transport
 from gateway.streams.inputs import BackupType
 from gateway.streams.pull_inputs import InputView as Standing
 
@@ -102,4 +103,4 @@ def _view(one: Standing) -> InputView:
 def _shown(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"
+    return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}{shown_transport(url)}"

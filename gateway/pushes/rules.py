@@ -4,6 +4,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.errors import InvalidError
+from gateway.streams.carriage import shown_transport, wrong_transport
 
 URL_MAX: Final = 2048
 SCHEMES: Final = frozenset({"rtmp", "rtmps", "rtsp", "rtsps"})
@@ -24,6 +25,8 @@ def check_url(url: str) -> None:
         raise InvalidError(
             "url", "an address of rtmp://, rtmps://, rtsp:// or rtsps:// with a host", code="url.push_scheme"
         )
+    if wrong := wrong_transport(url):
+        raise InvalidError("url", wrong, code="url.transport")
 
 
 def shown(url: str) -> str:
@@ -33,4 +36,4 @@ def shown(url: str) -> str:
     app, slash, name = parts.path.rpartition("/")
     kept = name if len(name) <= NAME_SHOWN else name[:4]
     hidden = "…" if parts.query or kept != name else ""
-    return f"{parts.scheme}://{host}{app}{slash}{kept}{hidden}"
+    return f"{parts.scheme}://{host}{app}{slash}{kept}{hidden}{shown_transport(url)}"

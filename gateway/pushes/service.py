@@ -16,6 +16,7 @@ from gateway.pushes.model import PushRecord, PushView
 from gateway.pushes.rules import PUSHES_OF_STREAM_MAX, check_url
 from gateway.scope import Scope
 from gateway.store import Store
+from gateway.streams.carriage import Transport, transport_of
 from media._core import CoreError, UnknownReceiverError
 
 AGAIN_SECONDS: Final = 5.0
@@ -53,7 +54,7 @@ class LiveStream(Protocol):
 class PushRelay(Protocol):
     """As much of the relay as is needed here (`media.relay.Relay`)."""
 
-    def open_push(self, receiver: int, url: str, *, allow_private: bool) -> int:
+    def open_push(self, receiver: int, url: str, *, allow_private: bool, transport: Transport) -> int:
         """CoreError for an address that cannot be used; UnknownReceiverError for a receiver that is gone."""
 
     def close_push(self, push: int) -> None:
@@ -251,7 +252,10 @@ class Pushes:
             self._relay.close_push(push.opened)
             push.opened = None
         try:
-            push.opened = self._relay.open_push(receiver, push.record.url, allow_private=self._allow_private)
+            url = push.record.url
+            push.opened = self._relay.open_push(
+                receiver, url, allow_private=self._allow_private, transport=transport_of(url)
+            )
         except UnknownReceiverError:  # it ended this moment, which is no fault of the address
             return
         except CoreError as error:

@@ -16,6 +16,7 @@ import structlog
 
 from gateway.errors import InvalidError
 from gateway.media_event import MediaEvent
+from gateway.streams.carriage import Transport, transport_of
 from gateway.streams.history import StreamHistory
 from gateway.streams.inputs import BackupType, Failover, Input, Switch, SwitchCause
 from gateway.streams.model import StreamEvent, StreamRecord
@@ -33,7 +34,7 @@ SWITCHED_ITSELF: Final = "switched"
 class InputRelay(Protocol):
     """As much of the relay as is needed here (`media.relay.Relay`)."""
 
-    def switch_pull(self, receiver: int, url: str, *, command: Sequence[str], label: str) -> None:
+    def switch_pull(self, receiver: int, url: str, *, transport: Transport, command: Sequence[str], label: str) -> None:
         """Another input feeds the stream from now on."""
 
     def standby_pull(
@@ -188,7 +189,13 @@ class PullInputs:
         chosen = entry.failover.inputs[switch.number - 1]
         label = entry.standing.get(switch.number) or self._label()
         try:
-            self._relay.switch_pull(entry.receiver, chosen.url, command=self._programs.command(chosen.url), label=label)
+            self._relay.switch_pull(
+                entry.receiver,
+                chosen.url,
+                transport=transport_of(chosen.url),
+                command=self._programs.command(chosen.url),
+                label=label,
+            )
         except CoreError as error:
             log.warning("an input cannot be used", stream=stream.name, input=switch.number, error=str(error))
             return
@@ -219,7 +226,7 @@ class PullInputs:
         before = entry.standing
         entry.standing = {number: before.get(number) or self._label() for number in entry.failover.standing}
         inputs = [(label, entry.failover.inputs[number - 1].url) for number, label in entry.standing.items()]
-        wanted = [(label, url, (), "tcp", self._programs.command(url)) for label, url in inputs]
+        wanted = [(label, url, (), transport_of(url), self._programs.command(url)) for label, url in inputs]
         with suppress(CoreError):  # it has ended, which is told soon
             self._relay.standby_pull(entry.receiver, wanted)
 

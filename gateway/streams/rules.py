@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.errors import InvalidError
+from gateway.streams.carriage import wrong_transport
 from gateway.streams.errors import UrlError
 from gateway.streams.model import Tag
 from gateway.streams.programs import FORCED, NATIVE
@@ -66,13 +67,13 @@ def checked_url(url: str | None, *, allow_private: bool, protocols: Collection[s
     except ValueError as error:
         raise UrlError("url", str(error)) from error
     if parts.scheme not in NATIVE and parts.scheme.removeprefix(FORCED) not in protocols:
-        raise UrlError(
-            "url", "begins with http://, https://, rtsp://, rtsps://, rtmp:// or rtmps:// and a host", code="url.scheme"
-        )
+        raise UrlError("url", _beginnings(protocols), code="url.scheme")
     if not host:
         raise UrlError("url", "has no host", code="url.host")
     if port == 0:
         raise UrlError("url", "no port 0", code="url.port")
+    if wrong := wrong_transport(url):
+        raise UrlError("url", wrong, code="url.transport")
     if not allow_private and _is_private(host):
         raise UrlError(
             "url",
@@ -80,6 +81,14 @@ def checked_url(url: str | None, *, allow_private: bool, protocols: Collection[s
             code="url.private",
         )
     return url
+
+
+def _beginnings(protocols: Collection[str]) -> str:
+    """What a URL may begin with here, for people."""
+    others = sorted(NATIVE | set(protocols))
+    forced = f"; {FORCED} before one of {', '.join(sorted(protocols))} leaves it to ffmpeg" if protocols else ""
+    missing = "" if protocols else "; other protocols only where ffmpeg.protocols names them"
+    return f"begins with one of {', '.join(f'{one}://' for one in others)} and a host{forced}{missing}"
 
 
 def _is_private(host: str) -> bool:

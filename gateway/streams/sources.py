@@ -16,6 +16,7 @@ import structlog
 from gateway.errors import GatewayError, IllegalTransitionError, UnavailableError
 from gateway.media_event import MediaEvent
 from gateway.store import Store, StreamQuotas
+from gateway.streams.carriage import Transport, transport_of
 from gateway.streams.errors import UrlError
 from gateway.streams.history import StreamHistory
 from gateway.streams.inputs import Input
@@ -68,6 +69,7 @@ class SourceRelay(InputRelay, Protocol):
         private: bool,
         generation: int,
         allow_private: bool,
+        transport: Transport,
         command: Sequence[str] = (),
         label: str = "",
     ) -> ReceiverHandle:
@@ -343,6 +345,7 @@ class StreamSources:
                 private=stream.private,
                 generation=stream.generation,
                 allow_private=self._allow_private,
+                transport=transport_of(url),
                 command=self._programs.command(url),
                 label=FIRST_LABEL,
             )

@@ -46,9 +46,11 @@ export const chineseReasons: Readonly<Record<string, string>> = {
   "coding.h265": "H.265 只支持国标设备的流。",
   "url.missing": "拉流需要填写地址。",
   "url.characters": "地址最长 {most} 个字符，不含空格和控制字符。",
-  "url.scheme": "地址须以 http://、https://、rtsp://、rtsps://、rtmp:// 或 rtmps:// 开头，并包含主机。",
+  "url.scheme":
+    "地址须以 http://、https://、rtsp://、rtsps://、rtmp://、rtmps:// 或 udp:// 开头，并包含主机；其他协议须由 ffmpeg.protocols 允许。",
   "url.push_scheme": "地址须以 rtmp://、rtmps://、rtsp:// 或 rtsps:// 开头，并包含主机。",
   "url.host": "地址缺少主机。",
+  "url.transport": "#transport= 的值只能是 tcp 或 udp，且 udp 只能用于 rtsp:// 地址。",
   "url.port": "端口不能为 0。",
   "url.private": "这是内网地址，须开启设置 pull.allow_private 才能拉取。",
   url: "无法使用此地址。",

@@ -38,6 +38,16 @@ async def begin(world: World, receiver: int = 70) -> None:
 
 
 @pytest.mark.usefixtures("stream")
+async def test_an_address_may_ask_for_datagrams(client: Client, world: World) -> None:
+    made = await make(client, url := "rtsp://live.example/app/cam#transport=udp")
+    assert made["url"] == url
+    await begin(world)
+    assert world.relay.transports == {url: "udp"}
+    answer = await client("POST", PUSHES, {"url": "rtmp://live.example/app/cam#transport=udp"})
+    assert (answer.status_code, "rtsp:// alone" in answer.text) == (400, True)
+
+
+@pytest.mark.usefixtures("stream")
 async def test_a_push_is_kept_and_opened_with_its_stream(client: Client, world: World) -> None:
     made = await make(client)
     assert (made["url"], made["state"]) == ("rtmp://live.example/app/abcd…", "STOPPED")

@@ -12,6 +12,7 @@ def test_addresses_of_servers_are_taken() -> None:
         "rtmps://me:p@[2001:db8::1]:443/a/b/c?k=1",
         "rtsp://h/a",
         "rtsps://h/a/b?k=1",
+        "rtsp://h/a#transport=udp",
     ):
         check_url(url)
 
@@ -27,6 +28,9 @@ def test_addresses_of_servers_are_taken() -> None:
         "rtmp://h:x/a/b",
         "rtmp://h/a\nb",
         "rtmp://[::/a",
+        "rtmp://h/a/b#transport=udp",
+        "rtsps://h/a#transport=udp",
+        "rtsp://h/a#transport=quic",
     ],
 )
 def test_what_is_none_is_refused(url: str) -> None:
@@ -42,6 +46,7 @@ def test_what_is_none_is_refused(url: str) -> None:
         ("rtmp://h:1/live/cam", "rtmp://h:1/live/cam"),
         ("rtmp://me:secret@h/live/cam?key=secret", "rtmp://h/live/cam…"),
         ("rtsp://me:secret@h:8554/cam?key=secret", "rtsp://h:8554/cam…"),
+        ("rtsp://h/a/cam?k=1#transport=udp", "rtsp://h/a/cam…#transport=udp"),
         ("rtmps://h/live2/abcd-efgh-1234-5678", "rtmps://h/live2/abcd…"),
     ],
 )

@@ -29,6 +29,7 @@ class NotingRelay:
         self.accepted: set[int] = set()
         self.unauthorized: set[int] = set()
         self.pushed: dict[int, Pushed] = {}
+        self.transports: dict[str, str] = {}
         self.broken = False
 
     def open_pull(self, app: str, name: str, url: str, **settings: Any) -> Handle:
@@ -36,13 +37,16 @@ class NotingRelay:
             raise CoreError("no")
         assert settings.pop("label") == "1"
         assert settings.pop("command") == ()
+        self.transports[url] = settings.pop("transport")
         self.told.append(("pull", name, url, settings))
         return Handle(self._take(app, name))
 
     def switch_pull(self, receiver: int, url: str, **settings: Any) -> None:
+        self.transports[url] = settings.pop("transport")
         self.told.append(("switch", receiver, url, settings))
 
     def standby_pull(self, receiver: int, inputs: Any) -> None:
+        self.transports |= {url: transport for _, url, _, transport, _ in inputs}
         self.told.append(("standby", receiver, [(label, url) for label, url, *_ in inputs]))
 
     def accept_publish(self, ticket: int, app: str, name: str, **settings: Any) -> int:
@@ -58,9 +62,10 @@ class NotingRelay:
         self.open[receiver] = (app, name)
         return receiver
 
-    def open_push(self, receiver: int, url: str, *, allow_private: bool) -> int:
+    def open_push(self, receiver: int, url: str, *, allow_private: bool, transport: str) -> int:
         if "127.0.0.1" in url and not allow_private:
             raise CoreError("cannot push: the address 127.0.0.1 is not one of the public internet")
+        self.transports[url] = transport
         self.told.append(("push", receiver, url))
         self.pushed[len(self.told)] = Pushed(len(self.told))
         return len(self.told)

@@ -121,12 +121,11 @@ async def test_what_is_active_is_pulled_until_it_is_stopped(world: World) -> Non
 
 async def test_another_url_is_pulled_at_once(world: World) -> None:
     await world.add(kind=AccessType.HTTP_FLV)
-    await world.change(url="https://other.example/live", share_type=ShareType.PUBLIC)
+    other = "rtsp://other.example/live#transport=udp"
+    await world.change(url=other, share_type=ShareType.PUBLIC)
     assert [told[0] for told in world.relay.told] == ["pull", "close", "pull"]
-    assert world.relay.told[-1][2:] == (
-        "https://other.example/live",
-        {"private": False, "generation": 0, "allow_private": False},
-    )
+    assert world.relay.told[-1][2:] == (other, {"private": False, "generation": 0, "allow_private": False})
+    assert world.relay.transports == {URL: "tcp", other: "udp"}
 
 
 async def test_inputs_of_a_running_stream_are_changed_while_it_runs(world: World) -> None:
