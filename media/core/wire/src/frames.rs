@@ -7,6 +7,8 @@
 
 mod cutter;
 mod open;
+mod seam;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -17,14 +19,15 @@ use bytes::{BufMut, BytesMut};
 
 use self::{
     cutter::Cutter,
-    open::{Open, Seam, begins_with_code},
+    open::{Open, Seam, begins_inside, begins_with_code},
+    streams::{Choice, Streams},
 };
 use crate::{
     endings::{Early, Endings, Tail},
     fault::Fault,
     habit::Habit,
     media::{Kind, VideoCodec},
-    ps::{MapEntry, PesHeader, ProgramMap, Sink, is_audio, is_video},
+    ps::{MapEntry, PesHeader, ProgramMap, Sink, is_video},
     timeline::Stamp,
 };
 
@@ -75,9 +78,7 @@ pub(crate) struct Frames {
     video: Option<Open>,
     audio: Option<Open>,
     target: Target,
-    video_id: Option<u8>,
-    audio_id: Option<u8>,
-    map: Option<ProgramMap>,
+    streams: Streams,
     // of the current packet
     timestamp: u32,
     first: bool,   // nothing of the packet was read yet
@@ -91,6 +92,8 @@ pub(crate) struct Frames {
     endings: Endings,
     starts: Habit,               // frames begin with PES packets
     after_gap: bool,             // the next frame may begin anywhere, for bytes were lost
+    joined: bool,                // the next frame may hold several pictures
+    strangers: bool,             // packets in the middle of the open PES packet were left out
     cutter: Option<Box<Cutter>>, // they do not
 }
 
@@ -109,9 +112,7 @@ impl Frames {
             video: None,
             audio: None,
             target: Target::Nowhere,
-            video_id: None,
-            audio_id: None,
-            map: None,
+            streams: Streams::default(),
             timestamp: 0,
             first: false,
             touched: false,
@@ -123,6 +124,8 @@ impl Frames {
             endings: Endings::new(),
             starts: Habit::certain(),
             after_gap: false,
+            joined: false,
+            strangers: false,
             cutter: None,
         }
     }
@@ -160,6 +163,7 @@ impl Frames {
         self.target = Target::Nowhere;
         self.new_pack = false;
         self.after_gap = true;
+        self.strangers = false;
         let cut = self.cutter.as_mut().is_some_and(|cutter| cutter.handle_gap());
         let frame = self.video.take();
         let hit = frame.is_some() || cut;
@@ -187,6 +191,12 @@ impl Frames {
         let frame =
             self.video.as_ref().filter(|_| self.target == Target::Video && self.endings.stamps.is_trusted());
         frame.is_some_and(|frame| frame.timestamp != timestamp)
+    }
+
+    /// Such a packet was left out.
+    pub(crate) fn handle_stranger(&mut self) {
+        self.strangers = true;
+        self.fault(Fault::ForeignPacket);
     }
 
     /// The open frame is over, for another one begins.
@@ -228,56 +238,12 @@ impl Frames {
     /// was cut in two.
     fn check_start(&mut self, data: &[u8]) {
         let after_gap = std::mem::take(&mut self.after_gap);
-        if begins_with_code(data) {
+        if begins_with_code(data) && !begins_inside(data) {
             self.starts.held();
         } else if self.starts.is_trusted() && !after_gap {
             self.starts.broken();
             self.fault(Fault::SplitUnit);
             self.events.push_back(Event::VideoGap);
-        }
-    }
-
-    /// Decides, once enough bytes are there, whether a PES packet began another frame.
-    fn split_seam(&mut self) {
-        let Some(frame) = &mut self.video else { return };
-        let Some(seam) = frame.seam else { return };
-        if seam.apart && !begins_with_code(&frame.data[seam.at..]) {
-            return self.cut_units();
-        }
-        frame.seam = None;
-        if !seam.apart && !frame.holds_two(self.codec, seam) {
-            return self.endings.breach(seam.tail);
-        }
-        if seam.apart && frame.packets > 1 {
-            self.endings.stamps.held();
-        }
-        self.endings.end(seam.tail);
-        let mut next = frame.split_off(seam);
-        next.damaged = std::mem::take(&mut frame.damaged);
-        self.finish_video();
-        self.video = Some(next);
-    }
-
-    /// A PES packet with a time of its own begins in the middle of a picture: from now on NAL units tell pictures apart.
-    fn cut_units(&mut self) {
-        let Some(mut frame) = self.video.take() else { return };
-        self.events.extend(frame.sound.drain(..));
-        self.starts.broken();
-        self.endings.handle_gap();
-        let damaged = frame.damaged;
-        let cutter = self.cutter.insert(Box::new(Cutter::new(self.limit, frame)));
-        if damaged {
-            cutter.handle_damage(&mut self.events);
-        }
-        self.cut(&[]);
-    }
-
-    fn cut(&mut self, bytes: &[u8]) {
-        let Some(cutter) = &mut self.cutter else { return };
-        cutter.handle_data(bytes, &mut self.codec, &mut self.events);
-        if let Some(frame) = cutter.release() {
-            self.cutter = None;
-            self.video = Some(frame);
         }
     }
 
@@ -304,7 +270,8 @@ impl Frames {
             let certain = apart && (self.starts.is_trusted() || frame.damaged);
             if !certain && !spoilt {
                 frame.parts += 1;
-                if apart || (new_pack && frame.seam.is_none()) {
+                let may_begin = new_pack || (self.first && !same_time);
+                if apart || (may_begin && frame.seam.is_none()) {
                     let (at, tail) = (frame.data.len(), std::mem::take(&mut frame.tail));
                     let PesHeader { pts, dts, .. } = *header;
                     frame.seam = Some(Seam { at, pts, dts, timestamp: self.timestamp, tail, apart });
@@ -318,6 +285,9 @@ impl Frames {
         self.endings.settle();
         self.video = Some(Open::new(self.capacity(header.len).min(self.limit), header, self.timestamp));
         self.touched = false;
+        if std::mem::take(&mut self.joined) {
+            self.cut_units();
+        }
     }
 
     /// How much room a frame gets whose first PES packet has `len` bytes: what is too much stays unused for as long as the
@@ -373,14 +343,24 @@ impl Frames {
         }
     }
 
-    /// Whether the stream of this id is the one to use: the first one of its kind.
+    /// Whether the stream of this id is the one to use.
     fn selects(&mut self, stream_id: u8) -> bool {
-        let chosen = if is_video(stream_id) { &mut self.video_id } else { &mut self.audio_id };
-        if *chosen.get_or_insert(stream_id) == stream_id {
-            return true;
+        match self.streams.choose(stream_id) {
+            Choice::InUse => return true,
+            Choice::Stray => {
+                self.fault(Fault::ExtraStream);
+                return false;
+            }
+            Choice::Changed if is_video(stream_id) => {
+                self.handle_gap();
+                self.cutter = None;
+                self.new_pack = true;
+                self.events.push_back(Event::VideoGap);
+            }
+            Choice::Changed => self.audio = None,
         }
-        self.fault(Fault::ExtraStream);
-        false
+        self.events.extend(self.streams.codings());
+        true
     }
 }
 
@@ -404,18 +384,7 @@ impl Sink for Frames {
 
     fn map(&mut self, map: &ProgramMap) {
         self.key_expected = true;
-        if self.map.as_ref() == Some(map) {
-            return;
-        }
-        // Of several streams, the one in use; its id is what came first, whatever maps say.
-        let entry = |known: Option<u8>, of: fn(u8) -> bool| {
-            let mut streams = map.streams.iter().filter(|entry| of(entry.stream_id));
-            let used = streams.clone().find(|entry| Some(entry.stream_id) == known);
-            used.or_else(|| streams.next()).copied()
-        };
-        let (video, audio) = (entry(self.video_id, is_video), entry(self.audio_id, is_audio));
-        self.events.push_back(Event::Map { video, audio });
-        self.map = Some(map.clone());
+        self.events.extend(self.streams.handle_map(map));
     }
 
     fn pes(&mut self, header: &PesHeader) {
@@ -462,6 +431,9 @@ impl Sink for Frames {
         match self.target {
             Target::Audio => self.finish_audio(whole),
             Target::Video => {
+                if std::mem::take(&mut self.strangers) && !whole {
+                    self.endings.stamps.broken(); // its end was among them
+                }
                 if let Some(cutter) = self.cutter.as_mut().filter(|_| !whole) {
                     cutter.handle_damage(&mut self.events);
                 } else if let Some(frame) = &mut self.video {

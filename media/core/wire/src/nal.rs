@@ -83,6 +83,18 @@ pub fn starts_access_unit(codec: VideoCodec, nal: &[u8]) -> bool {
     }
 }
 
+/// Whether `nal` is a slice that begins no picture. Its coding need not be known: the headers of slices are odd in H.264, and
+/// even in H.265.
+pub fn continues_picture(nal: &[u8]) -> bool {
+    match *nal {
+        [header, first, ..] if matches!(header & 0x9F, 1 | 5) => first & 0x80 == 0,
+        [header, 1..=7, first, ..] if header & 0x81 == 0 && matches!(header >> 1, 0..=9 | 16..=21) => {
+            first & 0x80 == 0
+        }
+        _ => false,
+    }
+}
+
 /// The coding that `nal` proves, if it is a parameter set that only one coding can have.
 pub fn evidence(nal: &[u8]) -> Option<VideoCodec> {
     match *nal {
@@ -208,6 +220,20 @@ mod tests {
         assert_eq!(evidence(&[0x42, 1, 1]), Some(VideoCodec::H265));
         for nal in [&[0x65, 0x88, 0x80, 0][..], &[0x26, 1, 0xAF], &[0x41, 0x9A, 1], &[0x67], &[]] {
             assert_eq!(evidence(nal), None);
+        }
+    }
+
+    #[test]
+    fn slices_in_the_middle_of_a_picture_continue_it() {
+        for nal in
+            [&[0x41, 0x40][..], &[0x65, 0x7F], &[0x01, 0], &[0x02, 1, 0x40], &[0x26, 1, 0], &[0x00, 2, 0x7F]]
+        {
+            assert!(continues_picture(nal), "{nal:?}");
+        }
+        for nal in
+            [&[0x41, 0x88][..], &[0x65], &[0x67, 0, 1], &[0x02, 1, 0x80], &[0x02, 1], &[0x40, 1, 0], &[]]
+        {
+            assert!(!continues_picture(nal), "{nal:?}");
         }
     }
 

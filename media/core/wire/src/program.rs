@@ -1,10 +1,9 @@
 //! Reads a program stream over RTP (GB/T 28181-2016 annex C, RFC 2250 §3).
 
 use crate::{
-    fault::Fault,
     frames::{Event, Frames},
     media::VideoCodec,
-    ps::{Demuxer, Sink, begins_pack},
+    ps::{Demuxer, begins_pack},
     rtp,
 };
 
@@ -25,9 +24,14 @@ impl Program {
         self.frames.set_codec(codec);
     }
 
+    /// Several pictures were found in one frame.
+    pub(crate) fn handle_joined(&mut self) {
+        self.frames.handle_joined();
+    }
+
     pub(crate) fn handle_packet(&mut self, packet: &rtp::Packet<'_>) {
         if self.is_stranger(packet) {
-            return self.frames.fault(Fault::ForeignPacket);
+            return self.frames.handle_stranger();
         }
         self.frames.begin_packet(packet.timestamp);
         self.demuxer.handle_packet(packet.payload, &mut self.frames);

@@ -10,15 +10,20 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     fault::Fault,
-    media::{AccessUnit, AudioCodec, Kind, Tracks, VideoCodec, VideoTrack},
+    media::{AccessUnit, AudioCodec, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
     nal::{self, NalKind},
-    parameter_sets::ParameterSets,
+    parameter_sets::{ParameterSets, h264},
     payload::{audio_of_entry, video_of_stream_type},
     ps::MapEntry,
     sound::{Run, Sound},
     timeline::{Stamp, Timed, Timeline},
     unpack::{Options, Output},
 };
+
+/// What stands before each NAL unit.
+const LENGTH: usize = 4;
+/// How long a picture lasts of which nothing is known: 25 a second.
+const PICTURE: Ticks = Ticks(Ticks::PER_SECOND / 25);
 
 /// Makes the access units of one stream.
 #[derive(Debug)]
@@ -60,7 +65,9 @@ impl Look {
         for nal in nal::length_prefixed(data) {
             look.any = true;
             match nal::kind(codec, nal) {
-                NalKind::KeySlice => (look.key, look.slice) = (true, true),
+                // Without its first slice it is the rest of a picture, at which no decoding can start.
+                NalKind::KeySlice if !look.slice && nal::continues_picture(nal) => look.slice = true,
+                NalKind::KeySlice => (look.key, look.slice) = (look.key || !look.slice, true),
                 NalKind::Slice => look.slice = true,
                 NalKind::Set(_) => look.sets = true,
                 _ => {}
@@ -185,6 +192,43 @@ impl Units {
     pub(crate) fn handle_annex_b(&mut self, now: Instant, data: BytesMut, stamp: Stamp) {
         let data = nal::into_length_prefixed(data, &mut self.spans);
         self.handle_video(now, data.freeze(), stamp);
+    }
+
+    /// A frame with start codes that may hold several pictures; whether it did. Those behind the first one have no times.
+    pub(crate) fn handle_pictures(&mut self, now: Instant, data: BytesMut, stamp: Stamp) -> bool {
+        let mut data = nal::into_length_prefixed(data, &mut self.spans).freeze();
+        let mut stamp = stamp;
+        let mut joined = false;
+        while let Some(next) = self.next_picture(&data) {
+            self.handle_video(now, data.split_to(next), stamp);
+            (stamp, joined) = (Stamp::After(PICTURE), true);
+        }
+        self.handle_video(now, data, stamp);
+        joined
+    }
+
+    /// Where a second picture begins. Fields belong together in pairs: where there may be some, nothing is parted.
+    fn next_picture(&self, data: &[u8]) -> Option<usize> {
+        let codec = self.codec()?;
+        let (mut at, mut sliced, mut begins) = (0, false, None);
+        for nal in nal::length_prefixed(data) {
+            if nal::kind(codec, nal).is_slice() {
+                if sliced && nal::starts_access_unit(codec, nal) {
+                    return begins.or(Some(at)).filter(|_| !self.has_fields());
+                }
+                (sliced, begins) = (true, None);
+            } else if sliced && nal::starts_access_unit(codec, nal) {
+                begins = begins.or(Some(at));
+            }
+            at += LENGTH + nal.len();
+        }
+        None
+    }
+
+    fn has_fields(&self) -> bool {
+        let video = self.tracks.video.as_ref().filter(|track| track.codec == VideoCodec::H264);
+        let fields = video.and_then(|track| h264::order_fields(track.sps.first()?));
+        fields.is_some_and(|fields| !fields.frames_only)
     }
 
     /// A frame of NAL units behind 4-byte lengths.

@@ -235,7 +235,13 @@ impl Unpacker {
         while let Some(event) = self.poll_frame() {
             match event {
                 frames::Event::Frame(Frame { kind: Kind::Video, data, stamp }) => {
-                    self.units.handle_annex_b(now, data, stamp);
+                    if let Reader::Program(program) = &mut self.reader {
+                        if self.units.handle_pictures(now, data, stamp) {
+                            program.handle_joined();
+                        }
+                    } else {
+                        self.units.handle_annex_b(now, data, stamp);
+                    }
                     self.pass_codec();
                 }
                 frames::Event::Frame(Frame { kind: Kind::Audio, data, stamp }) => {

@@ -85,14 +85,22 @@ impl Open {
         next
     }
 
-    /// Whether a picture lies before `seam` and what stands behind it begins another one.
+    /// Whether a picture lies before `seam` and what stands behind it begins another one. Parameter sets of the frame prove
+    /// its coding.
     pub(super) fn holds_two(&self, codec: VideoCodec, seam: Seam) -> bool {
         let (before, behind) = self.data.split_at(seam.at);
+        let codec = nal::annex_b(before).find_map(|span| nal::evidence(&before[span])).unwrap_or(codec);
         let behind = &behind[..behind.len().min(ZEROS_MAX)];
         let first = nal::annex_b(behind).next().filter(|span| span.start <= 4);
         let begins = first.is_some_and(|span| nal::starts_access_unit(codec, &behind[span]));
         begins && nal::annex_b(before).any(|span| nal::kind(codec, &before[span]).is_slice())
     }
+}
+
+/// Whether `data` begins with a slice from the middle of its picture.
+pub(super) fn begins_inside(data: &[u8]) -> bool {
+    let zeros = data.iter().take(ZEROS_MAX).take_while(|&&byte| byte == 0).count();
+    matches!(data.get(zeros..), Some([1, nal @ ..]) if zeros >= 2 && nal::continues_picture(nal))
 }
 
 /// Whether `data` begins with a start code, or is too short to tell.

@@ -1,0 +1,148 @@
+//! Devices that put pictures into packs and PES packets as nobody else does.
+
+mod support;
+
+use support::*;
+use wire::fault::Fault;
+
+/// A picture of several slices: the first one is marked as such, the others are not.
+fn sliced(codec: Codec, key: bool, slices: u64, seed: u64) -> Vec<Vec<u8>> {
+    let mut nals = picture(codec, key, 400, seed);
+    let first = nals.last().unwrap().clone();
+    for slice in 1..slices {
+        let mut nal = first.clone();
+        let header = if codec == Codec::H264 { 1 } else { 2 };
+        nal[header] = 0x40;
+        nal.truncate(header + 1);
+        nal.extend(filler(400, seed * 100 + slice));
+        nals.push(nal);
+    }
+    nals
+}
+
+/// A pack and a PES packet for each slice, and what comes before the first one.
+fn pack_per_slice(nals: &[Vec<u8>], time: u64, timed: impl Fn(usize) -> bool) -> Vec<Vec<u8>> {
+    let slices = 3;
+    let (head, rest) = nals.split_at(nals.len() - (slices - 1));
+    let parts = std::iter::once(head.to_vec()).chain(rest.iter().map(|nal| vec![nal.clone()]));
+    parts
+        .enumerate()
+        .map(|(number, part)| {
+            let mut pack = pack_header(time);
+            pack.extend(pes(0xE0, timed(number).then_some(time), None, &annex_b(&part), true));
+            pack
+        })
+        .collect()
+}
+
+fn assert_nals(seen: &Seen, sent: &[Vec<Vec<u8>>]) {
+    let video = seen.video();
+    let came: Vec<usize> = video.iter().map(|unit| unit.data.len()).collect();
+    let wanted: Vec<usize> = sent.iter().map(|nals| length_prefixed(nals).len()).collect();
+    assert_eq!(came, wanted);
+    assert!(video.iter().zip(sent).all(|(unit, nals)| unit.data == length_prefixed(nals)));
+}
+
+#[test]
+fn slices_in_packs_of_their_own_and_times_of_sending_are_one_picture() {
+    for codec in [Codec::H264, Codec::H265] {
+        for timed in [|_: usize| true, |number: usize| number == 0, |_: usize| false] {
+            let sent: Vec<_> = (0..60).map(|number| sliced(codec, number % 20 == 0, 3, number)).collect();
+            let (mut run, mut packetizer, mut clock) = (Run::new(), Packetizer::new(), 0);
+            packetizer.markers = false;
+            for (number, nals) in (0..).zip(&sent) {
+                for pack in pack_per_slice(nals, 900_000 + number * FRAME_TICKS, timed) {
+                    clock += 1200;
+                    run.packets(&packetizer.packets(clock, &pack));
+                }
+                run.wait(std::time::Duration::from_millis(40));
+            }
+            let cut = run.seen.count(Fault::SplitUnit);
+            assert_eq!(cut, 0, "it is learnt from the first picture");
+            assert_nals(&run.seen, &sent[..59]);
+        }
+    }
+}
+
+#[test]
+fn the_rest_of_a_key_frame_is_no_key_frame() {
+    for codec in [Codec::H264, Codec::H265] {
+        let sent: Vec<_> = (0..30).map(|number| sliced(codec, number % 10 == 0, 3, number)).collect();
+        let (mut run, mut packetizer) = (Run::new(), Packetizer::new());
+        for (number, nals) in (0_u64..).zip(&sent) {
+            let time = 900_000 + number * FRAME_TICKS;
+            for (part, pack) in pack_per_slice(nals, time, |_| true).iter().enumerate() {
+                if number == 10 && part == 0 {
+                    run.gap(1);
+                } else {
+                    run.packets(&packetizer.packets(time as u32, pack));
+                }
+            }
+            run.wait(std::time::Duration::from_millis(40));
+        }
+        // Whether the picture before the loss was whole is not known.
+        let kept = [&sent[..9], &sent[20..29]].concat();
+        assert_nals(&run.seen, &kept);
+    }
+}
+
+#[test]
+fn packets_of_other_times_within_a_picture_are_not_taken_for_strangers_for_ever() {
+    let camera = Camera { gop: 10, ..Camera::new(Codec::H264) };
+    let (mut run, mut packetizer) = (Run::new(), Packetizer::new());
+    for number in 0..60 {
+        let mut packets = packetizer.packets(camera.pts(number) as u32, &camera.pack(number));
+        if number >= 15 {
+            for (nth, packet) in (0..).zip(&mut packets) {
+                packet.timestamp += nth;
+            }
+        }
+        run.frame(&packets);
+    }
+    assert_pictures(&run.seen, &camera, (0..15).chain(20..60));
+}
+
+#[test]
+fn pictures_without_packs_and_times_are_told_apart_by_what_they_are() {
+    let camera = Camera { gop: 10, ..Camera::new(Codec::H264) };
+    for markers in [false, true] {
+        let (mut run, mut packetizer) = (Run::new(), Packetizer { markers, ..Packetizer::new() });
+        for number in 0..40 {
+            let mut pack = if camera.is_key(number) { camera.headers(number) } else { vec![] };
+            let pts = camera.is_key(number).then(|| camera.pts(number));
+            pack.extend(pes(0xE0, pts, None, &annex_b(&camera.nals(number)), true));
+            run.frame(&packetizer.packets(camera.pts(number) as u32, &pack));
+        }
+        assert_pictures(&run.seen, &camera, 0..40);
+    }
+}
+
+#[test]
+fn two_pictures_in_a_pes_packet_are_two() {
+    let camera = Camera { gop: 10, ..Camera::new(Codec::H264) };
+    let (mut run, mut packetizer) = (Run::new(), Packetizer::new());
+    for number in (0..40).step_by(2) {
+        let both = [annex_b(&camera.nals(number)), annex_b(&camera.nals(number + 1))].concat();
+        let mut pack = camera.headers(number);
+        pack.extend(pes(0xE0, Some(camera.pts(number)), None, &both, true));
+        run.frame(&packetizer.packets(camera.pts(number) as u32, &pack));
+    }
+    assert_pictures(&run.seen, &camera, 0..39);
+    let video = run.seen.video();
+    assert!(video.windows(2).skip(4).all(|pair| pair[1].dts.0 - pair[0].dts.0 == 3600));
+}
+
+#[test]
+fn a_stream_goes_on_under_another_id() {
+    let camera = Camera { gop: 10, ..Camera::new(Codec::H264) };
+    let (mut run, mut packetizer) = (Run::new(), Packetizer::new());
+    for number in 0..320 {
+        let id = if number < 30 { 0xE0 } else { 0xE1 };
+        let mut pack = pack_header(camera.pts(number));
+        pack.extend(pes(id, Some(camera.pts(number)), None, &annex_b(&camera.nals(number)), true));
+        run.frame(&packetizer.packets(camera.pts(number) as u32, &pack));
+    }
+    let video = run.seen.video();
+    assert!(video.last().unwrap().data == length_prefixed(&camera.nals(319)));
+    assert_eq!(run.seen.count(Fault::ExtraStream), 249);
+}
