@@ -10,7 +10,7 @@ from api.context import SCOPED, Authorised, Services, address_bases
 from api.operator.paging import Before, Limit, Offset
 from api.services import Gateway
 from gateway.devices.model import Channel, ChannelId, Device, DeviceState
-from gateway.streams.live import Bases, LiveStream, PlayAddresses
+from gateway.streams.live import Bases, LiveStream, PlayAddresses, without_sound
 
 
 class StreamFigures(msgspec.Struct, kw_only=True):
@@ -19,6 +19,9 @@ class StreamFigures(msgspec.Struct, kw_only=True):
     height: int
     fps: float
     audio_codec: str | None
+    without_sound: list[str]
+    """The formats of `play` that leave the sound out, unless `audio=aac` asks for it as AAC: those with TS if it is
+    G.711."""
     rate_in_bps: int
     received: int
     expected: int
@@ -196,6 +199,7 @@ def figures(live: LiveStream) -> StreamFigures:
         height=live.height,
         fps=live.fps,
         audio_codec=live.audio_codec,
+        without_sound=without_sound(live),
         rate_in_bps=live.rate_in_bps,
         received=live.received,
         expected=live.expected,

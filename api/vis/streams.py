@@ -13,7 +13,7 @@ from gateway.paging import Page
 from gateway.retention.model import Retention
 from gateway.store import StreamFilter
 from gateway.streams.changes import NewStream, StreamChange
-from gateway.streams.live import Bases
+from gateway.streams.live import Bases, without_sound
 from gateway.streams.model import AccessType, ShareType, StreamRecord, StreamState
 from gateway.streams.model import Tag as StreamTag
 from gateway.streams.push import push_address
@@ -132,6 +132,9 @@ class Endpoint(msgspec.Struct, kw_only=True):
     push_flow_protocol: str
     push_flow_address: str
     addresses: Addresses
+    without_sound: list[str]
+    """An extension: those of `addresses` that leave the sound out, unless `audio=aac` asks for it as AAC: those with TS
+    if it is G.711."""
     pull_flow_address: str | UnsetType = UNSET
     hls_pull_flow_address: str | UnsetType = UNSET
 
@@ -241,6 +244,7 @@ class StreamController(Controller):
                 rtsp=addresses.rtsp,
                 whep=addresses.whep,
             ),
+            without_sound=without_sound(stream.live),
         )
         if stream.encode_type != "H265":
             endpoint.pull_flow_address = addresses.http_flv

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import quote
+
+G711: Final = ("PCMA", "PCMU")
 
 
 class LiveStream(Protocol):
@@ -151,6 +153,13 @@ class PlayAddresses:
     rtmp: str | None
     rtsp: str | None
     whep: str | None
+
+
+def without_sound(live: LiveStream | None) -> list[str]:
+    """The formats, as `PlayAddresses` calls them, that leave a stream's sound out: those with TS have no G.711 beside
+    pictures, for their players wait long for what they do not know. `audio=aac` behind the address brings it as AAC."""
+    silent = live is not None and live.video_codec is not None and live.audio_codec in G711
+    return ["http_ts", "ws_ts", "hls"] if silent else []
 
 
 def play_addresses(app: str, name: str, bases: Bases, *, query: str) -> PlayAddresses:

@@ -9,6 +9,8 @@ export interface StreamFigures {
   height: number;
   fps: number;
   audio_codec: string | null;
+  /** Formats of `PlayAddresses` that leave the sound out. */
+  without_sound: readonly string[];
   rate_in_bps: number;
   received: number;
   expected: number;

@@ -15,6 +15,7 @@ export const chinese: typeof english = {
   play: "播放",
   close: "关闭",
   noSound: "浏览器无法以此方式播放 {codec} 声音，请改用 WebRTC。",
+  withoutSound: "HTTP-TS、WS-TS 和 HLS（TS）不含 {codec} 声音；在地址后加上 audio=aac 可收听 AAC 声音。",
   noVideo: "此浏览器无法解码 {codec}。请用 VLC 或 ffplay 打开下面的地址。",
   lost: "播放中断：{reason}",
   waiting: "等待首帧 …",

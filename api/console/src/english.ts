@@ -13,6 +13,7 @@ export const english = {
   play: "Play",
   close: "Close",
   noSound: "{codec} sound cannot be played this way by browsers; WebRTC plays it.",
+  withoutSound: "HTTP-TS, WS-TS and HLS (TS) leave {codec} sound out; add audio=aac to the address to hear it as AAC.",
   noVideo: "This browser cannot decode {codec}. Open one of the addresses in a player such as VLC or ffplay.",
   lost: "The player stopped: {reason}",
   waiting: "Waiting for the first picture …",

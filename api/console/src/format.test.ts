@@ -7,6 +7,7 @@ const figures = {
   height: 720,
   fps: 24.96,
   audio_codec: "PCMA",
+  without_sound: [],
   rate_in_bps: 4_096_000,
   received: 4511,
   expected: 4512,

@@ -43,7 +43,7 @@ export class StreamPanel {
     if (pulled) tabs.push({ id: "inputs", label: text("inputs"), build: () => inputs(calls) });
     tabs.push({ id: "options", label: text("options"), build: () => new OptionPanel(calls) });
     if (play !== null)
-      tabs.unshift({ id: "addresses", label: text("addresses"), build: () => addresses(play) });
+      tabs.unshift({ id: "addresses", label: text("addresses"), build: () => addresses(play, stream) });
     this.tabs = new Tabs(tabs);
     const close = button(text("close"), () => {
       this.stop();

@@ -1,6 +1,6 @@
 // What hangs on a stream: its addresses, who watches, where it is sent, where it comes from.
 
-import type { PlayAddresses } from "./api";
+import type { PlayAddresses, StreamFigures } from "./api";
 import { element } from "./dom";
 import { size, since } from "./format";
 import type { Input, StreamCalls } from "./streamApi";
@@ -23,8 +23,8 @@ export function addressList(rows: readonly (readonly [string, string | null])[])
   return element("div", { class: "addresses" }, ...lines);
 }
 
-export function addresses(play: PlayAddresses): Panel {
-  const view = addressList([
+export function addresses(play: PlayAddresses, stream: StreamFigures | null): Panel {
+  const list = addressList([
     ["HTTP-FLV", play.http_flv],
     ["WS-FLV", play.ws_flv],
     ["HTTP-TS", play.http_ts],
@@ -38,7 +38,9 @@ export function addresses(play: PlayAddresses): Panel {
     ["RTSP", play.rtsp],
     ["WebRTC", play.whep],
   ]);
-  return { view, stop: () => undefined };
+  const silent = stream !== null && stream.without_sound.length > 0;
+  const note = silent ? text("withoutSound", { codec: stream.audio_codec ?? "" }) : "";
+  return { view: element("div", {}, list, element("p", {}, note)), stop: () => undefined };
 }
 
 export function viewers(stream: StreamCalls): Panel {

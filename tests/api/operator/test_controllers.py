@@ -40,6 +40,7 @@ async def test_channels_with_what_flows_and_where_it_plays(client: Client, world
         "height": 576,
         "fps": 25.0,
         "audio_codec": "PCMA",
+        "without_sound": ["http_ts", "ws_ts", "hls"],
         "rate_in_bps": 102_883,
         "received": 4511,
         "expected": 4511,

@@ -110,10 +110,12 @@ async def test_the_endpoint_follows_the_coding(
     await invite(client)
     world.relay.live["default", NAME] = Live(video_codec=codec)
     endpoint = await client.ok("GET", f"streams/{NAME}/endpoint")
-    assert endpoint.keys() == {"push_flow_protocol", "push_flow_address", "addresses"} | fields
+    assert endpoint.keys() == {"push_flow_protocol", "push_flow_address", "addresses", "without_sound"} | fields
     assert (endpoint["push_flow_protocol"], endpoint["push_flow_address"]) == ("GB28181", "192.0.2.1")
     query = f"?expires={int((world.now + timedelta(hours=24)).timestamp())}&sign=s"
     addresses = endpoint["addresses"]
+    # The sound is G.711; beside no pictures it is in every format.
+    assert endpoint["without_sound"] == ([] if codec is None else ["http_ts", "ws_ts", "hls"])
     assert addresses == {
         "http_flv": f"http://gateway.example/default/{NAME}.live.flv{query}",
         "ws_flv": f"ws://gateway.example/default/{NAME}.live.flv{query}",
