@@ -12,8 +12,10 @@ import av
 import httpx
 import pytest
 
+from gateway.background import Background
 from gateway.simulator.clip import clip
 from gateway.simulator.model import AudioCodec, VideoCodec
+from gateway.streams.siblings import Siblings
 from media._core import CoreError, Event, UnknownReceiverError, file_facts, init_segment, segment
 from media.relay import Relay
 from tests.media.test_play_forms import decode
@@ -43,18 +45,18 @@ class Stage:
         assert not [detail for detail in told if "problem" in detail], told
         return [int(detail["position_ms"]) for detail in told]
 
-    async def viewers(self, count: int) -> None:
+    async def viewers(self, count: int, name: str = "replay") -> None:
         async with asyncio.timeout(10):
             while True:
-                stream = await asyncio.to_thread(self.relay.stream, "test", "replay")
+                stream = await asyncio.to_thread(self.relay.stream, "test", name)
                 if stream is not None and stream.viewers["http-flv"] == count:
                     return
                 await asyncio.sleep(0.01)
 
-    async def watch(self) -> bytes:
+    async def watch(self, query: str = "") -> bytes:
         """All that an HTTP-FLV viewer gets, to the end."""
         pieces = []
-        url = f"http://{HOST}:{self.http}/test/replay.live.flv"
+        url = f"http://{HOST}:{self.http}/test/replay.live.flv{query}"
         with contextlib.suppress(httpx.RemoteProtocolError):
             async with httpx.AsyncClient(timeout=30) as client, client.stream("GET", url) as response:
                 assert response.status_code == 200
@@ -109,6 +111,36 @@ async def test_nothing_is_lost_or_twice_across_files(stage: Stage) -> None:
     assert ended[0].detail["reason"] == "end"
     with pytest.raises(UnknownReceiverError):
         stage.relay.playback_seek(receiver, 0)
+
+
+@dataclass(frozen=True)
+class Known:
+    """The one playback there is."""
+
+    app: str = "test"
+    name: str = "replay"
+    private: bool = False
+    generation: int = 0
+
+    async def find(self, _app: str, name: str) -> "Known | None":
+        return self if name == self.name else None
+
+
+async def test_who_wants_aac_of_a_playback_that_stands_waits_for_it_to_move(stage: Stage) -> None:
+    async with Background() as background, Siblings(stage.relay, (Known(),), background.spawn) as siblings:  # type: ignore[arg-type]
+        receiver = stage.open()
+        needed = stage.files[0][0].endswith(".mp4")  # their sound is G.711, that of the others AAC
+        viewer = asyncio.create_task(stage.watch("?audio=aac"))
+        async with asyncio.timeout(20):
+            while needed and not (asked := [one for one in stage.events if one.kind == "aac"]):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        if needed:
+            siblings.handle_media(asked[0])
+        await stage.viewers(1, "replay~aac" if needed else "replay")
+        stage.relay.playback_pause(receiver, False)
+        found = await asyncio.to_thread(decode, await asyncio.wait_for(viewer, 60), "flv")
+    assert found.pictures == await asyncio.to_thread(in_files, stage)
+    assert len(found.decoding_times["audio"]) > 0
 
 
 async def test_a_seek_begins_with_the_key_frame_before(stage: Stage) -> None:
