@@ -232,7 +232,9 @@ class App:
                     channel_deleted=server.liveness.forget_channel,
                 ),
                 statistics=_statistics(settings, store, packets, background),
-                streams=build_streams(settings, store, relay, quotas, traffic=traffic, invitations=invitations),
+                streams=build_streams(
+                    settings, store, relay, quotas, secrets, traffic=traffic, invitations=invitations
+                ),
                 senders=senders,
                 pushes=pushes,
                 options=options,

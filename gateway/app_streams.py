@@ -94,6 +94,7 @@ def build_streams(
     store: Store,
     relay: Relay,
     quotas: Quotas,
+    secrets: SecretBox,
     *,
     traffic: StreamTraffic,
     invitations: Invitations,
@@ -115,6 +116,7 @@ def build_streams(
         address_life=timedelta(seconds=settings.media.address_life),
         allow_private=settings.pull.allow_private,
         protocols=frozenset(settings.ffmpeg.protocols),
+        identity_key=secrets.derive("identities of inputs"),
     )
 
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from litestar import Controller, delete, get, post, put
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from api.context import SCOPED, Authorised, Services
 from gateway.streams.carriage import shown_transport
@@ -28,9 +28,13 @@ class InputsBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 class SwitchBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     number: Annotated[int, msgspec.Meta(ge=1, le=8)]
+    id: str | None = None
+    """If that input is called otherwise by now, nothing is done."""
 
 
 class InputView(msgspec.Struct, kw_only=True):
+    id: str
+    """What it is called in whatever place."""
     number: int
     """Its place in the order; 1 is the stream's own URL."""
     url: str
@@ -77,21 +81,28 @@ class InputController(Controller):
 
     @delete("/{number:int}", summary="Take an input away from a stream")
     async def remove(
-        self, request: Authorised, gateway: Services, stream_name: FromPath[str], number: FromPath[int]
+        self,
+        request: Authorised,
+        gateway: Services,
+        stream_name: FromPath[str],
+        number: FromPath[int],
+        called: Annotated[str | None, QueryParameter(name="id")] = None,
     ) -> None:
-        """204. Those behind it move up; a stream that a backup feeds goes back to its own URL."""
-        await gateway.streams.remove_input(request.auth.scope, stream_name, number)
+        """204. Those behind it move up; a stream that a backup feeds goes back to its own URL. With `id`, 409 if the
+        input of this number is called otherwise by now."""
+        await gateway.streams.remove_input(request.auth.scope, stream_name, number, called)
 
     @post("/switch", summary="Let another input feed a stream", status_code=204)
     async def switch(
         self, request: Authorised, gateway: Services, stream_name: FromPath[str], data: JSONBody[SwitchBody]
     ) -> None:
         """204. The stream stays with it until it fails, or the first one is chosen."""
-        await gateway.streams.switch_input(request.auth.scope, stream_name, data.number)
+        await gateway.streams.switch_input(request.auth.scope, stream_name, data.number, data.id)
 
 
 def _view(one: Standing) -> InputView:
     return InputView(
+        id=one.identity,
         number=one.input.number,
         url=_shown(one.input.url),
         backup=one.input.backup.value,

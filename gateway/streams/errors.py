@@ -35,6 +35,10 @@ class UnreadableInputError(ConflictError):
     """The stored URL of an input that would stay cannot be decrypted."""
 
 
+class InputMovedError(ConflictError):
+    """Another input has this number by now."""
+
+
 class UnreachableError(GatewayError):
     """The address that the stream is pulled from cannot be connected to."""
 

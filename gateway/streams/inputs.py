@@ -4,6 +4,8 @@ The first input is the stream's own URL, the primary; the others back it up. An 
 over at once; a PASSIVE one is connected when it is needed; a DISABLED one is left alone.
 """
 
+import hmac
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,6 +32,18 @@ class Input:
     number: int
     url: str
     backup: BackupType
+
+
+def identities(inputs: Iterable[Input], key: bytes) -> list[str]:
+    """What each is called in whatever place: 16 hexadecimal digits from its URL and `key`, so that nobody learns from
+    them what the URL hides; of those with the same URL, also from which of them it is."""
+    seen: Counter[str] = Counter()
+    found = []
+    for one in inputs:
+        text = f"{seen[one.url]} {one.url}"
+        found.append(hmac.new(key, text.encode(errors="surrogatepass"), "sha256").hexdigest()[:16])
+        seen[one.url] += 1
+    return found
 
 
 def numbered(backups: Iterable[tuple[str, BackupType]]) -> list[Input]:

@@ -52,6 +52,8 @@ class InputView:
     """It feeds the stream."""
     ready: bool
     """It stands by and is connected."""
+    identity: str = ""
+    """What it is called in whatever place."""
 
 
 @dataclass(slots=True)

@@ -1,9 +1,10 @@
 """Streams of a project: what is stored of them, what flows, and where it plays."""
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -18,6 +19,7 @@ from gateway.store.channels import new_stream_id
 from gateway.streams.changes import NewStream, StreamChange, changed, created
 from gateway.streams.errors import (
     AutomaticStreamError,
+    InputMovedError,
     NotPublishingError,
     StreamDeletingError,
     StreamNameError,
@@ -25,7 +27,7 @@ from gateway.streams.errors import (
     UnreachableError,
     UnreadableInputError,
 )
-from gateway.streams.inputs import BackupType, Input, numbered
+from gateway.streams.inputs import BackupType, Input, identities, numbered
 from gateway.streams.live import Bases, LiveStream, LiveViewer, PlayAddresses, RelayView, play_addresses
 from gateway.streams.model import AccessType, StreamEvent, StreamRecord, StreamState
 from gateway.streams.pull_inputs import InputView, PullInputs
@@ -107,10 +109,12 @@ class Streams:
         address_life: timedelta = timedelta(hours=24),
         allow_private: bool = False,
         protocols: frozenset[str] = frozenset(),
+        identity_key: bytes | None = None,
     ) -> None:
         """`tokens`: how pushes are judged; `channel_voided` is told when addresses of a channel's stream become void;
         `allow_private`: streams may be pulled from addresses of private networks; `protocols`: schemes that a program
-        of its own fetches."""
+        of its own fetches; `identity_key`: by which inputs are called (as long as this process runs, if none is given).
+        """
         self._store = store
         self._relay = relay
         self._quotas = quotas
@@ -120,6 +124,7 @@ class Streams:
         self._address_life = address_life
         self._allow_private = allow_private
         self._protocols = protocols
+        self._identity_key = identity_key or secrets.token_bytes(32)
         self.deleting: set[str] = set()
         """Ids of streams that are being deleted."""
 
@@ -220,11 +225,11 @@ class Streams:
         stream = await self._pulled(scope, name)
         receiver = self._sources.input_receiver(stream.app, stream.name)
         views = [] if receiver is None else self._sources.inputs.look(receiver)
-        if views:
-            return views
-        primary = Input(1, stream.url or "", BackupType.PASSIVE)
-        stored = [primary, *await self._store.inputs.of(stream.stream_id)]
-        return [InputView(one, active=receiver is not None and one.number == 1, ready=False) for one in stored]
+        if not views:
+            stored = [_primary(stream), *await self._store.inputs.of(stream.stream_id)]
+            views = [InputView(one, active=receiver is not None and one.number == 1, ready=False) for one in stored]
+        called = identities((one.input for one in views), self._identity_key)
+        return [replace(one, identity=identity) for one, identity in zip(views, called, strict=True)]
 
     async def set_inputs(self, scope: Scope, name: str, backups: Sequence[tuple[str, BackupType]]) -> None:
         """Puts these in the place of the inputs that back the stream's own URL up. NotFoundError, InvalidError,
@@ -238,9 +243,9 @@ class Streams:
         stream, checked = await self._pulled(scope, name), self._checked(url)
         await self._sources.set_inputs(stream, lambda present: numbered([*_readable(present), (checked, backup)]))
 
-    async def remove_input(self, scope: Scope, name: str, number: int) -> None:
-        """Takes one away; those behind it move up. NotFoundError; InvalidError for the first, the stream's own URL;
-        UnreadableInputError."""
+    async def remove_input(self, scope: Scope, name: str, number: int, identity: str | None = None) -> None:
+        """Takes one away, if it is still called so; those behind it move up. NotFoundError; InvalidError for the first,
+        the stream's own URL; InputMovedError, UnreadableInputError."""
         stream = await self._pulled(scope, name)
         if number == 1:
             raise InvalidError(
@@ -250,17 +255,30 @@ class Streams:
         def without(present: Sequence[Input]) -> Sequence[Input]:
             if number not in {one.number for one in present}:
                 raise NotFoundError("input", str(number))
+            self._check_identity(stream, present, number, identity)
             return numbered(_readable(one for one in present if one.number != number))
 
         await self._sources.set_inputs(stream, without)
 
-    async def switch_input(self, scope: Scope, name: str, number: int) -> None:
-        """Lets this input feed the stream from now on. NotFoundError, StreamStoppedError, InvalidError."""
+    async def switch_input(self, scope: Scope, name: str, number: int, identity: str | None = None) -> None:
+        """Lets this input feed the stream from now on, if it is still called so. NotFoundError, StreamStoppedError,
+        InvalidError, InputMovedError."""
         stream = await self._pulled(scope, name)
+        if identity is not None:
+            self._check_identity(stream, await self._store.inputs.of(stream.stream_id), number, identity)
         receiver = self._sources.input_receiver(stream.app, stream.name)
         if receiver is None:
             raise StreamStoppedError(f"stream {name} is not active")
         self._sources.inputs.choose(receiver, number)
+
+    def _check_identity(
+        self, stream: StreamRecord, backups: Sequence[Input], number: int, identity: str | None
+    ) -> None:
+        """InputMovedError if an input of this number is called something else."""
+        inputs = [_primary(stream), *backups]
+        for one, called in zip(inputs, identities(inputs, self._identity_key), strict=True):
+            if one.number == number and identity not in {None, called}:
+                raise InputMovedError(f"input {number} of stream {stream.name} is another one by now: look again")
 
     def _checked(self, url: str) -> str:
         return checked_url(url, allow_private=self._allow_private, protocols=self._protocols)
@@ -348,6 +366,11 @@ def _look(relay: RelayView, app: str, names: Collection[str]) -> Mapping[str, Li
         found = ((name, relay.stream(app, name)) for name in names)
         return {name: live for name, live in found if live is not None}
     return {live.name: live for live in relay.streams() if live.app == app}
+
+
+def _primary(stream: StreamRecord) -> Input:
+    """The stream's own URL."""
+    return Input(1, stream.url or "", BackupType.PASSIVE)
 
 
 def _readable(inputs: Iterable[Input]) -> list[tuple[str, BackupType]]:

@@ -63,6 +63,7 @@ export const chineseReasons: Readonly<Record<string, string>> = {
   "inputs.first": "第一个输入源是流自身的地址，只能随流删除。",
   "inputs.single": "此流只有一个输入源。",
   "inputs.unusable": "此输入源当前不可用。",
+  input_moved: "输入源列表已变化，请重新选择。",
   unreadable_input: "有输入源的地址无法解密，请重新设置所有输入源。",
 
   "host.missing": "请填写地址。",

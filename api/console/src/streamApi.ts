@@ -41,6 +41,8 @@ export interface Sender {
 }
 
 export interface Input {
+  /** What it is called in whatever place. */
+  id: string;
   number: number;
   url: string;
   backup: string;
@@ -176,16 +178,16 @@ export class StreamCalls {
     return (await this.ask<{ inputs: Input[] }>("GET", "/inputs")).inputs;
   }
 
-  async switchInput(number: number): Promise<void> {
-    await this.ask("POST", "/inputs/switch", { number });
+  async switchInput({ number, id }: Input): Promise<void> {
+    await this.ask("POST", "/inputs/switch", { number, id });
   }
 
   async addInput(url: string, backup: string): Promise<void> {
     await this.ask("POST", "/inputs", { url, backup });
   }
 
-  async removeInput(number: number): Promise<void> {
-    await this.ask("DELETE", `/inputs/${String(number)}`);
+  async removeInput({ number, id }: Input): Promise<void> {
+    await this.ask("DELETE", `/inputs/${String(number)}?id=${id}`);
   }
 
   async options(): Promise<OptionsView> {

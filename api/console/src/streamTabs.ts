@@ -3,7 +3,7 @@
 import type { PlayAddresses, StreamFigures } from "./api";
 import { element } from "./dom";
 import { size, since } from "./format";
-import type { Input, StreamCalls } from "./streamApi";
+import type { StreamCalls } from "./streamApi";
 import { field, Fresh, line, select, table } from "./table";
 import type { Panel } from "./tabs";
 import { text } from "./text";
@@ -115,8 +115,6 @@ export function senders(stream: StreamCalls): Panel {
 export function inputs(stream: StreamCalls): Panel {
   const headings = ["", text("peer"), text("backup"), text("standing"), ""];
   const list: Fresh = new Fresh(async () => {
-    // Those behind one that is removed move up: by its number alone the next would be taken for it.
-    const key = (input: Input): string => `${String(input.number)} ${input.url}`;
     const rows = (await stream.inputs()).map((input) => [
       String(input.number),
       element("code", {}, input.url),
@@ -127,10 +125,8 @@ export function inputs(stream: StreamCalls): Panel {
         { class: "actions" },
         input.active || input.backup === "disabled"
           ? null
-          : list.act(text("switch"), key(input), () => stream.switchInput(input.number)),
-        input.number === 1
-          ? null
-          : list.act(text("remove"), key(input), () => stream.removeInput(input.number)),
+          : list.act(text("switch"), input.id, () => stream.switchInput(input)),
+        input.number === 1 ? null : list.act(text("remove"), input.id, () => stream.removeInput(input)),
       ),
     ]);
     return table(headings, rows);

@@ -63,3 +63,22 @@ async def test_inputs_are_added_and_taken_away_one_by_one(client: Client) -> Non
         assert (await client("POST", PATH, BACKUPS[1])).status_code == 201
     assert (await client("POST", PATH, BACKUPS[1])).status_code == 400, "seven at most"
     assert len((await client("GET", PATH)).json()["inputs"]) == 8
+
+
+@pytest.mark.usefixtures("stream")
+async def test_an_input_is_called_the_same_in_whatever_place(client: Client) -> None:
+    hidden = [
+        f"rtsp://{user}@camera.example/2?token={token}" for user, token in (("a", 1), ("b", 1), ("b", 2), ("b", 2))
+    ]
+    await client("PUT", PATH, {"inputs": [{"url": url} for url in hidden]})
+    before = (await client("GET", PATH)).json()["inputs"]
+    assert len({one["url"] for one in before[1:]}) == 1, "nothing that is shown tells them apart"
+    assert len({one["id"] for one in before}) == 5
+    assert (await client("DELETE", f"{PATH}/2", id=before[1]["id"])).status_code == 204
+    after = (await client("GET", PATH)).json()["inputs"]
+    assert [one["id"] for one in after] == [one["id"] for one in before if one["number"] != 2]
+    again = await client("DELETE", f"{PATH}/2", id=before[1]["id"])
+    assert (again.status_code, again.headers["X-Error-Reason"]) == (409, "input_moved")
+    switched = await client("POST", f"{PATH}/switch", {"number": 2, "id": before[1]["id"]})
+    assert switched.headers["X-Error-Reason"] == "input_moved"
+    assert (await client("GET", PATH)).json()["inputs"] == after
