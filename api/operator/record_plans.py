@@ -1,6 +1,6 @@
 """Record plans: at which times of the week streams are recorded, and what is recorded because of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
@@ -10,8 +10,9 @@ from litestar.params import FromPath, JSONBody
 from api.context import SCOPED, Authorised, Services
 from api.operator.paging import Limit, Offset
 from gateway.access.model import show_minutes
+from gateway.paging import Listing, Page
 from gateway.record_plans.model import DAYS, RecordPlan, Standing, WeekRange
-from gateway.record_plans.rules import ZONE, read_clock, read_day
+from gateway.record_plans.rules import PLANS_OF_PROJECT_MAX, ZONE, read_clock, read_day
 from gateway.record_plans.service import told
 
 
@@ -56,6 +57,8 @@ class RecordPlanBody(msgspec.Struct, kw_only=True):
 
 
 class RecordPlanList(msgspec.Struct, kw_only=True):
+    total: int
+    """In the project."""
     plans: list[RecordPlanBody]
 
 
@@ -86,9 +89,13 @@ class RecordPlanController(Controller):
     tags = ("operator",)
 
     @get(summary="Record plans of the project")
-    async def index(self, request: Authorised, gateway: Services) -> RecordPlanList:
-        found = await gateway.record_plans.list(request.auth.project.project_id)
-        return RecordPlanList(plans=[_plan(plan, gateway.clock()) for plan in found])
+    async def index(
+        self, request: Authorised, gateway: Services, offset: Offset = 0, limit: Limit = PLANS_OF_PROJECT_MAX
+    ) -> RecordPlanList:
+        """By name."""
+        found = await gateway.record_plans.list(request.auth.project.project_id, Page(offset=offset, limit=limit))
+        at = gateway.clock()
+        return RecordPlanList(total=found.total, plans=[_plan(plan, at) for plan in found.entries])
 
     @post(summary="Make a record plan")
     async def create(self, data: JSONBody[NewRecordPlan], request: Authorised, gateway: Services) -> RecordPlanBody:
@@ -105,8 +112,8 @@ class RecordPlanController(Controller):
         limit: Limit = 100,
     ) -> PlannedStreamList:
         """Streams that their plan wants recorded now; those without `recording_since` do not flow (yet)."""
-        found = await gateway.record_plans.standing(request.auth.scope, gateway.clock())
-        return _streams([one for one in found if one.wanted], offset, limit)
+        page = Page(offset=offset, limit=limit)
+        return _streams(await gateway.record_plans.wanted(request.auth.scope, gateway.clock(), page))
 
     @get("/{plan_id:str}", summary="A record plan")
     async def show(self, plan_id: FromPath[str], request: Authorised, gateway: Services) -> RecordPlanBody:
@@ -140,8 +147,8 @@ class RecordPlanController(Controller):
         offset: Offset = 0,
         limit: Limit = 100,
     ) -> PlannedStreamList:
-        found = await gateway.record_plans.standing(request.auth.scope, gateway.clock(), plan_id=plan_id)
-        return _streams(found, offset, limit)
+        page = Page(offset=offset, limit=limit)
+        return _streams(await gateway.record_plans.streams(request.auth.scope, plan_id, gateway.clock(), page))
 
     @put("/{plan_id:str}/streams", summary="Give a record plan to streams, take it from others")
     async def put_streams(
@@ -179,9 +186,9 @@ def _plan(plan: RecordPlan, at: datetime) -> RecordPlanBody:
     )
 
 
-def _streams(found: Sequence[Standing], offset: int, limit: int) -> PlannedStreamList:
+def _streams(found: Listing[Standing]) -> PlannedStreamList:
     return PlannedStreamList(
-        total=len(found),
+        total=found.total,
         streams=[
             PlannedStream(
                 stream_name=one.stream_name,
@@ -190,6 +197,6 @@ def _streams(found: Sequence[Standing], offset: int, limit: int) -> PlannedStrea
                 wanted=one.wanted,
                 recording_since=one.recording_since,
             )
-            for one in found[offset : offset + limit]
+            for one in found.entries
         ],
     )

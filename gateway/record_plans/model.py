@@ -40,6 +40,22 @@ class RecordPlan:
     """How many share it."""
 
 
+class Week(NamedTuple):
+    """What of a plan says when it wants to record."""
+
+    zone: str
+    ranges: tuple[WeekRange, ...]
+
+
+class Planned(NamedTuple):
+    """A stream of a plan, by names."""
+
+    app: str
+    stream_name: str
+    plan_id: str
+    plan_name: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assigned:
     """A stream that has a plan, with what is kept of it and where."""

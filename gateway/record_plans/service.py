@@ -2,14 +2,15 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol
 from zoneinfo import ZoneInfoNotFoundError
 
 from gateway.errors import InvalidError
-from gateway.record_plans.model import RecordPlan, Standing, WeekRange
+from gateway.paging import Listing, Page
+from gateway.record_plans.model import Planned, RecordPlan, Standing, Week, WeekRange
 from gateway.record_plans.rules import PLANS_OF_PROJECT_MAX, check_name, check_zone_name, settle
 from gateway.record_plans.week import Wanted, wanted, wants, zone_of
 from gateway.retention.model import StoreType
@@ -54,9 +55,9 @@ class RecordPlans:
         await self._store.record_plans.add(plan, most=PLANS_OF_PROJECT_MAX)
         return plan
 
-    async def list(self, project_id: str) -> Sequence[RecordPlan]:
+    async def list(self, project_id: str, page: Page | None = None) -> Listing[RecordPlan]:
         """By name."""
-        return await self._store.record_plans.list(project_id)
+        return await self._store.record_plans.list(project_id, page)
 
     async def get(self, project_id: str, plan_id: str) -> RecordPlan:
         """NotFoundError."""
@@ -124,27 +125,35 @@ class RecordPlans:
             *(check(*of, path) for of, paths in wanted.items() for path in sorted(paths)[:PATHS_PROBED_MAX])
         )
 
-    async def standing(self, scope: Scope, at: datetime, *, plan_id: str | None = None) -> Sequence[Standing]:
-        """Streams of the scope that have a plan, or this one, by name: what it wants, and what is recorded.
+    async def wanted(self, scope: Scope, at: datetime, page: Page | None = None) -> Listing[Standing]:
+        """Streams of the scope that their plan wants recorded now, by name, and what is recorded of them."""
+        weeks = await self._store.record_plans.weeks(scope.project_id)
+        now = wanting(weeks, at)
+        return self._standing(await self._store.record_plans.streams(scope, now, page), now)
+
+    async def streams(self, scope: Scope, plan_id: str, at: datetime, page: Page | None = None) -> Listing[Standing]:
+        """Streams of the scope that have this plan, by name: whether it wants them now, and what is recorded.
 
         NotFoundError for the plan.
         """
-        if plan_id is None:
-            plans = {plan.plan_id: plan for plan in await self.list(scope.project_id)}
-        else:
-            plans = {plan_id: await self.get(scope.project_id, plan_id)}
-        now = {plan.plan_id: _wants(plan, at) for plan in plans.values()}
-        return [
-            Standing(
-                plan_id=one.plan_id,
-                plan_name=plans[one.plan_id].name,
-                stream_name=one.retained.name,
-                wanted=now[one.plan_id],
-                recording_since=self._recorder.running_since(one.retained.app, one.retained.name),
-            )
-            for one in await self._store.record_plans.of_project(scope, plan_id)
-            if one.plan_id in plans
-        ]
+        plan = await self.get(scope.project_id, plan_id)
+        found = await self._store.record_plans.streams(scope, [plan_id], page)
+        return self._standing(found, wanting({plan_id: Week(plan.zone, plan.ranges)}, at))
+
+    def _standing(self, found: Listing[Planned], now: Collection[str]) -> Listing[Standing]:
+        return Listing(
+            found.total,
+            [
+                Standing(
+                    plan_id=one.plan_id,
+                    plan_name=one.plan_name,
+                    stream_name=one.stream_name,
+                    wanted=one.plan_id in now,
+                    recording_since=self._recorder.running_since(one.app, one.stream_name),
+                )
+                for one in found.entries
+            ],
+        )
 
 
 def told(plan: RecordPlan, at: datetime) -> Wanted:
@@ -155,8 +164,17 @@ def told(plan: RecordPlan, at: datetime) -> Wanted:
         return Wanted(False, None)
 
 
-def _wants(plan: RecordPlan, at: datetime) -> bool:
+def wanting(weeks: Mapping[str, Week], at: datetime) -> set[str]:
+    """The plans that want to record at a moment; many have the same week, which is looked at once."""
+    known: dict[Week, bool] = {}
+    for week in weeks.values():
+        if week not in known:
+            known[week] = _wants(week, at)
+    return {plan_id for plan_id, week in weeks.items() if known[week]}
+
+
+def _wants(week: Week, at: datetime) -> bool:
     try:
-        return wants(plan.ranges, zone_of(plan.zone), at)
+        return wants(week.ranges, zone_of(week.zone), at)
     except ZoneInfoNotFoundError:
         return False

@@ -1,7 +1,9 @@
 """Record plans in the database, the streams that have one, and the channels that were called for it."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -9,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.devices.model import ChannelId, DeviceId
 from gateway.errors import NotFoundError, QuotaError
+from gateway.paging import Listing, Page
 from gateway.record_plans.errors import PlanInUseError, PlanNameError
-from gateway.record_plans.model import Assigned, RecordPlan, WeekRange
+from gateway.record_plans.model import Assigned, Planned, RecordPlan, Week, WeekRange
 from gateway.retention.errors import NotRetainedError
 from gateway.retention.model import Retention
 from gateway.scope import Scope
@@ -20,7 +23,7 @@ from gateway.store.record_plan_tables import record_calls, record_plan_streams, 
 from gateway.store.retention import retained_query, to_retained
 from gateway.store.retention_tables import retentions
 from gateway.store.scoping import within
-from gateway.store.tables import channels, streams
+from gateway.store.tables import channels, projects, streams
 
 Key = tuple[DeviceId, ChannelId]
 IDS_AT_ONCE: Final = 400
@@ -35,6 +38,15 @@ _query: Final = sa.select(record_plans, _count.label("streams"))
 _assigned: Final = retained_query.add_columns(
     record_plan_streams.c.plan_id, streams.c.device_id, streams.c.channel_id
 ).join(record_plan_streams, record_plan_streams.c.stream_id == streams.c.stream_id)
+_planned: Final = (
+    sa.select(
+        projects.c.name.label("app"), streams.c.name, record_plans.c.plan_id, record_plans.c.name.label("plan_name")
+    )
+    .select_from(streams)
+    .join(record_plan_streams, record_plan_streams.c.stream_id == streams.c.stream_id)
+    .join(record_plans, record_plans.c.plan_id == record_plan_streams.c.plan_id)
+    .join(projects, projects.c.project_id == streams.c.project_id)
+)
 
 
 class RecordPlanStore:
@@ -62,10 +74,22 @@ class RecordPlanStore:
 
         await self._write(write, plan.name)
 
-    async def list(self, project_id: str) -> Sequence[RecordPlan]:
+    async def list(self, project_id: str, page: Page | None = None) -> Listing[RecordPlan]:
         """By name."""
         query = _query.where(record_plans.c.project_id == project_id)
-        return [_to_plan(row) for row in await self._database.all(query.order_by(record_plans.c.name))]
+        rows = await self._database.all(paged(query.order_by(record_plans.c.name), page))
+        total = len(rows)
+        if page is not None:
+            count = sa.select(sa.func.count()).where(record_plans.c.project_id == project_id)
+            total = int(await self._database.scalar(count) or 0)
+        return Listing(total, [_to_plan(row) for row in rows])
+
+    async def weeks(self, project_id: str) -> dict[str, Week]:
+        """When each plan of the project wants to record, by its id."""
+        stored = sa.cast(record_plans.c.ranges, sa.Text).label("stored")
+        query = sa.select(record_plans.c.plan_id, record_plans.c.zone, stored)
+        rows = await self._database.all(query.where(record_plans.c.project_id == project_id))
+        return {row.plan_id: Week(row.zone, _read_ranges(row.stored)) for row in rows}
 
     async def get(self, project_id: str, plan_id: str) -> RecordPlan:
         """NotFoundError."""
@@ -159,13 +183,21 @@ class RecordPlanStore:
         async for row in self._database.stream(_assigned, streams.c.stream_id):
             yield _to_assigned(row)
 
-    async def of_project(self, scope: Scope, plan_id: str | None = None) -> Sequence[Assigned]:
-        """Streams of the scope that have a plan, or this one, by name."""
-        conditions = within(scope, streams.c.project_id, streams.c.device_id)
-        if plan_id is not None:
-            conditions.append(record_plan_streams.c.plan_id == plan_id)
-        rows = await self._database.all(_assigned.where(*conditions).order_by(streams.c.name))
-        return [_to_assigned(row) for row in rows]
+    async def streams(self, scope: Scope, plan_ids: Collection[str], page: Page | None = None) -> Listing[Planned]:
+        """Streams of the scope that have one of these plans of its project, by name."""
+        inside, plan_id = within(scope, streams.c.project_id, streams.c.device_id), record_plan_streams.c.plan_id
+        having = plan_id.in_(sorted(plan_ids))
+        # Of many plans a page is full soon if streams are gone through by name, but SQLite would rather collect all
+        # that the plans have, and sort them. No index serves this expression.
+        by_name = having if len(plan_ids) == 1 else sa.func.coalesce(plan_id, "").in_(sorted(plan_ids))
+        query = _planned.where(*inside, by_name).order_by(streams.c.name)
+        rows = await self._database.all(paged(query, page))
+        total = len(rows)
+        if page is not None:
+            has = record_plan_streams.c.stream_id == streams.c.stream_id
+            count = sa.select(sa.func.count()).select_from(streams).join(record_plan_streams, has)
+            total = int(await self._database.scalar(count.where(*inside, having)) or 0)
+        return Listing(total, [Planned(row.app, row.name, row.plan_id, row.plan_name) for row in rows])
 
     async def called(self) -> set[Key]:
         """Channels that were called for a plan, and not let go of yet."""
@@ -192,6 +224,11 @@ class RecordPlanStore:
             await self._database.writer.run(transaction)
         except sa.exc.IntegrityError as error:
             raise PlanNameError(f"a record plan named {name} exists already") from error
+
+
+def paged(query: sa.Select[Any], page: Page | None) -> sa.Select[Any]:
+    """So much of it as is asked for."""
+    return query if page is None else query.limit(page.limit).offset(page.offset)
 
 
 def _one(project_id: str, plan_id: str) -> tuple[sa.ColumnElement[bool], ...]:
@@ -223,13 +260,23 @@ def _values(name: str, zone: str, ranges: Sequence[WeekRange], at: datetime) -> 
     return {"name": name, "zone": zone, "ranges": [list(one_) for one_ in ranges], "updated_at": at}
 
 
+@lru_cache(maxsize=256)
+def _read_ranges(stored: str) -> tuple[WeekRange, ...]:
+    """Plans are looked at again and again, and many have the same week."""
+    return _ranges(json.loads(stored))
+
+
+def _ranges(stored: Iterable[Sequence[int]]) -> tuple[WeekRange, ...]:
+    return tuple(WeekRange(*found) for found in stored)
+
+
 def _to_plan(row: sa.Row[Any]) -> RecordPlan:
     return RecordPlan(
         plan_id=row.plan_id,
         project_id=row.project_id,
         name=row.name,
         zone=row.zone,
-        ranges=tuple(WeekRange(*found) for found in row.ranges),
+        ranges=_ranges(row.ranges),
         created_at=row.created_at,
         updated_at=row.updated_at,
         streams=int(row.streams),

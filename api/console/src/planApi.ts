@@ -44,7 +44,7 @@ export interface Keeping {
   path?: string;
 }
 
-/** Plans change by the hour, and each look reads all of them. */
+/** Plans change by the hour, and what is recorded now is found by looking at all of them. */
 export const PLANS_PERIOD_MS = 30_000;
 
 const PATH = "/gb/v1/record-plans";
@@ -53,8 +53,10 @@ const SUGGESTED = 500;
 export class Plans {
   constructor(private readonly session: Session) {}
 
-  async list(): Promise<Plan[]> {
-    return (await ask<{ plans: Plan[] }>(this.session, "GET", PATH)).plans;
+  /** By name. */
+  async list(offset: number, limit: number): Promise<{ total: number; plans: Plan[] }> {
+    const query = new URLSearchParams({ offset: String(offset), limit: String(limit) });
+    return ask(this.session, "GET", `${PATH}?${query.toString()}`);
   }
 
   async create(wish: PlanWish): Promise<Plan> {

@@ -3,6 +3,7 @@
 import type { Session } from "./api";
 import { button, element } from "./dom";
 import { since } from "./format";
+import { Pager } from "./pager";
 import { Plans, PLANS_PERIOD_MS, type Plan } from "./planApi";
 import { PlanEditor } from "./planEditor";
 import { Fresh, table } from "./table";
@@ -12,6 +13,7 @@ import { weekPicture } from "./weekGrid";
 import { browserZone } from "./zone";
 import "./plans.css";
 
+const PAGE_SIZE = 50;
 const SHOWN = 100;
 
 /** A moment of the next days, as the plan's own clock shows it, or this one if the browser does not know that. */
@@ -39,6 +41,7 @@ export class PlansPage {
   readonly view: HTMLElement;
   private readonly stage = element("div", { class: "stage" });
   private readonly count = element("span", { class: "count" });
+  private readonly pager = new Pager(PAGE_SIZE, () => void this.list.refresh());
   private readonly plans: Plans;
   private readonly list: Fresh;
   private readonly recording: Fresh;
@@ -67,6 +70,7 @@ export class PlansPage {
       this.stage,
       heading,
       this.list.view,
+      this.pager.view,
       element("h2", {}, text("recordedNow")),
       this.recording.view,
     );
@@ -79,8 +83,9 @@ export class PlansPage {
   }
 
   private async draw(): Promise<HTMLElement> {
-    const plans = await this.plans.list();
-    this.count.textContent = String(plans.length);
+    const { total, plans } = await this.plans.list(this.pager.offset, PAGE_SIZE);
+    this.count.textContent = String(total);
+    this.pager.draw(total);
     if (plans.length === 0) return element("p", { class: "note" }, text("noPlans"));
     return element("div", { class: "channels" }, ...plans.map((one) => this.row(one)));
   }

@@ -89,6 +89,8 @@ async def test_a_plan_is_shared_and_tells_what_is_recorded_because_of_it(
     other = await make(client, name="other", week=[])
     await client("PUT", f"{PLANS}/{other['plan_id']}/streams", {"add": ["door"]})
     assert (await client.ok("GET", f"{PLANS}/recording"))["total"] == 1
+    paged = await client.ok("GET", PLANS, offset=1, limit=1)
+    assert (paged["total"], [one["name"] for one in paged["plans"]]) == (2, ["other"])
     assert (await client.ok("GET", f"{where}/streams"))["streams"][0]["stream_name"] == "gate"
     world.now += timedelta(hours=9)  # Monday in UTC+8
     assert (await client.ok("GET", f"{PLANS}/recording"))["total"] == 0

@@ -44,12 +44,14 @@ async def plan(world: AccessWorld) -> str:
 async def set_to(world: AccessWorld, minute: int, seconds: float = 0.0) -> None:
     """Sets the calendar, and lets the keeper look at once, as it does every half minute."""
     world.calendar.set(DAY, minute, seconds)
-    (found,) = await world.app.record_plans.list(world.project.project_id)
+    (found,) = (await world.app.record_plans.list(world.project.project_id)).entries
     await world.app.record_plans.change(world.project.project_id, found.plan_id, utc_now())
 
 
 async def standing(world: AccessWorld) -> Standing:
-    (found,) = await world.app.record_plans.standing(Scope(world.project.project_id), world.calendar())
+    scope = Scope(world.project.project_id)
+    (planned,) = (await world.app.record_plans.list(scope.project_id)).entries
+    (found,) = (await world.app.record_plans.streams(scope, planned.plan_id, world.calendar())).entries
     return found
 
 

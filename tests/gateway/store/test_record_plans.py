@@ -8,7 +8,8 @@ import pytest
 
 from gateway.devices.model import ChannelId, DeviceId
 from gateway.errors import ConflictError, NotFoundError, QuotaError
-from gateway.record_plans.model import RecordPlan, WeekRange
+from gateway.paging import Listing, Page
+from gateway.record_plans.model import RecordPlan, Week, WeekRange
 from gateway.retention.errors import NotRetainedError
 from gateway.retention.model import StoreType
 from gateway.retention.rules import Wish
@@ -43,20 +44,20 @@ async def names(store: Store, channels: Sequence[ChannelId]) -> list[str]:
 
 
 async def having(store: Store, plan_id: str = PLAN.plan_id) -> list[str]:
-    return [one.retained.name for one in await store.record_plans.of_project(SCOPE, plan_id)]
+    return [one.stream_name for one in (await store.record_plans.streams(SCOPE, [plan_id])).entries]
 
 
 async def test_what_is_kept_is_read_back_and_changed(store: Store) -> None:
     await store.record_plans.add(PLAN, most=2)
     assert await store.record_plans.get(PROJECT, PLAN.plan_id) == PLAN
-    assert await store.record_plans.list(PROJECT) == [PLAN]
+    assert await store.record_plans.list(PROJECT) == Listing(1, [PLAN])
     assert await store.record_plans.every() == {PLAN.plan_id: PLAN}
     with pytest.raises(NotFoundError):
         await store.record_plans.get("b" * 32, PLAN.plan_id)
     await store.record_plans.change(PROJECT, PLAN.plan_id, lambda plan: replace(plan, zone="Europe/Berlin"), at=NOW)
     assert (await store.record_plans.get(PROJECT, PLAN.plan_id)).zone == "Europe/Berlin"
     await store.record_plans.delete(PROJECT, PLAN.plan_id)
-    assert await store.record_plans.list(PROJECT) == []
+    assert await store.record_plans.list(PROJECT) == Listing(0, [])
 
 
 async def test_names_are_the_projects_own_and_their_number_is_bounded(store: Store) -> None:
@@ -99,7 +100,25 @@ async def test_of_a_refused_change_nothing_remains(store: Store, names: list[str
     nobody = Scope(PROJECT, frozenset())
     with pytest.raises(NotFoundError, match="stream"):
         await store.record_plans.assign(nobody, PLAN.plan_id, add=names[:1], remove=[])
-    assert await store.record_plans.of_project(nobody) == []
+    assert await store.record_plans.streams(nobody, [PLAN.plan_id]) == Listing(0, [])
+
+
+async def test_streams_of_plans_come_by_pages_and_name(store: Store, names: list[str]) -> None:
+    other = replace(PLAN, plan_id="plan-0000000000000002", name="days")
+    for plan in (PLAN, other):
+        await store.record_plans.add(plan, most=9)
+    await store.record_plans.assign(SCOPE, PLAN.plan_id, add=names[:2], remove=[])
+    await store.record_plans.assign(SCOPE, other.plan_id, add=names[2:3], remove=[])
+    both, page = {PLAN.plan_id, other.plan_id}, Page(offset=1, limit=1)
+    found = await store.record_plans.streams(SCOPE, both)
+    assert [(one.stream_name, one.plan_name) for one in found.entries] == sorted(
+        [(names[0], "nights"), (names[1], "nights"), (names[2], "days")]
+    )
+    assert await store.record_plans.streams(SCOPE, both, page) == Listing(3, found.entries[1:2])
+    assert (await store.record_plans.streams(SCOPE, {other.plan_id}, page)) == Listing(1, [])
+    assert await store.record_plans.streams(SCOPE, set()) == Listing(0, [])
+    assert await store.record_plans.list(PROJECT, page) == Listing(2, [replace(PLAN, streams=2)])
+    assert await store.record_plans.weeks(PROJECT) == dict.fromkeys(both, Week(PLAN.zone, PLAN.ranges))
 
 
 async def test_a_plan_that_is_deleted_while_it_is_given_is_one_or_the_other(store: Store, names: list[str]) -> None:
@@ -111,7 +130,7 @@ async def test_a_plan_that_is_deleted_while_it_is_given_is_one_or_the_other(stor
     )
     given, deleted = (found is None for found in done)
     assert given is not deleted
-    left = len(await having(store)), len(await store.record_plans.list(PROJECT))
+    left = len(await having(store)), (await store.record_plans.list(PROJECT)).total
     assert left == ((2, 1) if given else (0, 0))
 
 
