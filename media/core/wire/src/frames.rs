@@ -17,9 +17,10 @@ use std::collections::VecDeque;
 
 use bytes::{BufMut, BytesMut};
 
+pub(crate) use self::open::begins_with_code;
 use self::{
     cutter::Cutter,
-    open::{Open, Seam, begins_inside, begins_with_code},
+    open::{Open, Seam, begins_inside},
     streams::{Choice, Streams},
 };
 use crate::{

@@ -89,10 +89,11 @@ impl Unwrap {
     }
 }
 
-/// How often an RTP clock of 90 kHz really ticks: some devices count milliseconds, or samples of sound.
+/// How often a clock of 90 kHz really ticks: some devices count milliseconds, or samples of sound.
 #[derive(Debug, Clone, Copy, Default)]
 struct Unit {
     first: Option<(Instant, i64)>,
+    last: Option<Instant>,
     frames: u32,
     /// Multiplier and divisor, once known.
     scale: Option<(i64, i64)>,
@@ -100,12 +101,18 @@ struct Unit {
 
 impl Unit {
     const FRAMES: u32 = 25;
-    const WRONG: [(i64, i64); 2] = [(90, 1), (45, 4)];
+    const MILLISECONDS: (i64, i64) = (90, 1);
+    const SAMPLES: (i64, i64) = (45, 4);
+    /// Who is silent for longer may have stood still meanwhile: what was measured says nothing.
+    const PAUSE: Duration = Duration::from_secs(3);
 
-    /// Takes a frame's time in the device's ticks; true if they turn out to be others than thought.
-    fn measure(&mut self, now: Instant, units: i64) -> bool {
+    /// Takes a frame's time in the device's ticks; true if they turn out to be among `wrong`.
+    fn measure(&mut self, now: Instant, units: i64, wrong: &[(i64, i64)]) -> bool {
+        if self.last.replace(now).is_some_and(|last| now.saturating_duration_since(last) > Self::PAUSE) {
+            (self.first, self.frames) = (None, 0);
+        }
         let (then, first) = *self.first.get_or_insert((now, units));
-        self.frames += 1;
+        self.frames = self.frames.saturating_add(1);
         let (passed, counted) = (ticks(now.saturating_duration_since(then)), units - first);
         if self.scale.is_some() || self.frames < Self::FRAMES || passed < Ticks::PER_SECOND {
             return false;
@@ -114,9 +121,9 @@ impl Unit {
             let scaled = counted.saturating_mul(times) / by;
             (passed / 10 * 7..=passed / 10 * 13).contains(&scaled)
         };
-        let wrong = Self::WRONG.into_iter().find(fits);
-        self.scale = wrong.or(Some((1, 1)));
-        wrong.is_some()
+        let found = wrong.iter().copied().find(fits);
+        self.scale = found.or(Some((1, 1)));
+        found.is_some()
     }
 
     fn apply(&self, units: i64) -> i64 {
@@ -135,7 +142,7 @@ enum Domain {
 struct Track {
     pes: Unwrap,
     rtp: Unwrap,
-    unit: Unit,
+    units: [Unit; 2],          // by domain
     offsets: [Option<i64>; 2], // by domain: some frames of a device may lack PES times
     sources: [i64; 2],         // the last source times
     last: Option<(Instant, i64)>,
@@ -152,13 +159,22 @@ impl Track {
         Some(dts + ticks(now.saturating_duration_since(then)))
     }
 
+    /// Takes a source time; true if its clock turns out to count something else, one of `wrong`: it has no offset then.
+    fn measure(&mut self, now: Instant, domain: Domain, units: i64, wrong: &[(i64, i64)]) -> bool {
+        let found = self.units[domain as usize].measure(now, units, wrong);
+        if found {
+            self.offsets[domain as usize] = None;
+        }
+        found
+    }
+
     /// When on the clean clock a unit of this RTP timestamp would be; `None` before anything told, or where the clock
     /// counts in units of its own.
     fn place(&self, timestamp: u32) -> Option<i64> {
         let offset = self.offsets[Domain::Rtp as usize]?;
         let mut unwrap = self.rtp;
         unwrap.0?;
-        let plain = self.unit.scale.is_none_or(|scale| scale == (1, 1));
+        let plain = self.units[Domain::Rtp as usize].scale.is_none_or(|scale| scale == (1, 1));
         plain.then(|| unwrap.next(u64::from(timestamp), 32) + offset)
     }
 
@@ -256,17 +272,19 @@ impl Timeline {
         let (domain, source, delay) = match stamp {
             Stamp::Pes { pts, dts } => {
                 let shown = track.pes.next(pts & MASK_33, 33);
-                let delay = dts.map(|dts| behind(pts, dts));
-                (Domain::Pes, shown - delay.unwrap_or(0), delay)
+                rescaled = track.measure(now, Domain::Pes, shown, &[Unit::MILLISECONDS]);
+                let unit = track.units[Domain::Pes as usize];
+                let delay = dts.map(|dts| unit.apply(behind(pts, dts)));
+                (Domain::Pes, unit.apply(shown) - delay.unwrap_or(0), delay)
             }
             Stamp::Rtp { timestamp, rate } => {
                 let units = track.rtp.next(u64::from(timestamp), 32);
-                if kind == Kind::Video && track.unit.measure(now, units) {
-                    rescaled = true;
-                    track.offsets[Domain::Rtp as usize] = None;
+                if kind == Kind::Audio {
+                    (Domain::Rtp, scale(units, rate), None)
+                } else {
+                    rescaled = track.measure(now, Domain::Rtp, units, &[Unit::MILLISECONDS, Unit::SAMPLES]);
+                    (Domain::Rtp, scale(track.units[Domain::Rtp as usize].apply(units), rate), None)
                 }
-                let units = if kind == Kind::Video { track.unit.apply(units) } else { units };
-                (Domain::Rtp, scale(units, rate), None)
             }
             Stamp::Tied { timestamp, rate, picture } => {
                 let units = scale(track.rtp.next(u64::from(timestamp), 32), rate);

@@ -1,5 +1,6 @@
 //! Reads the packets of a transport stream, over RTP or not (ISO/IEC 13818-1 §2.4.3, §2.4.4; RFC 2250 §2): the first
-//! programme's first video and audio. A PES packet of video is one picture.
+//! programme's first video and audio. A PES packet of video is one picture, or goes on with
+//! the last one.
 //!
 //! | bits of a transport packet | field |
 //! |---|---|
@@ -9,7 +10,7 @@
 
 use crate::{
     fault::Fault,
-    frames::{Event, Frames},
+    frames::{Event, Frames, begins_with_code},
     media::{Kind, VideoCodec},
     payload::{audio_of_entry, video_of_stream_type},
     ps::{self, MapEntry, PesHeader, ProgramMap, Sink},
@@ -42,6 +43,8 @@ pub(crate) struct Transport {
     frames: Frames,
     /// Pictures that began, where no RTP timestamp tells them apart.
     pictures: Option<u32>,
+    /// PES packets go on with pictures: their lengths tell nothing.
+    parted: bool,
 }
 
 /// A transport packet's payload and what its header says.
@@ -93,6 +96,7 @@ impl Transport {
             streams: Vec::new(),
             frames: Frames::of_aligned(frame_bytes_max),
             pictures: None,
+            parted: false,
         }
     }
 
@@ -239,7 +243,11 @@ impl Transport {
                 *pictures = pictures.wrapping_add(1);
                 self.frames.begin_packet(*pictures);
             }
-            self.frames.pack();
+            let continues = header.pts.is_none() && !begins_with_code(&payload[len..]);
+            self.parted |= continues;
+            if !continues {
+                self.frames.pack();
+            }
         }
         self.frames.pes(&PesHeader { stream_id: stream_id(kind), ..header });
         self.put(at, &payload[len..]);
@@ -256,7 +264,7 @@ impl Transport {
         self.frames.data(&bytes[..now]);
         if over {
             self.frames.pes_end(true);
-            if kind == Kind::Video {
+            if kind == Kind::Video && !self.parted {
                 self.frames.close_video(); // its length shows that the picture is complete
             }
         }

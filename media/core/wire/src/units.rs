@@ -9,6 +9,7 @@ use std::{collections::VecDeque, ops::Range, sync::Arc, time::Instant};
 use bytes::{Bytes, BytesMut};
 
 use crate::{
+    bits::{self, Bits},
     fault::Fault,
     media::{AccessUnit, AudioCodec, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
     nal::{self, NalKind},
@@ -20,10 +21,15 @@ use crate::{
     unpack::{Options, Output},
 };
 
+/// So many bytes of a slice hold its type.
+const HEAD: usize = 16;
 /// What stands before each NAL unit.
 const LENGTH: usize = 4;
 /// How long a picture lasts of which nothing is known: 25 a second.
 const PICTURE: Ticks = Ticks(Ticks::PER_SECOND / 25);
+
+/// So many pictures in vain show that no key frame comes (10 s of 25 a second).
+const REFUSED_MAX: u16 = 250;
 
 /// Makes the access units of one stream.
 #[derive(Debug)]
@@ -37,6 +43,8 @@ pub(crate) struct Units {
     published: Arc<Tracks>, // as told
     changed: bool,          // the two differ
     awaits_key: bool,
+    refused: u16,     // pictures that came while one was awaited
+    keyless: bool,    // none comes: intra pictures take its place
     prefix: BytesMut, // NAL units that came without a picture
     begun: Option<Instant>,
     saw_video: bool,
@@ -77,6 +85,19 @@ impl Look {
     }
 }
 
+/// Whether all slices of a picture of H.264 are intra coded (§7.4.3, table 7-6).
+fn is_intra(data: &[u8]) -> bool {
+    let is_intra = |nal: &[u8]| {
+        let head = bits::unescape(nal, HEAD);
+        let mut bits = Bits::new(head.get(1..)?);
+        bits.ue()?; // first_mb_in_slice
+        Some(matches!(bits.ue()?, 2 | 4 | 7 | 9))
+    };
+    nal::length_prefixed(data)
+        .filter(|nal| nal::kind(VideoCodec::H264, nal).is_slice())
+        .all(|nal| is_intra(nal) == Some(true))
+}
+
 impl Units {
     pub(crate) fn new(options: Options) -> Self {
         Self {
@@ -89,6 +110,8 @@ impl Units {
             published: Arc::default(),
             changed: false,
             awaits_key: true,
+            refused: 0,
+            keyless: false,
             prefix: BytesMut::new(),
             begun: None,
             saw_video: false,
@@ -249,7 +272,9 @@ impl Units {
         if !look.slice {
             return self.keep(&data);
         }
-        if !self.may_decode(look.key) {
+        let key = look.key || self.stands_in(codec, &data);
+        self.keyless &= !look.key;
+        if !self.may_decode(key) {
             self.prefix.clear();
             return;
         }
@@ -259,7 +284,14 @@ impl Units {
             self.prefix.extend_from_slice(&data);
             self.prefix.split().freeze()
         };
-        self.emit(now, Kind::Video, stamp, look.key, data);
+        self.emit(now, Kind::Video, stamp, key, data);
+    }
+
+    /// Whether a picture takes the place of key frames that never come: some cameras refresh pictures bit by bit, or send
+    /// intra pictures that are no IDR.
+    fn stands_in(&mut self, codec: VideoCodec, data: &[u8]) -> bool {
+        self.keyless |= self.awaits_key && self.refused >= REFUSED_MAX;
+        self.keyless && codec == VideoCodec::H264 && is_intra(data)
     }
 
     /// Parameter sets prove a coding; what was announced, or came before, gives way.
@@ -316,6 +348,7 @@ impl Units {
 
     fn may_decode(&mut self, key: bool) -> bool {
         if self.awaits_key && !key {
+            self.refused = self.refused.saturating_add(1);
             self.fault(Fault::KeyFrameAwaited);
             return false;
         }
@@ -324,7 +357,7 @@ impl Units {
             self.fault(Fault::ParameterSetsMissing);
             return false;
         }
-        self.awaits_key = false;
+        (self.awaits_key, self.refused) = (false, 0);
         true
     }
 

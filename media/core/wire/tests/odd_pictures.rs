@@ -146,3 +146,28 @@ fn a_stream_goes_on_under_another_id() {
     assert!(video.last().unwrap().data == length_prefixed(&camera.nals(319)));
     assert_eq!(run.seen.count(Fault::ExtraStream), 249);
 }
+
+/// A picture whose slices are of that type (H.264 table 7-6), no IDR; parameter sets before it if it is intra coded.
+fn of_type(slice_type: u8, seed: u64) -> Vec<Vec<u8>> {
+    let mut nals = picture(Codec::H264, slice_type == 7, 400, seed);
+    let last = nals.last_mut().unwrap();
+    // first_mb_in_slice 0 in one bit, then the type.
+    (last[0], last[1]) = (0x61, if slice_type == 7 { 0b1000_1000 } else { 0b1001_1010 });
+    nals
+}
+
+#[test]
+fn where_no_key_frame_ever_comes_intra_pictures_take_its_place() {
+    let sent: Vec<_> = (0..400).map(|number| of_type(if number % 50 == 3 { 7 } else { 5 }, number)).collect();
+    let (mut run, mut packetizer) = (Run::new(), Packetizer::new());
+    for (number, nals) in (0_u64..).zip(&sent) {
+        let time = 900_000 + number * FRAME_TICKS;
+        let mut pack = pack_header(time);
+        pack.extend(pes(0xE0, Some(time), None, &annex_b(nals), true));
+        run.frame(&packetizer.packets(time as u32, &pack));
+    }
+    // After 250 pictures in vain: the next one is the 254th.
+    assert_nals(&run.seen, &sent[253..]);
+    let keys: Vec<bool> = run.seen.video().iter().map(|unit| unit.key).collect();
+    assert!((0..).zip(keys).all(|(number, key)| key == (number % 50 == 0)));
+}

@@ -93,3 +93,41 @@ fn packets_that_the_device_lost_cost_the_group_of_pictures() {
     assert_eq!(run.seen.count(Fault::DamagedUnit), 1);
     assert_eq!(run.seen.count(Fault::KeyFrameAwaited), 6);
 }
+
+/// A PES packet in transport packets of the video's PID.
+fn in_packets(pes: &[u8], counter: &mut u8) -> Vec<u8> {
+    let mut out = vec![];
+    for (number, part) in pes.chunks(184).enumerate() {
+        let (high, short) = (if number == 0 { 0x41 } else { 0x01 }, 184 - part.len());
+        out.extend([0x47, high, 0, if short > 0 { 0x30 } else { 0x10 } | *counter]);
+        if short > 0 {
+            let mut stuffing = vec![0xFF; short];
+            stuffing[0] = short as u8 - 1;
+            stuffing.iter_mut().skip(1).take(1).for_each(|flags| *flags = 0);
+            out.extend(stuffing);
+        }
+        out.extend(part);
+        *counter = (*counter + 1) & 0x0F;
+    }
+    out
+}
+
+#[test]
+fn a_picture_in_several_pes_packets_that_state_their_lengths_is_one() {
+    let camera = Camera { gop: 10, key_bytes: 100_000, ..Camera::new(Codec::H264) };
+    let mut tables = BytesMut::new();
+    TsMuxer::new().write_tables(&Tracks { audio: None, ..tracks(camera.codec) }, &mut tables);
+    let (mut run, mut packetizer, mut counter) = (Run::new(), packetizer(), 0);
+    for number in 0..40 {
+        let mut frame = tables.to_vec();
+        for (part, bytes) in annex_b(&camera.nals(number)).chunks(60_000).enumerate() {
+            let pts = (part == 0).then_some(camera.pts(number));
+            frame.extend(in_packets(&pes(0xE0, pts, None, bytes, true), &mut counter));
+        }
+        run.frame(&packetizer.packets(camera.pts(number) as u32, &frame));
+    }
+    // The first key frame shows how the device does it; its first part was handed on by then.
+    run.seen.units.remove(0);
+    assert_pictures(&run.seen, &camera, 10..39);
+    assert_eq!(run.seen.count(Fault::SplitUnit), 1);
+}

@@ -104,7 +104,7 @@ pub(super) fn begins_inside(data: &[u8]) -> bool {
 }
 
 /// Whether `data` begins with a start code, or is too short to tell.
-pub(super) fn begins_with_code(data: &[u8]) -> bool {
+pub(crate) fn begins_with_code(data: &[u8]) -> bool {
     let zeros = data.iter().take(ZEROS_MAX).take_while(|&&byte| byte == 0).count();
     data.get(zeros).map_or(zeros == data.len(), |&byte| zeros >= 2 && byte == 1)
 }

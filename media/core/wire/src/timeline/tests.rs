@@ -185,3 +185,29 @@ fn units_without_time_follow_the_last_one() {
     let timed = run(&mut Timeline::new(), Kind::Audio, stamps);
     assert_eq!(steps(&timed), [5760, 5760, 3600]);
 }
+
+#[test]
+fn times_of_pes_packets_in_milliseconds_are_seen_through() {
+    let stamps = (0..100).map(|n| Stamp::Pes { pts: 5000 + n * 40 + 80, dts: Some(5000 + n * 40) });
+    let timed = run(&mut Timeline::new(), Kind::Video, stamps);
+    assert_eq!(timed.iter().filter(|unit| unit.fault == Some(Fault::TimestampUnit)).count(), 1);
+    assert!(timed.windows(2).skip(30).all(|pair| pair[1].dts.0 - pair[0].dts.0 == FRAME));
+    assert!(timed.iter().skip(30).all(|unit| unit.pts.0 - unit.dts.0 == 2 * FRAME));
+}
+
+#[test]
+fn a_pause_does_not_change_what_a_clock_counts() {
+    for of_pes in [true, false] {
+        let mut timeline = Timeline::new();
+        let mut before = None;
+        for n in 0..200_u32 {
+            let now = start() + Duration::from_millis(40 * u64::from(n) + if n < 20 { 0 } else { 90_000 });
+            let timestamp = n * 3600;
+            let stamp =
+                if of_pes { pes(i64::from(timestamp)) } else { Stamp::Rtp { timestamp, rate: 90_000 } };
+            let timed = timeline.handle_unit(now, Kind::Video, stamp);
+            assert_eq!(timed.fault, None, "{n}");
+            assert!(before.replace(timed.dts).is_none_or(|dts: Ticks| timed.dts.0 - dts.0 == FRAME));
+        }
+    }
+}
