@@ -40,7 +40,7 @@ pub fn count(streams: u32, offload: bool) -> io::Result<()> {
             let socket = &sockets[{ event.data }.u64() as usize];
             // Without packets there is nothing in the batch.
             let _ = batch.receive(socket.as_fd());
-            for packet in batch.datagrams() {
+            for (_, packet) in batch.datagrams() {
                 packets += 1;
                 bytes += packet.data.len() as u64;
             }

@@ -10,6 +10,7 @@ mod send;
 use std::{
     io, mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    ops::Range,
     os::fd::{AsRawFd, BorrowedFd},
     ptr,
 };
@@ -37,8 +38,6 @@ const NAME_SIZE: libc::socklen_t = mem::size_of::<libc::sockaddr_storage>() as l
 pub struct Datagram<'a> {
     /// The bytes.
     pub data: &'a [u8],
-    /// Who sent it; IPv4 in its own form, also on a dual-stack socket.
-    pub source: SocketAddr,
     /// It was longer than `DATAGRAM_MAX`.
     pub truncated: bool,
 }
@@ -131,27 +130,105 @@ impl Batch {
     }
 
     /// The datagrams of the last batch, oldest first; those without an internet address are left out.
-    pub fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
-        (0..self.filled).filter_map(|index| self.message(index)).flatten()
+    pub fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, Datagram<'_>)> {
+        self.bursts().flat_map(|burst| burst.datagrams().map(move |datagram| (burst.source, datagram)))
     }
 
-    /// The datagrams of one message.
-    fn message(&self, index: usize) -> Option<impl Iterator<Item = Datagram<'_>>> {
+    /// The last batch, cut where the sender changes: most of what is to be known of a datagram is that of the one before it.
+    pub fn bursts(&self) -> impl Iterator<Item = Burst<'_>> {
+        let mut begin = 0;
+        std::iter::from_fn(move || {
+            while begin < self.filled {
+                let first = begin;
+                let name = &self.names[first];
+                begin += 1;
+                while begin < self.filled && is_same(name, &self.names[begin]) {
+                    begin += 1;
+                }
+                if let Some(source) = address(name) {
+                    return Some(Burst { source, batch: self, messages: first..begin });
+                }
+            }
+            None
+        })
+    }
+
+    /// What one message has: its bytes, the size of its datagrams, and whether it was cut.
+    fn message(&self, index: usize) -> (&[u8], usize, bool) {
         let header = &self.headers[index];
         let start = index * SLOT;
         let data = &self.buffers[start..start + (header.msg_len as usize).min(SLOT)];
-        let source = address(&self.names[index])?;
-        let cut = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-        // A run has at least two; an empty datagram is one, too.
         let size = segment_size(&self.controls[index], &header.msg_hdr).unwrap_or(data.len()).max(1);
-        let empty = data.is_empty().then_some(data);
-        let datagrams = data.chunks(size).chain(empty).map(move |data| Datagram {
-            data: &data[..data.len().min(DATAGRAM_MAX)],
-            source,
-            truncated: cut || data.len() > DATAGRAM_MAX,
-        });
-        Some(datagrams)
+        (data, size, header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0)
     }
+}
+
+/// What one sender's messages brought, one after the other.
+pub struct Burst<'a> {
+    /// Who sent it; IPv4 in its own form, also on a dual-stack socket.
+    pub source: SocketAddr,
+    batch: &'a Batch,
+    messages: Range<usize>,
+}
+
+impl<'a> Burst<'a> {
+    /// Its datagrams, oldest first.
+    pub fn datagrams(&self) -> Datagrams<'a> {
+        Datagrams { batch: self.batch, messages: self.messages.clone(), rest: None, size: 1, cut: false }
+    }
+}
+
+/// The datagrams of a burst.
+pub struct Datagrams<'a> {
+    batch: &'a Batch,
+    messages: Range<usize>,
+    /// Of the message that is being taken apart.
+    rest: Option<&'a [u8]>,
+    size: usize,
+    cut: bool,
+}
+
+impl<'a> Iterator for Datagrams<'a> {
+    type Item = Datagram<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Datagram<'a>> {
+        let rest = match self.rest.take() {
+            Some(rest) => rest,
+            None => {
+                let rest;
+                (rest, self.size, self.cut) = self.batch.message(self.messages.next()?);
+                rest
+            }
+        };
+        // An empty message is a datagram, too; what is left of another one never is.
+        let data = if rest.len() > self.size {
+            let (data, rest) = rest.split_at(self.size);
+            self.rest = Some(rest);
+            data
+        } else {
+            rest
+        };
+        let kept = &data[..data.len().min(DATAGRAM_MAX)];
+        Some(Datagram { data: kept, truncated: self.cut || kept.len() < data.len() })
+    }
+}
+
+/// Whether two messages came from the same sender. It is asked for each message: the common case is compared as it stands.
+fn is_same(one: &libc::sockaddr_storage, other: &libc::sockaddr_storage) -> bool {
+    match (ipv4(one), ipv4(other)) {
+        (Some(one), Some(other)) => {
+            one.sin_port == other.sin_port && one.sin_addr.s_addr == other.sin_addr.s_addr
+        }
+        (None, None) => address(one) == address(other),
+        _ => false,
+    }
+}
+
+fn ipv4(storage: &libc::sockaddr_storage) -> Option<&libc::sockaddr_in> {
+    // SAFETY: the family says that the storage, which is large and aligned enough, holds this structure.
+    let name = || unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in>() };
+    (libc::c_int::from(storage.ss_family) == libc::AF_INET).then(name)
 }
 
 /// How large the datagrams of a run are; `None` if the message is one datagram. Nothing else was asked for, so the first
@@ -172,21 +249,17 @@ fn segment_size(control: &[u64; CONTROL], header: &libc::msghdr) -> Option<usize
 }
 
 fn address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
-    match libc::c_int::from(storage.ss_family) {
-        libc::AF_INET => {
-            // SAFETY: the family says that the storage, which is large and aligned enough, holds this structure.
-            let name = unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in>() };
-            let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
-            Some(SocketAddr::new(IpAddr::V4(ip), u16::from_be(name.sin_port)))
-        }
-        libc::AF_INET6 => {
-            // SAFETY: as above.
-            let name = unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in6>() };
-            let ip = Ipv6Addr::from(name.sin6_addr.s6_addr).to_canonical();
-            Some(SocketAddr::new(ip, u16::from_be(name.sin6_port)))
-        }
-        _ => None,
+    if let Some(name) = ipv4(storage) {
+        let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
+        return Some(SocketAddr::new(IpAddr::V4(ip), u16::from_be(name.sin_port)));
     }
+    if libc::c_int::from(storage.ss_family) != libc::AF_INET6 {
+        return None;
+    }
+    // SAFETY: as in `ipv4`.
+    let name = unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in6>() };
+    let ip = Ipv6Addr::from(name.sin6_addr.s6_addr).to_canonical();
+    Some(SocketAddr::new(ip, u16::from_be(name.sin6_port)))
 }
 
 #[cfg(test)]
@@ -197,7 +270,7 @@ mod tests {
 
     fn received(batch: &mut Batch, socket: &UdpSocket) -> Vec<Vec<u8>> {
         batch.receive(socket.as_fd()).unwrap();
-        batch.datagrams().map(|datagram| datagram.data.to_vec()).collect()
+        batch.datagrams().map(|(_, datagram)| datagram.data.to_vec()).collect()
     }
 
     #[test]
@@ -213,8 +286,11 @@ mod tests {
             }
             assert_eq!(batch.receive(receiver.as_fd()).unwrap(), BATCH);
             let all: Vec<_> = batch.datagrams().collect();
-            assert_eq!((all.len(), all[0].data, all[63].data), (BATCH, &[round, 0][..], &[round, 63][..]));
-            assert_eq!(all[63].source, sender.local_addr().unwrap());
+            assert_eq!(
+                (all.len(), all[0].1.data, all[63].1.data),
+                (BATCH, &[round, 0][..], &[round, 63][..])
+            );
+            assert_eq!(all[63].0, sender.local_addr().unwrap());
             let rest = received(&mut batch, &receiver);
             assert_eq!((rest.len(), &rest[5][..]), (6, &[round, 69][..]));
         }
@@ -230,10 +306,30 @@ mod tests {
         let mut batch = Batch::new();
         assert_eq!(batch.receive(receiver.as_fd()).unwrap(), 2);
         let all: Vec<_> = batch.datagrams().collect();
-        assert_eq!((all[0].source, all[0].truncated), (sender.local_addr().unwrap(), true));
-        assert_eq!(all[0].data.len(), DATAGRAM_MAX);
-        assert!(all[1].data.is_empty() && !all[1].truncated);
+        assert_eq!((all[0].0, all[0].1.truncated), (sender.local_addr().unwrap(), true));
+        assert_eq!(all[0].1.data.len(), DATAGRAM_MAX);
+        assert!(all[1].1.data.is_empty() && !all[1].1.truncated);
         assert_eq!(all.len(), 2);
+    }
+
+    #[test]
+    fn is_cut_where_the_sender_changes() {
+        for host in ["127.0.0.1:0", "[::1]:0"] {
+            let receiver = UdpSocket::bind(host).unwrap();
+            let senders = [0, 1].map(|_| UdpSocket::bind(host).unwrap());
+            let order = [0, 0, 1, 0, 1, 1, 1];
+            for (number, &sender) in (0_u8..).zip(&order) {
+                senders[sender].send_to(&[number], receiver.local_addr().unwrap()).unwrap();
+            }
+            let mut batch = Batch::new();
+            batch.receive(receiver.as_fd()).unwrap();
+            let seen: Vec<(SocketAddr, Vec<u8>)> = batch
+                .bursts()
+                .map(|burst| (burst.source, burst.datagrams().map(|datagram| datagram.data[0]).collect()))
+                .collect();
+            let [one, other] = senders.map(|sender| sender.local_addr().unwrap());
+            assert_eq!(seen, [(one, vec![0, 1]), (other, vec![2]), (one, vec![3]), (other, vec![4, 5, 6])]);
+        }
     }
 
     #[test]

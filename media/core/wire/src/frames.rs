@@ -62,6 +62,9 @@ const SOUND_MAX: usize = 8;
 /// So many bytes show whether a NAL unit starts a picture: start code, header, first byte of the slice.
 const PROBE: usize = 8;
 
+/// So many zeros may be all that was held back of a start code in the packet before.
+const ZEROS_HELD: usize = 3;
+
 /// Where payload goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
@@ -135,6 +138,25 @@ impl Frames {
         self.timestamp = timestamp;
         self.first = true;
         self.touched = false;
+    }
+
+    /// Takes a packet that has nothing but `bytes` of the open video frame and is no end of it, as `begin_packet`, `data` and
+    /// `end_packet` would; false, and nothing done, where there is more to it.
+    #[inline]
+    pub(crate) fn handle_middle(&mut self, timestamp: u32, bytes: &[u8]) -> bool {
+        let (Target::Video, Some(frame), None) = (self.target, &mut self.video, &self.cutter) else {
+            return false;
+        };
+        let plain = frame.is_plain(timestamp) && bytes.len() > ZEROS_HELD;
+        if !plain || frame.data.len() + bytes.len() > self.limit {
+            return false;
+        }
+        self.timestamp = timestamp;
+        (self.first, self.touched) = (false, true);
+        frame.packets += 1;
+        frame.data.put_slice(bytes);
+        self.endings.measure(bytes.len());
+        true
     }
 
     /// Takes what the packet's end tells about the frame's; `ends`: a PES packet may be complete here.
@@ -419,8 +441,7 @@ impl Sink for Frames {
         }
         frame.data.put_slice(bytes);
         let probes = frame.seam.is_some_and(|seam| frame.data.len() >= seam.at + PROBE);
-        // A few zeros may be all that was held back of a start code in the packet before.
-        if video && !self.touched && (bytes.len() > 3 || bytes.iter().any(|&byte| byte != 0)) {
+        if video && !self.touched && (bytes.len() > ZEROS_HELD || bytes.iter().any(|&byte| byte != 0)) {
             self.touch();
         }
         if probes {

@@ -109,6 +109,20 @@ impl Demuxer {
         matches!(self.state, State::Body { .. })
     }
 
+    /// Whether all of the packet `data` belongs to the PES packet that is being read, and more is to come.
+    #[inline]
+    pub fn continues(&self, data: &[u8]) -> bool {
+        matches!(self.state, State::Body { left } if left > data.len()) && !begins_pack(data)
+    }
+
+    /// So many bytes for which `continues` was true were used.
+    #[inline]
+    pub fn pass(&mut self, len: usize) {
+        if let State::Body { left } = &mut self.state {
+            *left -= len;
+        }
+    }
+
     /// Whether a PES packet without length is being read: only what follows shows its end.
     pub fn is_open(&self) -> bool {
         self.state == State::Open

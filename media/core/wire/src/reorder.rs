@@ -86,6 +86,17 @@ impl<P> Reorder<P> {
         }
     }
 
+    /// The number for which `pass` would be true, and for those that follow it, if nothing unusual came before.
+    pub fn passing(&self) -> Option<u16> {
+        let settled = self.settled && self.held == 0 && self.leap.is_none() && self.suspect.is_none();
+        self.next.filter(|_| settled).map(|next| next as u16)
+    }
+
+    /// So many packets from `passing` on were used without being given to `handle_packet`.
+    pub fn pass_on(&mut self, packets: u16) {
+        self.next = self.next.map(|next| next + u64::from(packets));
+    }
+
     /// Takes a packet that arrived at `now`; a late or duplicate one is dropped.
     pub fn handle_packet(&mut self, now: Instant, seq: u16, packet: P) {
         let Some(next) = self.next else {
@@ -286,6 +297,24 @@ mod tests {
             packets([65_533, 65_534, 65_535, 0, 1, 2, 3])
         );
         assert_eq!((reorder.late(), reorder.next_timeout()), (1, None));
+    }
+
+    #[test]
+    fn packets_that_pass_together_pass_like_each_alone() {
+        let mut reorder = Reorder::new(HOLD, 64);
+        assert_eq!(reorder.passing(), None, "nothing is known of the numbers");
+        assert_eq!(run(&mut reorder, &[65_530]), []);
+        assert_eq!(reorder.passing(), None, "an earlier one may come");
+        assert_eq!(run(&mut reorder, &[65_531]), [Output::Packet(65_530), Output::Packet(65_531)]);
+        assert_eq!(reorder.passing(), Some(65_532));
+        reorder.pass_on(10);
+        assert_eq!(reorder.passing(), Some(6));
+        assert!(reorder.pass(6));
+        assert_eq!(run(&mut reorder, &[8]), []);
+        assert_eq!(reorder.passing(), None, "one is awaited");
+        assert_eq!(run(&mut reorder, &[7]), [Output::Packet(7), Output::Packet(8)]);
+        assert_eq!(run(&mut reorder, &[30_000]), []);
+        assert_eq!(reorder.passing(), None, "a stray is watched");
     }
 
     #[test]

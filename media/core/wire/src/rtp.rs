@@ -70,6 +70,26 @@ impl<'a> Packet<'a> {
             payload: payload(head[0], rest, data.len())?,
         })
     }
+
+    /// Reads the packet of this source and number, if it has nothing but the fixed header before its payload and no padding
+    /// behind it, as nearly all have; `None` says nothing about it.
+    #[inline]
+    pub fn parse_next(data: &'a [u8], ssrc: u32, seq: u16) -> Option<Self> {
+        let (&[0x80, kind, s0, s1, t0, t1, t2, t3, r0, r1, r2, r3], payload) =
+            data.split_first_chunk::<12>()?
+        else {
+            return None;
+        };
+        let expected = u16::from_be_bytes([s0, s1]) == seq && u32::from_be_bytes([r0, r1, r2, r3]) == ssrc;
+        (expected && !is_rtcp(data)).then_some(Self {
+            payload_type: kind & 0x7F,
+            marker: kind & 0x80 != 0,
+            seq,
+            timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
+            ssrc,
+            payload,
+        })
+    }
 }
 
 /// Cuts CSRC list, extension and padding off what follows the fixed header.
@@ -176,6 +196,20 @@ impl Statistics {
         arrival
     }
 
+    /// The number that follows the highest one, if nothing else is awaited.
+    pub fn next(&self) -> Option<u16> {
+        self.highest.filter(|_| self.suspect.is_none()).map(|highest| (highest as u16).wrapping_add(1))
+    }
+
+    /// Counts so many packets that came in order, from `next` on. Their times are told by `measure`.
+    pub fn count(&mut self, packets: u16) {
+        let Some(highest) = &mut self.highest else { return };
+        *highest += u64::from(packets);
+        self.received += u64::from(packets);
+        let came = 1_u128.checked_shl(u32::from(packets)).map_or(u128::MAX, |end| end - 1);
+        self.seen = self.seen.checked_shl(u32::from(packets)).unwrap_or(0) | came;
+    }
+
     fn place(&mut self, seq: u16) -> Arrival {
         let Some(highest) = self.highest else {
             self.restart(seq);
@@ -232,7 +266,7 @@ impl Statistics {
 
     /// Interarrival jitter (RFC 3550 §A.8), from packets of different timestamps only: all packets of one
     /// frame carry the same one, and a frame's burst is not jitter.
-    fn measure(&mut self, now: Instant, timestamp: u32) {
+    pub fn measure(&mut self, now: Instant, timestamp: u32) {
         let Some((then, before)) = self.transit else {
             self.transit = Some((now, timestamp));
             return;
@@ -381,6 +415,42 @@ mod tests {
         assert_eq!(statistics.lost(), 1);
         assert_eq!(place(&mut statistics, &[2_000, 2_001, 2_003]), [First, Forward, Forward]);
         assert_eq!((statistics.expected(), statistics.received(), statistics.lost()), (8, 6, 2));
+    }
+
+    #[test]
+    fn packets_counted_together_count_like_each_alone() {
+        for run in [1, 3, 127, 128, 700] {
+            let (mut alone, mut together) = (Statistics::new(90_000), Statistics::new(90_000));
+            let first = 65_500_u16;
+            for statistics in [&mut alone, &mut together] {
+                place(statistics, &[first, first.wrapping_add(1)]);
+            }
+            let numbers: Vec<u16> = (2..2 + run).map(|step| first.wrapping_add(step)).collect();
+            place(&mut alone, &numbers);
+            assert_eq!(together.next(), numbers.first().copied());
+            together.count(run);
+            // What came is known of both, to the same depth.
+            let late: Vec<u16> = (0..99).map(|back| first.wrapping_add(run + 1).wrapping_sub(back)).collect();
+            assert_eq!(place(&mut alone, &late), place(&mut together, &late), "{run}");
+            assert_eq!((alone.expected(), alone.received()), (together.expected(), together.received()));
+            assert_eq!((alone.highest(), alone.next()), (together.highest(), together.next()));
+        }
+        let mut restarting = Statistics::new(90_000);
+        place(&mut restarting, &[10, 11, 40_000]);
+        assert_eq!(restarting.next(), None, "a suspect is awaited to go on");
+    }
+
+    #[test]
+    fn only_the_next_plain_packet_is_read_the_short_way() {
+        let plain = [0x80, 0xE0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 2, 7];
+        assert_eq!(Packet::parse_next(&plain, 2, 9), Packet::parse(&plain).ok());
+        assert_eq!((Packet::parse_next(&plain, 2, 8), Packet::parse_next(&plain, 3, 9)), (None, None));
+        assert_eq!(Packet::parse_next(&plain[..11], 2, 9), None);
+        for (at, byte) in [(0, 0xA0), (0, 0x90), (0, 0x81), (0, 0x40), (1, 200)] {
+            let mut odd = plain;
+            odd[at] = byte;
+            assert_eq!(Packet::parse_next(&odd, 2, 9), None, "{odd:x?}");
+        }
     }
 
     #[test]

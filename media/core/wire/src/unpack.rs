@@ -134,7 +134,22 @@ impl Unpacker {
     }
 
     /// Takes the next packet.
+    #[inline]
     pub fn handle_packet(&mut self, now: Instant, packet: &rtp::Packet<'_>) {
+        if !self.handle_middle(packet) {
+            self.handle_any(now, packet);
+        }
+    }
+
+    /// Takes a packet of which nothing is to be learnt, as most are; false, and nothing done, if it is none.
+    #[inline]
+    fn handle_middle(&mut self, packet: &rtp::Packet<'_>) -> bool {
+        let Reader::Program(program) = &mut self.reader else { return false };
+        self.program_type == Some(packet.payload_type) && program.handle_middle(packet)
+    }
+
+    #[inline(never)]
+    fn handle_any(&mut self, now: Instant, packet: &rtp::Packet<'_>) {
         if packet.payload.is_empty() {
             return;
         }

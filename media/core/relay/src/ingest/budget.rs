@@ -20,6 +20,11 @@ impl Budget {
     /// Takes `bytes`; false, and nothing taken, if they are beyond the budget.
     pub(crate) fn take(&mut self, now: Instant, bytes: usize) -> bool {
         self.fill(now);
+        self.take_filled(bytes)
+    }
+
+    /// The same without looking at the clock: `fill` has.
+    pub(crate) fn take_filled(&mut self, bytes: usize) -> bool {
         match self.left.checked_sub(bytes as u64) {
             Some(left) => {
                 self.left = left;
@@ -36,7 +41,8 @@ impl Budget {
         self.left > 0
     }
 
-    fn fill(&mut self, now: Instant) {
+    /// Adds what time has brought.
+    pub(crate) fn fill(&mut self, now: Instant) {
         if now <= self.filled {
             return;
         }

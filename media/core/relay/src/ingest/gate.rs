@@ -86,6 +86,18 @@ impl Gate {
         self.pin = None;
     }
 
+    /// The SSRC to be seen in packets of `source`, if it is the pinned one.
+    pub(crate) fn ssrc_of(&self, source: SocketAddr) -> Option<u32> {
+        self.pin.filter(|pin| pin.source == source).map(|pin| pin.ssrc)
+    }
+
+    /// The pinned source sent something.
+    pub(crate) fn hear(&mut self, now: Instant) {
+        if let Some(pin) = &mut self.pin {
+            pin.heard = now;
+        }
+    }
+
     pub(crate) fn source(&self) -> Option<SocketAddr> {
         self.pin.map(|pin| pin.source)
     }

@@ -1,8 +1,10 @@
 //! The RTP receiver: who may send, reordering, unpacking, reports.
 
+mod run;
 mod tcp;
 
 use std::{
+    io::ErrorKind,
     net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     os::fd::AsFd,
     sync::{Arc, Weak},
@@ -44,7 +46,7 @@ const REPORT: Duration = Duration::from_secs(5);
 /// Numbers across which reordering waits for a missing packet: a key frame's worth.
 const REORDER_WINDOW: u16 = 512;
 
-/// What is taken from one socket in a turn: others want their turn too. The rest makes the socket ready again.
+/// What is taken from one socket in a turn: others want their turn too. The rest is taken in the next one.
 const READS: usize = 8;
 const READ_BYTES: u64 = 1 << 20;
 
@@ -108,9 +110,12 @@ impl Receiver {
         expected: Expected,
         hold: Duration,
     ) -> std::io::Result<Self> {
-        for (socket, role) in [(&sockets.rtp, Role::Rtp), (&sockets.rtcp, Role::Rtcp)] {
+        // The system looks at a socket that is watched while it is readable once more after it was read.
+        for (socket, role, interest) in
+            [(&sockets.rtp, Role::Rtp, Interest::Arrivals), (&sockets.rtcp, Role::Rtcp, Interest::Read)]
+        {
             if let Some(socket) = socket {
-                turn.poll.add(socket, Token::new(role, index, 0), Interest::Read)?;
+                turn.poll.add(socket, Token::new(role, index, 0), interest)?;
             }
         }
         if let Some(listener) = &sockets.listener {
@@ -157,35 +162,54 @@ impl Receiver {
         self.advance_link(stream, turn);
     }
 
-    /// The dedicated RTP port has packets.
-    pub(crate) fn handle_rtp_ready(&mut self, stream: &mut Stream, turn: Turn<'_>, batch: &mut Batch) {
+    /// The dedicated RTP port has packets; whether it may have more, of which nobody will tell.
+    pub(crate) fn handle_rtp_ready(
+        &mut self,
+        stream: &mut Stream,
+        turn: Turn<'_>,
+        batch: &mut Batch,
+    ) -> bool {
         let mut bytes = 0;
         for _ in 0..READS {
-            let Some(socket) = &self.sockets.rtp else { return };
-            let Ok(count) = batch.receive(socket.as_fd()) else { return };
-            bytes += self.handle_batch(stream, turn, batch);
-            if count < datagram::BATCH || bytes >= READ_BYTES {
-                return;
+            let Some(socket) = &self.sockets.rtp else { return false };
+            match batch.receive(socket.as_fd()) {
+                Ok(count) => {
+                    bytes += self.handle_batch(stream, turn, batch);
+                    if count < datagram::BATCH {
+                        return false;
+                    }
+                    if bytes >= READ_BYTES {
+                        return true;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                // It is the error of something that was sent, and says nothing about what came.
+                Err(_) => {}
             }
         }
+        bytes > 0
     }
 
     /// Takes the datagrams of one call; their bytes.
     fn handle_batch(&mut self, stream: &mut Stream, turn: Turn<'_>, batch: &Batch) -> u64 {
         let (mut count, mut bytes) = (0, 0);
-        for packet in batch.datagrams() {
-            count += 1;
-            bytes += packet.data.len() as u64;
-            if packet.truncated {
-                turn.metrics.malformed.add(1);
-                stream.faults.count(Fault::BadRtp);
-                continue;
+        for burst in batch.bursts() {
+            let mut run = self.begin_run(turn, Via::Udp, burst.source);
+            for packet in burst.datagrams() {
+                count += 1;
+                bytes += packet.data.len() as u64;
+                if packet.truncated {
+                    turn.metrics.malformed.add(1);
+                    stream.faults.count(Fault::BadRtp);
+                } else {
+                    self.handle_next(&mut run, stream, turn, packet.data);
+                }
             }
-            self.handle_packet(stream, turn, Via::Udp, packet.source, packet.data);
+            self.end_run(run, stream, turn);
         }
         turn.metrics.packets.add(count);
         turn.metrics.bytes_in.add(bytes);
-        self.drain_units(stream, turn, batch.datagrams().next().map_or(&[], |packet| packet.data));
+        self.drain_units(stream, turn, batch.datagrams().next().map_or(&[], |(_, packet)| packet.data));
         bytes
     }
 
@@ -195,15 +219,15 @@ impl Receiver {
         if batch.receive(socket.as_fd()).is_err() {
             return;
         }
-        for packet in batch.datagrams() {
+        for (source, packet) in batch.datagrams() {
             if rtp::is_rtcp(packet.data) {
-                self.handle_rtcp(turn, Via::Udp, packet.source, packet.data, true);
+                self.handle_rtcp(turn, Via::Udp, source, packet.data, true);
             }
         }
     }
 
-    /// Takes one packet; what comes of it is told by `drain_units`.
-    pub(crate) fn handle_packet(
+    /// Takes one packet, whoever sent it.
+    fn handle_packet(
         &mut self,
         stream: &mut Stream,
         turn: Turn<'_>,

@@ -225,8 +225,8 @@ impl Udp {
                 if batch.receive(socket.as_fd()).is_err() {
                     break;
                 }
-                heard |= batch.datagrams().any(|said| {
-                    canonical(said.source).ip() == self.target && rtcp::messages(said.data).next().is_some()
+                heard |= batch.datagrams().any(|(source, said)| {
+                    canonical(source).ip() == self.target && rtcp::messages(said.data).next().is_some()
                 });
             }
         }

@@ -11,6 +11,8 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     io,
+    iter::Peekable,
+    net::SocketAddr,
     os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -18,8 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use datagram::Batch;
+use datagram::{Batch, Datagram, Datagrams};
 use slab::Slab;
+use wire::rtp;
 
 use self::{
     inbox::{Command, Inbox, Open, Origin},
@@ -114,6 +117,8 @@ struct Work {
     batch: Batch,
     shared_batch: Option<Box<Batch>>,
     scratch: Box<[u8]>,
+    /// What was left unread, for others wanted their turn.
+    unfinished: Vec<Ready>,
     stopping: bool,
 }
 
@@ -153,6 +158,7 @@ impl Work {
             batch: Batch::new(),
             shared_batch: None,
             scratch: vec![0; SCRATCH].into_boxed_slice(),
+            unfinished: Vec::new(),
             stopping: false,
         })
     }
@@ -161,15 +167,19 @@ impl Work {
         let mut ready = Vec::with_capacity(512);
         let mut last_turn = self.began;
         while !self.stopping {
-            let rest = (last_turn + TURN).saturating_duration_since(clock::now());
-            if !rest.is_zero() {
-                self.inbox.pause(rest);
+            let mut timeout = Duration::ZERO;
+            if self.unfinished.is_empty() {
+                let rest = (last_turn + TURN).saturating_duration_since(clock::now());
+                if !rest.is_zero() {
+                    self.inbox.pause(rest);
+                }
+                timeout = self.until_next_timer(clock::now());
             }
-            let timeout = self.until_next_timer(clock::now());
             if self.poll.wait(timeout, &mut ready).is_err() {
                 // Only a programming error makes epoll fail; do not spin on it.
                 std::thread::sleep(Duration::from_millis(10));
             }
+            ready.append(&mut self.unfinished);
             last_turn = clock::now();
             // What fails outside a stream's own steps must not end the shard either.
             if catch_unwind(AssertUnwindSafe(|| self.turn(&ready))).is_err() {
@@ -219,18 +229,22 @@ impl Work {
             }
             Role::Newcomer => self.handle_newcomer(now, wall_ms, part),
             Role::Rtp | Role::Rtcp | Role::Listener | Role::Connection | Role::Viewer | Role::Sender => {
+                let mut more = false;
                 self.step(now, wall_ms, stream, |slot, turn, batch, scratch| match role {
                     Role::Viewer => slot.stream.hub.handle_viewer(turn, part, ready.readable, scratch),
                     Role::Sender => {
                         slot.stream.hub.handle_sender(turn, part, ready.readable, (batch, scratch));
                     }
                     _ => slot.receive(|receiver, stream| match role {
-                        Role::Rtp => receiver.handle_rtp_ready(stream, turn, batch),
+                        Role::Rtp => more = receiver.handle_rtp_ready(stream, turn, batch),
                         Role::Rtcp => receiver.handle_rtcp_ready(turn, batch),
                         Role::Listener => receiver.handle_listener_ready(stream, turn),
                         _ => receiver.handle_link_ready(stream, turn, scratch),
                     }),
                 });
+                if more {
+                    self.unfinished.push(ready);
+                }
             }
         }
     }
@@ -411,20 +425,43 @@ impl Work {
         let mut batch = self.shared_batch.take().unwrap_or_default();
         // Without packets there is nothing in the batch.
         let _ = batch.receive(shared.socket.as_fd());
-        for packet in batch.datagrams() {
-            self.metrics.packets.add(1);
-            self.metrics.bytes_in.add(packet.data.len() as u64);
-            match self.shared.as_ref().and_then(|shared| shared.stream_of(packet.data)) {
-                Some(stream) => self.step(now, wall_ms, stream, |slot, turn, _, _| {
-                    slot.receive(|receiver, stream| {
-                        receiver.handle_packet(stream, turn, Via::Udp, packet.source, packet.data);
-                        receiver.drain_units(stream, turn, packet.data);
-                    });
-                }),
-                None => self.metrics.rejected.add(1),
+        for burst in batch.bursts() {
+            let mut packets = burst.datagrams().peekable();
+            while let Some(first) = packets.next() {
+                self.handle_shared_run(now, wall_ms, burst.source, first, &mut packets);
             }
         }
         self.shared_batch = Some(batch);
+    }
+
+    /// Takes `first`, and of `rest`, which came from the same sender, what follows with the same SSRC.
+    fn handle_shared_run(
+        &mut self,
+        now: Instant,
+        wall_ms: u64,
+        source: SocketAddr,
+        first: Datagram<'_>,
+        rest: &mut Peekable<Datagrams<'_>>,
+    ) {
+        let (mut count, mut bytes) = (1, first.data.len() as u64);
+        match self.shared.as_ref().and_then(|shared| shared.stream_of(first.data)) {
+            _ if first.truncated => self.metrics.malformed.add(1),
+            Some(stream) => self.step(now, wall_ms, stream, |slot, turn, _, _| {
+                slot.receive(|receiver, stream| {
+                    let mut run = receiver.begin_run(turn, Via::Udp, source);
+                    receiver.handle_next(&mut run, stream, turn, first.data);
+                    while let Some(next) = rest.next_if(|next| follows(first.data, next)) {
+                        (count, bytes) = (count + 1, bytes + next.data.len() as u64);
+                        receiver.handle_next(&mut run, stream, turn, next.data);
+                    }
+                    receiver.end_run(run, stream, turn);
+                    receiver.drain_units(stream, turn, first.data);
+                });
+            }),
+            None => self.metrics.rejected.add(1),
+        }
+        self.metrics.packets.add(count);
+        self.metrics.bytes_in.add(bytes);
     }
 
     fn handle_newcomer(&mut self, now: Instant, wall_ms: u64, part: u32) {
@@ -441,4 +478,10 @@ impl Work {
             Err(()) => self.metrics.connections_refused.add(1),
         }
     }
+}
+
+/// Whether `next` is a whole RTP packet of the same SSRC as `first`.
+fn follows(first: &[u8], next: &Datagram<'_>) -> bool {
+    let (Some(one), Some(other)) = (first.get(8..12), next.data.get(8..12)) else { return false };
+    one == other && !next.truncated && !rtp::is_rtcp(first) && !rtp::is_rtcp(next.data)
 }

@@ -83,6 +83,8 @@ impl Token {
 pub(crate) enum Interest {
     /// While something is to be read.
     Read,
+    /// Each time that something comes: whoever leaves something unread must come back on his own.
+    Arrivals,
     /// While it can be written: a connection attempt came to its end.
     Write,
     /// Errors only.
@@ -154,6 +156,7 @@ impl Poll {
 fn flags(interest: Interest) -> epoll::EventFlags {
     match interest {
         Interest::Read => epoll::EventFlags::IN,
+        Interest::Arrivals => epoll::EventFlags::IN | epoll::EventFlags::ET,
         Interest::Write => epoll::EventFlags::OUT,
         Interest::Nothing => epoll::EventFlags::empty(),
         Interest::Edges => {

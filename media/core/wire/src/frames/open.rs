@@ -59,6 +59,12 @@ impl Open {
         }
     }
 
+    /// Whether more bytes of this RTP time change nothing but the frame's length.
+    pub(super) fn is_plain(&self, timestamp: u32) -> bool {
+        let told = self.tail.marker || self.tail.short;
+        self.timestamp == timestamp && !(self.damaged || self.over || told) && self.seam.is_none()
+    }
+
     pub(super) fn stamp(&self) -> Stamp {
         match self.pts {
             Some(pts) => Stamp::Pes { pts, dts: self.dts },

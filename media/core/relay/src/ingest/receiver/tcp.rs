@@ -188,6 +188,7 @@ impl Receiver {
     ) -> Result<u64, String> {
         let mut first = [0_u8; 32];
         let (mut said, mut packets) = (0, 0);
+        let mut run = self.begin_run(turn, Via::Tcp, peer);
         while let Some(output) = reading.poll_output() {
             match output {
                 rfc4571::Output::Packet(data) => {
@@ -196,12 +197,13 @@ impl Receiver {
                         first[..said].copy_from_slice(&data[..said]);
                     }
                     packets += 1;
-                    self.handle_packet(stream, turn, Via::Tcp, peer, data);
+                    self.handle_next(&mut run, stream, turn, data);
                 }
                 rfc4571::Output::Skipped(_) => stream.faults.count(Fault::FramingResync),
                 rfc4571::Output::GaveUp => return Err("no RTP in 1 MiB".to_owned()),
             }
         }
+        self.end_run(run, stream, turn);
         self.drain_units(stream, turn, &first[..said]);
         Ok(packets)
     }
