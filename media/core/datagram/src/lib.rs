@@ -193,13 +193,12 @@ impl<'a> Iterator for Datagrams<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Datagram<'a>> {
-        let rest = match self.rest.take() {
-            Some(rest) => rest,
-            None => {
-                let rest;
-                (rest, self.size, self.cut) = self.batch.message(self.messages.next()?);
-                rest
-            }
+        let rest = if let Some(rest) = self.rest.take() {
+            rest
+        } else {
+            let rest;
+            (rest, self.size, self.cut) = self.batch.message(self.messages.next()?);
+            rest
         };
         // An empty message is a datagram, too; what is left of another one never is.
         let data = if rest.len() > self.size {
