@@ -28,7 +28,7 @@ use self::{
     inbox::{Command, Inbox, Open, Origin},
     poll::{Interest, Poll, Ready, Role, Token},
     shared::Shared,
-    turn::Turn,
+    turn::{Moment, Turn},
 };
 use crate::{
     clock,
@@ -124,11 +124,11 @@ struct Work {
 
 /// A borrow of everything that a step needs but the streams.
 macro_rules! turn {
-    ($work:expr, $now:expr, $wall_ms:expr) => {
+    ($work:expr, $at:expr) => {
         Turn {
-            now: $now,
-            second: $now.saturating_duration_since($work.began).as_secs(),
-            wall_ms: $wall_ms,
+            now: $at.now,
+            second: $at.second,
+            wall_ms: $at.wall_ms,
             metrics: &$work.metrics,
             poll: &$work.poll,
             events: &$work.surroundings.events,
@@ -192,12 +192,14 @@ impl Work {
     }
 
     fn turn(&mut self, ready: &[Ready]) {
-        let (now, wall_ms) = (clock::now(), clock::wall_ms());
+        let now = clock::now();
+        let second = now.saturating_duration_since(self.began).as_secs();
+        let at = Moment { now, second, wall_ms: clock::wall_ms() };
         for (number, step) in ready.iter().enumerate() {
             self.fetch_ahead(&ready[number + 1..]);
-            self.dispatch(now, wall_ms, *step);
+            self.dispatch(at, *step);
         }
-        self.fire_timers(now, wall_ms);
+        self.fire_timers(at);
         self.metrics.turns.add(1);
     }
 
@@ -216,21 +218,21 @@ impl Work {
         self.timers.peek().map_or(IDLE, |Reverse((due, _))| due.saturating_duration_since(now).min(IDLE))
     }
 
-    fn dispatch(&mut self, now: Instant, wall_ms: u64, ready: Ready) {
+    fn dispatch(&mut self, at: Moment, ready: Ready) {
         let Token { role, stream, part } = ready.token;
         match role {
-            Role::Waker => self.handle_commands(now, wall_ms),
-            Role::SharedRtp => self.handle_shared(now, wall_ms),
+            Role::Waker => self.handle_commands(at),
+            Role::SharedRtp => self.handle_shared(at),
             Role::SharedListener => {
                 if let Some(shared) = &mut self.shared {
-                    let refused = shared.accept(now, &self.poll);
+                    let refused = shared.accept(at.now, &self.poll);
                     self.metrics.connections_refused.add(refused);
                 }
             }
-            Role::Newcomer => self.handle_newcomer(now, wall_ms, part),
+            Role::Newcomer => self.handle_newcomer(at, part),
             Role::Rtp | Role::Rtcp | Role::Listener | Role::Connection | Role::Viewer | Role::Sender => {
                 let mut more = false;
-                self.step(now, wall_ms, stream, |slot, turn, batch, scratch| match role {
+                self.step(at, stream, |slot, turn, batch, scratch| match role {
                     Role::Viewer => slot.stream.hub.handle_viewer(turn, part, ready.readable, scratch),
                     Role::Sender => {
                         slot.stream.hub.handle_sender(turn, part, ready.readable, (batch, scratch));
@@ -250,11 +252,11 @@ impl Work {
     }
 
     /// Runs one step of a stream and sets its timer. A panic costs this stream only.
-    fn step<F>(&mut self, now: Instant, wall_ms: u64, index: usize, step: F)
+    fn step<F>(&mut self, at: Moment, index: usize, step: F)
     where
         F: FnOnce(&mut Slot, Turn<'_>, &mut Batch, &mut [u8]),
     {
-        let turn = turn!(self, now, wall_ms);
+        let turn = turn!(self, at);
         let Some(slot) = self.streams.get_mut(index) else { return };
         let (batch, scratch) = (&mut self.batch, &mut self.scratch);
         if catch_unwind(AssertUnwindSafe(|| step(slot, turn, batch, scratch))).is_err() {
@@ -271,9 +273,9 @@ impl Work {
         }
     }
 
-    fn fire_timers(&mut self, now: Instant, wall_ms: u64) {
+    fn fire_timers(&mut self, at: Moment) {
         while let Some(Reverse((due, index))) = self.timers.peek().copied()
-            && due <= now
+            && due <= at.now
         {
             self.timers.pop();
             // A timer that was replaced by an earlier one is of no use any more.
@@ -281,47 +283,47 @@ impl Work {
                 && slot.stream.armed == Some(due)
             {
                 slot.stream.armed = None;
-                self.step(now, wall_ms, index, |slot, turn, _, _| {
+                self.step(at, index, |slot, turn, _, _| {
                     slot.source.handle_timeout(&mut slot.stream, turn);
                 });
             }
         }
         if let Some(shared) = &mut self.shared {
-            self.metrics.connections_refused.add(shared.expire(now));
+            self.metrics.connections_refused.add(shared.expire(at.now));
         }
     }
 
-    fn handle_commands(&mut self, now: Instant, wall_ms: u64) {
+    fn handle_commands(&mut self, at: Moment) {
         for command in self.inbox.take() {
             match command {
-                Command::Open(open) => self.open(now, wall_ms, *open),
+                Command::Open(open) => self.open(at, *open),
                 Command::Close { receiver } => self.close(receiver),
                 Command::Stop => self.stopping = true,
                 Command::Connect { receiver, to } => {
-                    self.step_by_id(now, wall_ms, receiver, |slot, turn| {
+                    self.step_by_id(at, receiver, |slot, turn| {
                         slot.receive(|receiver, stream| receiver.connect(stream, turn, to));
                     });
                 }
                 Command::Expect { receiver, ssrc, peer, payloads } => {
                     self.rename(receiver, ssrc);
-                    self.step_by_id(now, wall_ms, receiver, |slot, _| {
+                    self.step_by_id(at, receiver, |slot, _| {
                         slot.receive(|receiver, _| receiver.expect(ssrc, peer, &payloads));
                     });
                 }
-                Command::Feed { receiver, news } => self.feed(now, wall_ms, receiver, news),
-                Command::Attach { receiver, viewer } => self.attach(now, wall_ms, receiver, viewer),
+                Command::Feed { receiver, news } => self.feed(at, receiver, news),
+                Command::Attach { receiver, viewer } => self.attach(at, receiver, viewer),
                 Command::Hub { receiver, order } => {
-                    self.step_by_id(now, wall_ms, receiver, |slot, turn| {
+                    self.step_by_id(at, receiver, |slot, turn| {
                         slot.stream.hub.handle_order(turn, order);
                     });
                 }
                 Command::Tap { receiver, tap } => {
-                    self.step_by_id(now, wall_ms, receiver, |slot, _| {
+                    self.step_by_id(at, receiver, |slot, _| {
                         slot.receive(|receiver, _| receiver.tap(tap));
                     });
                 }
                 Command::Snapshot { receiver, reply } => {
-                    let turn = turn!(self, now, wall_ms);
+                    let turn = turn!(self, at);
                     let wanted = |slot: &&mut Slot| receiver.is_none_or(|id| id == slot.stream.entry.id);
                     let slots = self.streams.iter_mut().map(|(_, slot)| slot).filter(wanted);
                     // Whoever asked may have given up waiting.
@@ -331,8 +333,8 @@ impl Work {
         }
     }
 
-    fn open(&mut self, now: Instant, wall_ms: u64, open: Open) {
-        let turn = turn!(self, now, wall_ms);
+    fn open(&mut self, at: Moment, open: Open) {
+        let turn = turn!(self, at);
         let slot = self.streams.vacant_entry();
         let (index, receiver) = (slot.key(), open.entry.id);
         let shared_port = open.entry.shared;
@@ -355,13 +357,13 @@ impl Work {
         if let (Some(shared), Some(ssrc)) = (&mut self.shared, ssrc) {
             shared.streams.insert(ssrc, index);
         }
-        self.step(now, wall_ms, index, |_, _, _, _| ());
+        self.step(at, index, |_, _, _, _| ());
     }
 
     /// A feeder said something; a stream that it ended goes.
-    fn feed(&mut self, now: Instant, wall_ms: u64, receiver: u64, news: News) {
+    fn feed(&mut self, at: Moment, receiver: u64, news: News) {
         let mut ended = false;
-        self.step_by_id(now, wall_ms, receiver, |slot, turn| {
+        self.step_by_id(at, receiver, |slot, turn| {
             if let Source::Fed(source) = &mut slot.source {
                 ended = source.handle_news(&mut slot.stream, turn, news);
             }
@@ -394,9 +396,9 @@ impl Work {
         }
     }
 
-    fn attach(&mut self, now: Instant, wall_ms: u64, receiver: u64, viewer: Viewer) {
+    fn attach(&mut self, at: Moment, receiver: u64, viewer: Viewer) {
         let Some(index) = self.by_id.get(&receiver).copied() else { return };
-        self.step(now, wall_ms, index, |slot, turn, _, _| {
+        self.step(at, index, |slot, turn, _, _| {
             let Some(part) = slot.stream.hub.attach(turn, viewer) else { return };
             if let Some(viewer) = slot.stream.hub.viewer(part) {
                 let token = Token::new(Role::Viewer, index, part);
@@ -406,20 +408,14 @@ impl Work {
         });
     }
 
-    fn step_by_id(
-        &mut self,
-        now: Instant,
-        wall_ms: u64,
-        receiver: u64,
-        step: impl FnOnce(&mut Slot, Turn<'_>),
-    ) {
+    fn step_by_id(&mut self, at: Moment, receiver: u64, step: impl FnOnce(&mut Slot, Turn<'_>)) {
         if let Some(index) = self.by_id.get(&receiver).copied() {
-            self.step(now, wall_ms, index, |slot, turn, _, _| step(slot, turn));
+            self.step(at, index, |slot, turn, _, _| step(slot, turn));
         }
     }
 
     /// The shared port has packets: each goes to the stream that waits for its SSRC.
-    fn handle_shared(&mut self, now: Instant, wall_ms: u64) {
+    fn handle_shared(&mut self, at: Moment) {
         let Some(shared) = &self.shared else { return };
         // The buffers leave their place meanwhile, for the streams' steps borrow the rest.
         let mut batch = self.shared_batch.take().unwrap_or_default();
@@ -428,7 +424,7 @@ impl Work {
         for burst in batch.bursts() {
             let mut packets = burst.datagrams().peekable();
             while let Some(first) = packets.next() {
-                self.handle_shared_run(now, wall_ms, burst.source, first, &mut packets);
+                self.handle_shared_run(at, burst.source, first, &mut packets);
             }
         }
         self.shared_batch = Some(batch);
@@ -437,8 +433,7 @@ impl Work {
     /// Takes `first`, and of `rest`, which came from the same sender, what follows with the same SSRC.
     fn handle_shared_run(
         &mut self,
-        now: Instant,
-        wall_ms: u64,
+        at: Moment,
         source: SocketAddr,
         first: Datagram<'_>,
         rest: &mut Peekable<Datagrams<'_>>,
@@ -446,7 +441,7 @@ impl Work {
         let (mut count, mut bytes) = (1, first.data.len() as u64);
         match self.shared.as_ref().and_then(|shared| shared.stream_of(first.data)) {
             _ if first.truncated => self.metrics.malformed.add(1),
-            Some(stream) => self.step(now, wall_ms, stream, |slot, turn, _, _| {
+            Some(stream) => self.step(at, stream, |slot, turn, _, _| {
                 slot.receive(|receiver, stream| {
                     let mut run = receiver.begin_run(turn, Via::Udp, source);
                     receiver.handle_next(&mut run, stream, turn, first.data);
@@ -464,14 +459,14 @@ impl Work {
         self.metrics.bytes_in.add(bytes);
     }
 
-    fn handle_newcomer(&mut self, now: Instant, wall_ms: u64, part: u32) {
+    fn handle_newcomer(&mut self, at: Moment, part: u32) {
         let Some(shared) = &mut self.shared else { return };
         match shared.look(part as usize) {
             Ok(None) => {}
             Ok(Some((stream, socket, peer))) => {
                 // It is watched again, as the stream's own.
                 let _ = self.poll.remove(&socket);
-                self.step(now, wall_ms, stream, |slot, turn, _, scratch| {
+                self.step(at, stream, |slot, turn, _, scratch| {
                     slot.receive(|receiver, stream| receiver.adopt(stream, turn, (socket, peer), scratch));
                 });
             }
