@@ -20,7 +20,7 @@ use bytes::{BufMut, BytesMut};
 pub(crate) use self::open::begins_with_code;
 use self::{
     cutter::Cutter,
-    open::{Open, Seam, begins_inside},
+    open::{Open, OtherTimes, Seam, begins_inside},
     streams::{Choice, Streams},
 };
 use crate::{
@@ -225,11 +225,7 @@ impl Frames {
     /// The open frame is over, for another one begins.
     pub(crate) fn close_video(&mut self) {
         if let Some(frame) = &self.video {
-            let (tail, packets) = (frame.tail, frame.packets);
-            if packets > 1 {
-                self.endings.stamps.held();
-            }
-            self.endings.end(tail);
+            self.endings.end(frame.tail);
             self.finish_video();
         }
         self.endings.settle();
@@ -239,7 +235,12 @@ impl Frames {
         self.split_seam();
         let Some(mut frame) = self.video.take() else { return };
         let sound = std::mem::take(&mut frame.sound);
-        if frame.damaged {
+        match frame.times {
+            OtherTimes::None | OtherTimes::Strange if frame.packets > 1 => self.endings.stamps.held(),
+            OtherTimes::Came | OtherTimes::Went => self.endings.stamps.broken(),
+            OtherTimes::None | OtherTimes::Strange => {}
+        }
+        if frame.damaged || frame.times == OtherTimes::Strange {
             self.fault(Fault::DamagedUnit);
             self.events.push_back(Event::VideoGap);
         } else if !frame.data.is_empty() {
@@ -470,6 +471,11 @@ impl Sink for Frames {
     }
 
     fn fault(&mut self, fault: Fault) {
+        if let (Some(frame), Fault::PesLength | Fault::Resync) = (&mut self.video, fault)
+            && frame.times == OtherTimes::Went
+        {
+            frame.times = OtherTimes::Strange;
+        }
         self.events.push_back(Event::Fault(fault));
     }
 }
@@ -481,9 +487,11 @@ impl Frames {
         let Some(frame) = self.video.as_mut().filter(|frame| !frame.is_apart()) else { return };
         frame.packets += 1;
         let tail = std::mem::take(&mut frame.tail);
-        if frame.timestamp != self.timestamp {
-            self.endings.stamps.broken();
-        }
+        frame.times = match (frame.times, frame.timestamp == self.timestamp) {
+            (OtherTimes::None, false) => OtherTimes::Came,
+            (OtherTimes::Came, true) => OtherTimes::Went,
+            (times, _) => times,
+        };
         self.endings.breach(tail);
     }
 }

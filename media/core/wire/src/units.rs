@@ -12,7 +12,7 @@ use crate::{
     bits::{self, Bits},
     fault::Fault,
     media::{AccessUnit, AudioCodec, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
-    nal::{self, NalKind},
+    nal::{self, NalKind, ParameterSet},
     parameter_sets::{ParameterSets, h264},
     payload::{audio_of_entry, video_of_stream_type},
     ps::MapEntry,
@@ -237,7 +237,7 @@ impl Units {
         for nal in nal::length_prefixed(data) {
             if nal::kind(codec, nal).is_slice() {
                 if sliced && nal::starts_access_unit(codec, nal) {
-                    return begins.or(Some(at)).filter(|_| !self.has_fields());
+                    return begins.or(Some(at)).filter(|_| !self.has_fields(codec, data));
                 }
                 (sliced, begins) = (true, None);
             } else if sliced && nal::starts_access_unit(codec, nal) {
@@ -248,9 +248,12 @@ impl Units {
         None
     }
 
-    fn has_fields(&self) -> bool {
-        let video = self.tracks.video.as_ref().filter(|track| track.codec == VideoCodec::H264);
-        let fields = video.and_then(|track| h264::order_fields(track.sps.first()?));
+    /// Whether pictures may be fields, as the sets of this frame say, else those that are known.
+    fn has_fields(&self, codec: VideoCodec, data: &[u8]) -> bool {
+        let own = nal::length_prefixed(data)
+            .find(|nal| nal::kind(codec, nal) == NalKind::Set(ParameterSet::Sequence));
+        let known = || self.tracks.video.as_ref()?.sps.first().map(|set| &set[..]);
+        let fields = own.or_else(known).filter(|_| codec == VideoCodec::H264).and_then(h264::order_fields);
         fields.is_some_and(|fields| !fields.frames_only)
     }
 

@@ -171,3 +171,49 @@ fn where_no_key_frame_ever_comes_intra_pictures_take_its_place() {
     let keys: Vec<bool> = run.seen.video().iter().map(|unit| unit.key).collect();
     assert!((0..).zip(keys).all(|(number, key)| key == (number % 50 == 0)));
 }
+
+#[test]
+fn bare_sound_under_the_same_payload_type_is_learnt_from_pictures_that_it_spoilt() {
+    let camera = Camera { gop: 10, ..Camera::new(Codec::H264) };
+    for size in [1400, 900] {
+        let (mut run, mut packetizer) = (Run::new(), Packetizer { size, ..Packetizer::new() });
+        for number in 0..60 {
+            let mut packets = packetizer.packets(camera.pts(number) as u32, &camera.pack(number));
+            let sound = Rtp { timestamp: 5, marker: false, payload: vec![0xD5; 160], ..packets[0].clone() };
+            packets.insert(1, sound);
+            run.frame(&packets);
+        }
+        // Of the first group of pictures nothing was whole.
+        assert_pictures(&run.seen, &camera, 10..60);
+        assert!(run.seen.count(Fault::DamagedUnit) <= 5);
+    }
+}
+
+/// 352 by 288, 25 Hz, High 4:4:4 profile, interlaced (x264).
+const FIELDS_SPS: &[u8] =
+    b"\x67\xf4\x00\x15\x91\x9d\x02\xc2\x5b\x01\x10\x00\x00\x03\x00\x10\x00\x00\x03\x03\x21\xf1\x42\xaa";
+
+#[test]
+fn fields_of_one_pes_packet_stay_together() {
+    let sent: Vec<_> = (0..30)
+        .map(|number| {
+            let mut nals = picture(Codec::H264, number % 10 == 0, 400, number);
+            if number % 10 == 0 {
+                nals[0] = FIELDS_SPS.to_vec();
+            }
+            nals.extend(picture(Codec::H264, false, 300, 1000 + number));
+            nals
+        })
+        .collect();
+    let (mut run, mut packetizer) = (Run::new(), Packetizer::new());
+    for (number, nals) in (0_u64..).zip(&sent) {
+        let time = 900_000 + number * FRAME_TICKS;
+        let mut pack = pack_header(time);
+        if number == 0 {
+            pack.extend(map(&[(0x1B, 0xE0)]));
+        }
+        pack.extend(pes(0xE0, Some(time), None, &annex_b(nals), true));
+        run.frame(&packetizer.packets(time as u32, &pack));
+    }
+    assert_nals(&run.seen, &sent);
+}

@@ -20,6 +20,7 @@ pub(super) struct Open {
     pub(super) packets: u32,
     pub(super) parts: u32, // PES packets
     pub(super) damaged: bool,
+    pub(super) times: OtherTimes,
     /// A pack of another time began: the next PES packet of video should begin another frame.
     pub(super) over: bool,
     /// What was heard since.
@@ -28,6 +29,18 @@ pub(super) struct Open {
     pub(super) tail: Tail,
     /// A PES packet began here that may be another frame.
     pub(super) seam: Option<Seam>,
+}
+
+/// What RTP times other than its first one a frame has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OtherTimes {
+    None,
+    /// Another one came: packets are stamped when they are sent, or this was none of the frame's.
+    Came,
+    /// The frame's own came again behind it.
+    Went,
+    /// And then there was more of it than it said: what came between was none of it.
+    Strange,
 }
 
 /// A place in a frame at which another one may begin: what comes behind shows it.
@@ -52,6 +65,7 @@ impl Open {
             packets: 0,
             parts: 1,
             damaged: false,
+            times: OtherTimes::None,
             over: false,
             sound: Vec::new(),
             tail: Tail::default(),

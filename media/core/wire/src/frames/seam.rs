@@ -21,9 +21,6 @@ impl Frames {
         if !seam.apart && !frame.holds_two(self.codec, seam) {
             return self.endings.breach(seam.tail);
         }
-        if seam.apart && frame.packets > 1 {
-            self.endings.stamps.held();
-        }
         self.endings.end(seam.tail);
         let mut next = frame.split_off(seam);
         next.damaged = std::mem::take(&mut frame.damaged);
