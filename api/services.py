@@ -20,6 +20,7 @@ from gateway.devices.model import Channel, ChannelId, Device, DeviceId, StateEve
 from gateway.devices.service import Devices
 from gateway.diagnosis.service import Diagnoses
 from gateway.diagnosis.taps import Taps
+from gateway.gb28181.call import Failure
 from gateway.gb28181.call_view import CallView
 from gateway.gb28181.trace import SipTraces
 from gateway.playback.recordings import Recordings
@@ -49,8 +50,8 @@ class Invitations(Protocol):
     async def cancel(self, channel: Channel) -> None:
         """Keeps that the channel is not wanted and ends its call. NotInvitedError if there is nothing to end."""
 
-    def failure(self, device_id: DeviceId, channel_id: ChannelId) -> str | None:
-        """Stage and cause of the last invitation that failed, for people; None if it did not."""
+    def failure(self, device_id: DeviceId, channel_id: ChannelId) -> Failure | None:
+        """How the last invitation failed; None if it did not."""
 
     def look(self, device_id: DeviceId, channel_id: ChannelId) -> CallView | None:
         """All that is known of a channel's calls; None if the channel is unknown."""

@@ -59,7 +59,9 @@ class ChannelView(msgspec.Struct, kw_only=True):
     play: Play | None
     """None while the channel is not wanted."""
     failure: str | None
-    """Stage and cause of the last invitation that failed."""
+    """Stage and cause of the last invitation that failed, and what was seen."""
+    failure_cause: str | None
+    """That cause alone: no_answer, refused, no_media, …"""
 
 
 class ChannelList(msgspec.Struct, kw_only=True):
@@ -161,6 +163,7 @@ class OperatorController(Controller):
 def _channel(
     gateway: Gateway, bases: Bases, channel: Channel, state: DeviceState, live: LiveStream | None
 ) -> ChannelView:
+    failure = gateway.invitations.failure(channel.device_id, channel.channel_id)
     return ChannelView(
         device_id=channel.device_id,
         channel_id=channel.channel_id,
@@ -171,7 +174,8 @@ def _channel(
         wanted=channel.wanted,
         stream=figures(live) if live is not None and live.first_packet_ms is not None else None,
         play=play(gateway.streams.channel_addresses(channel, bases, gateway.clock())) if channel.wanted else None,
-        failure=gateway.invitations.failure(channel.device_id, channel.channel_id),
+        failure=None if failure is None else str(failure),
+        failure_cause=None if failure is None else failure.cause.value,
     )
 
 

@@ -228,10 +228,10 @@ class Invitations:
         line = self._lines.get((device_id, channel_id))
         return None if line is None else line.status
 
-    def failure(self, device_id: DeviceId, channel_id: ChannelId) -> str | None:
-        """Stage and cause of the last call that failed; None if it did not."""
+    def failure(self, device_id: DeviceId, channel_id: ChannelId) -> Failure | None:
+        """How the last call failed; None if it did not."""
         line = self._lines.get((device_id, channel_id))
-        return None if line is None or line.failure is None else str(line.failure)
+        return None if line is None else line.failure
 
     def look(self, device_id: DeviceId, channel_id: ChannelId) -> CallView | None:
         """All that is known of a channel's calls; None if the channel is unknown."""

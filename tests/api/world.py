@@ -45,6 +45,7 @@ from gateway.diagnosis.facts import Addresses
 from gateway.diagnosis.service import Diagnoses
 from gateway.diagnosis.taps import Taps
 from gateway.errors import GatewayError
+from gateway.gb28181.call import Failure, FailureCause, Stage
 from gateway.gb28181.call_view import CallView
 from gateway.gb28181.directory import Directory
 from gateway.gb28181.refusals import Refusals
@@ -255,8 +256,8 @@ class Calls:
         await self._store.channels.set_wanted(channel.device_id, channel.channel_id, False, at=NOW)
         await self._world.set_channel(channel, S.ONLINE, StateCause.ENDED)
 
-    def failure(self, device_id: DeviceId, channel_id: ChannelId) -> str | None:
-        return "answer: 486 Busy Here" if channel_id.endswith("9") else None
+    def failure(self, device_id: DeviceId, channel_id: ChannelId) -> Failure | None:
+        return Failure(Stage.INVITE, FailureCause.REFUSED, 486, "Busy Here") if channel_id.endswith("9") else None
 
     def look(self, device_id: DeviceId, channel_id: ChannelId) -> CallView | None:
         return self.views.get((device_id, channel_id))

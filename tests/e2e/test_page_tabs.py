@@ -64,6 +64,21 @@ async def open_tab(page: Page, stream: str, tab: str) -> Locator:
     return page.get_by_role("tabpanel")
 
 
+async def test_tabs_are_chosen_by_keyboard(gateway: RunningGateway, tmp_path: Path) -> None:
+    name, _ = await add(gateway)
+    async with browsing(gateway, "#streams", tmp_path) as page:
+        await open_tab(page, name, "Addresses")
+        tab = {one: page.get_by_role("tab", name=one, exact=True) for one in ("Addresses", "Viewers", "Options")}
+        await tab["Addresses"].press("ArrowRight")
+        assert await tab["Viewers"].evaluate("one => one === document.activeElement && one.ariaSelected === 'true'")
+        await page.get_by_role("tabpanel", name="Viewers").get_by_text("Nothing here now.").wait_for()
+        await tab["Viewers"].press("End")
+        await page.get_by_role("tabpanel", name="Options").get_by_role("button", name="Save").wait_for()
+        await tab["Options"].press("ArrowRight")
+        assert await tab["Addresses"].evaluate("one => one === document.activeElement"), "round"
+        assert await page.get_by_role("tab").evaluate_all("all => all.filter(one => one.tabIndex === 0).length") == 1
+
+
 async def test_options_are_chosen_refused_and_given_back(gateway: RunningGateway, tmp_path: Path) -> None:
     name, _ = await add(gateway)
     async with browsing(gateway, "#streams", tmp_path) as page:

@@ -42,6 +42,7 @@ export interface Channel {
   stream: StreamFigures | null;
   play: PlayAddresses | null;
   failure: string | null;
+  failure_cause: string | null;
 }
 
 export interface Finding {

@@ -5,54 +5,39 @@ import { DiagnosisPanel } from "./diagnosis";
 import { button, element } from "./dom";
 import { describe, viewerCount } from "./format";
 import { Pager } from "./pager";
-import { reasonOf } from "./play/form";
 import { StreamPanel } from "./streamPanel";
+import { Fresh } from "./table";
 import { statusText, text } from "./text";
 
 const PAGE_SIZE = 50;
-const REFRESH_MS = 2000;
 
 export class ChannelPage {
   readonly view: HTMLElement;
-  private readonly note = element("p", { class: "error", role: "alert" });
   private readonly count = element("span", { class: "count" });
   private readonly stage = element("div", { class: "stage" });
-  private readonly rows = element("div", { class: "channels" });
-  private readonly pager = new Pager(PAGE_SIZE, () => void this.refresh());
+  private readonly pager = new Pager(PAGE_SIZE, () => void this.list.refresh());
+  private readonly list: Fresh;
   private panel: StreamPanel | null = null;
-  private timer = 0;
-  private stopped = false;
 
   constructor(private readonly session: Session) {
+    this.list = new Fresh(() => this.draw());
     const heading = element("h2", {}, text("channels"), " ", this.count);
-    this.view = element("main", {}, this.stage, heading, this.note, this.rows, this.pager.view);
-    void this.refresh();
+    this.view = element("main", {}, this.stage, heading, this.list.view, this.pager.view);
   }
 
   stop(): void {
-    this.stopped = true;
-    window.clearTimeout(this.timer);
+    this.list.stop();
     this.panel?.stop();
   }
 
-  private async refresh(): Promise<void> {
-    window.clearTimeout(this.timer);
-    try {
-      const { total, channels } = await listChannels(this.session, this.pager.offset, PAGE_SIZE);
-      this.note.textContent = "";
-      this.count.textContent = String(total);
-      this.rows.replaceChildren(
-        ...(channels.length === 0
-          ? [element("p", { class: "note" }, text("none"))]
-          : channels.map((c) => this.row(c))),
-      );
-      this.pager.draw(total);
-      const watched = channels.find((channel) => channel.stream_name === this.panel?.watched.name);
-      if (watched !== undefined) this.panel?.update(watched.stream);
-    } catch (error) {
-      this.note.textContent = reasonOf(error);
-    }
-    if (!this.stopped) this.timer = window.setTimeout(() => void this.refresh(), REFRESH_MS);
+  private async draw(): Promise<HTMLElement> {
+    const { total, channels } = await listChannels(this.session, this.pager.offset, PAGE_SIZE);
+    this.count.textContent = String(total);
+    this.pager.draw(total);
+    const watched = channels.find((channel) => channel.stream_name === this.panel?.watched.name);
+    if (watched !== undefined) this.panel?.update(watched.stream);
+    if (channels.length === 0) return element("p", { class: "note" }, text("none"));
+    return element("div", { class: "channels" }, ...channels.map((one) => this.row(one)));
   }
 
   private row(channel: Channel): HTMLElement {
@@ -60,25 +45,30 @@ export class ChannelPage {
     const running = stream === null ? "" : `${describe(stream)} · ▶ ${String(viewerCount(stream))}`;
     const invited = !["ONLINE", "OFFLINE", "UNREGISTERED"].includes(status);
     const actions = element("div", { class: "actions" });
+    // A list that is drawn anew finds the button again that the keyboard was at.
+    const add = (label: string, work: () => void, kind = "plain"): void => {
+      const made = button(label, work, kind);
+      made.dataset["key"] = channel.stream_name;
+      actions.append(made);
+    };
     if (channel.failure !== null || (stream === null && status !== "ONLINE"))
-      actions.append(
-        button(text("why"), () => {
-          this.explain(channel);
-        }),
-      );
+      add(text("why"), () => {
+        this.explain(channel);
+      });
     const flows = channel.play !== null && stream !== null;
-    actions.append(
-      button(
-        text(flows ? "play" : "open"),
-        () => {
-          this.watch(channel);
-        },
-        flows ? "primary" : "plain",
-      ),
+    add(
+      text(flows ? "play" : "open"),
+      () => {
+        this.watch(channel);
+      },
+      flows ? "primary" : "plain",
     );
-    if (invited) actions.append(button(text("cancel"), () => void this.change(channel, false)));
-    else if (status === "ONLINE")
-      actions.append(button(text("invite"), () => void this.change(channel, true)));
+    if (invited || status === "ONLINE")
+      actions.append(
+        this.list.act(text(invited ? "cancel" : "invite"), channel.stream_name, () =>
+          setInvited(this.session, channel, !invited),
+        ),
+      );
     return element(
       "article",
       { class: "channel", "data-channel": channel.channel_id },
@@ -89,10 +79,16 @@ export class ChannelPage {
         element("strong", {}, channel.name),
         element("code", {}, `${channel.device_id} / ${channel.channel_id}`),
         element("span", { class: "figures" }, running),
-        channel.failure === null ? null : element("span", { class: "error" }, channel.failure),
+        this.failure(channel),
       ),
       actions,
     );
+  }
+
+  /** The gateway's own words of it, with what was seen, stand behind it. */
+  private failure({ failure, failure_cause: cause }: Channel): HTMLElement | null {
+    if (failure === null || cause === null) return null;
+    return element("span", { class: "error", title: failure }, text("failed", { cause: statusText(cause) }));
   }
 
   private watch(channel: Channel): void {
@@ -110,14 +106,5 @@ export class ChannelPage {
     this.panel = null;
     this.stage.replaceChildren(new DiagnosisPanel(this.session, channel).view);
     this.stage.scrollIntoView({ behavior: "smooth" });
-  }
-
-  private async change(channel: Channel, invited: boolean): Promise<void> {
-    try {
-      await setInvited(this.session, channel, invited);
-      await this.refresh();
-    } catch (error) {
-      this.note.textContent = reasonOf(error);
-    }
   }
 }

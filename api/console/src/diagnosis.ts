@@ -56,7 +56,8 @@ export class DiagnosisPanel {
   }
 
   private show(diagnosis: Diagnosis): void {
-    this.title.textContent = text(diagnosis.main === null ? "wellDiagnosis" : "diagnosis");
+    const well = diagnosis.main === null || diagnosis.main.code === "unwatched";
+    this.title.textContent = text(well ? "wellDiagnosis" : "diagnosis");
     this.list.replaceChildren(...diagnosis.findings.map((finding) => this.line(finding, diagnosis.main)));
   }
 

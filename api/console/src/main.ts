@@ -8,7 +8,7 @@ import { PlansPage } from "./plansPage";
 import { StreamsPage } from "./streamsPage";
 import "./style.css";
 import type { Panel } from "./tabs";
-import { text } from "./text";
+import { chineseReader, text } from "./text";
 
 const STORED_SESSION = "session";
 
@@ -96,6 +96,7 @@ function show(login: Login): void {
 }
 
 document.title = text("title");
+document.documentElement.lang = chineseReader ? "zh-CN" : "en";
 const stored = storedLogin();
 if (stored === null) showLogIn();
 else show(stored);

@@ -22,6 +22,7 @@ function usable(forms: readonly Form[], tracks: Tracks): Form | null {
 export class Player {
   readonly view = element("div", { class: "picture" });
   private readonly forms: readonly Form[];
+  private readonly buttons: ReadonlyMap<Form, HTMLButtonElement>;
   private readonly choice = element("div", { class: "choice", role: "group", "aria-label": text("playBy") });
   private readonly frame = element("div", { class: "frame" });
   private readonly note = element("p", { class: "note", role: "status" });
@@ -32,6 +33,8 @@ export class Player {
     private readonly tracks: Tracks,
   ) {
     this.forms = FORMS.filter((form) => form.address(play) !== null);
+    this.buttons = new Map(this.forms.map((form) => [form, this.button(form)]));
+    this.choice.append(...this.buttons.values());
     this.view.append(this.choice, this.frame, this.note);
     const form = usable(this.forms, tracks);
     if (form === null) this.note.textContent = text("noVideo", { codec: tracks.video_codec ?? "" });
@@ -48,7 +51,7 @@ export class Player {
     const video = element("video", { controls: "", autoplay: "", playsinline: "", "data-form": form.id });
     video.muted = true; // browsers start a muted video without a click
     this.frame.replaceChildren(video);
-    this.draw(form);
+    for (const [one, made] of this.buttons) made.setAttribute("aria-pressed", String(one === form));
     this.note.textContent = text("waiting");
     const codec = this.tracks.audio_codec ?? "";
     const still = form.lacks(this.tracks).audio ? text("noSound", { codec }) : "";
@@ -58,21 +61,13 @@ export class Player {
     });
   }
 
-  private draw(current: Form): void {
-    this.choice.replaceChildren(
-      ...this.forms.map((form) => {
-        const can = !form.lacks(this.tracks).video;
-        const made = element(
-          "button",
-          { type: "button", "aria-pressed": String(form === current), ...(can ? {} : { disabled: "" }) },
-          form.label,
-        );
-        made.addEventListener("click", () => {
-          localStorage.setItem(CHOSEN, form.id);
-          this.start(form);
-        });
-        return made;
-      }),
-    );
+  private button(form: Form): HTMLButtonElement {
+    const can = !form.lacks(this.tracks).video;
+    const made = element("button", { type: "button", ...(can ? {} : { disabled: "" }) }, form.label);
+    made.addEventListener("click", () => {
+      localStorage.setItem(CHOSEN, form.id);
+      this.start(form);
+    });
+    return made;
   }
 }

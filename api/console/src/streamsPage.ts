@@ -13,6 +13,11 @@ import { text } from "./text";
 
 const PAGE_SIZE = 50;
 
+/** Without what the system calls it by number. */
+function plain(reason: string): string {
+  return reason.replace(/ \(os error \d+\)/g, "");
+}
+
 export class StreamsPage {
   readonly view: HTMLElement;
   private readonly stage = element("div", { class: "stage" });
@@ -100,7 +105,7 @@ export class StreamsPage {
         element("span", { class: "figures" }, figures),
         stream.source === null || stream.source.reason === "" || stream.stream !== null
           ? null
-          : element("span", { class: "error" }, stream.source.reason),
+          : element("span", { class: "error" }, plain(stream.source.reason)),
       ),
       element("div", { class: "actions" }, ...actions),
     );

@@ -47,7 +47,7 @@ async def test_channels_with_what_flows_and_where_it_plays(client: Client, world
         "viewers": {"http-flv": 1, "hls": 1},
     }
     assert (second["stream"], second["play"], second["invitation_status"]) == (None, None, "ONLINE")
-    assert last["failure"] == "answer: 486 Busy Here"
+    assert (last["failure"], last["failure_cause"]) == ("invite: refused 486: Busy Here", "refused")
 
 
 async def test_channels_are_paged_and_narrowed(client: Client) -> None:
