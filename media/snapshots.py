@@ -15,6 +15,7 @@ from typing import Final, Protocol, Self
 
 PATIENCE_SECONDS: Final = 5.0
 """For one picture; then the process is ended."""
+NONE_KEPT: Final = "no key frame is kept: none has come yet, or what came since is more than gop_bytes_max allows"
 WAITING_MAX: Final = 32
 KEPT_MAX: Final = 64
 """Pictures kept: those asked for last."""
@@ -69,7 +70,7 @@ class Snapshots:
         """
         frame = await asyncio.to_thread(self._key_frames, receiver)
         if frame is None:
-            raise SnapshotError("no key frame has come yet")
+            raise SnapshotError(NONE_KEPT)
         key = (receiver, frame.dts_90k, frame.wall_ms, width, quality)
         if key not in self._kept:
             if self._waiting >= WAITING_MAX:

@@ -24,12 +24,14 @@ class SnapshotController(Controller):
         width: Annotated[int, QueryParameter(ge=0, le=8192)] = 0,
         quality: Annotated[int, QueryParameter(ge=1, le=100)] = 80,
     ) -> Response[bytes]:
-        """At most `width` wide (0: as it is). 409 while nothing flows or no key frame has come. `Age` says how many
-        seconds ago the picture came."""
+        """At most `width` wide (0: as it is). 409 while nothing flows, and where no key frame is kept. `Age` says how
+        many seconds ago the picture came."""
         record = (await gateway.streams.get(request.auth.scope, stream_name)).record
         live = (await gateway.streams.live(record.app, [record.name])).get(record.name)
         if live is None:
             raise ConflictError(f"nothing flows of stream {stream_name}")
+        if live.video_codec is None and live.audio_codec is not None:
+            raise ConflictError(f"no picture of stream {stream_name}: sound is all that came of it so far")
         try:
             picture, wall_ms = await gateway.snapshots.take(live.receiver, width=width, quality=quality)
         except SnapshotBusyError as error:

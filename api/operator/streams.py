@@ -61,7 +61,7 @@ class ViewerView(msgspec.Struct, kw_only=True):
     protocol: str
     """http-flv, ws-flv, http-ts, ws-ts, http-fmp4, ws-fmp4, rtmp, rtsp, hls, whep."""
     peer: str | None
-    """None by WHEP."""
+    """Address and port; None where they are not known."""
     since: datetime
     bytes_out: int
     skips: int

@@ -23,6 +23,7 @@ use super::{
     attempt::Attempt,
     failure::Failure,
     http::{Chunks, flow},
+    location::Location,
 };
 use crate::{config::Transport, table::lock};
 
@@ -31,6 +32,8 @@ const LINES: usize = 3;
 const LINE_MAX: usize = 300;
 /// Bytes that are read at once.
 const CHUNK: usize = 64 << 10;
+/// What stands before a place in memory in a line of `ffmpeg`.
+const PLACE: &str = " @ 0x";
 /// How long a program that closed its output may take to end.
 const END: Duration = Duration::from_secs(2);
 
@@ -111,7 +114,7 @@ async fn listen(stderr: impl AsyncRead + Unpin, said: Said) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        let text = String::from_utf8_lossy(&line);
+        let text = told(&String::from_utf8_lossy(&line));
         let text: String = text.trim().chars().filter(|letter| !letter.is_control()).take(LINE_MAX).collect();
         if !text.is_empty() {
             let mut said = lock(&said);
@@ -119,6 +122,60 @@ async fn listen(stderr: impl AsyncRead + Unpin, said: Said) {
                 said.pop_front();
             }
             said.push_back(text);
+        }
+    }
+}
+
+/// A line of a program as everybody may read it: addresses without user, password and query, and no places in memory,
+/// which make another line of the same one each time.
+fn told(line: &str) -> String {
+    let mut told = String::with_capacity(line.len());
+    for piece in line.split_inclusive(|letter: char| letter.is_whitespace() || "'\"<>|".contains(letter)) {
+        let word = piece.trim_end_matches(|letter: char| letter.is_whitespace() || "'\"<>|".contains(letter));
+        let begin = word.find("://").map(|at| {
+            let scheme = |letter: char| letter.is_ascii_alphanumeric() || "+-.".contains(letter);
+            word[..at].trim_end_matches(scheme).len()
+        });
+        match begin {
+            Some(begin) => {
+                told.push_str(&word[..begin]);
+                told.push_str(&Location::of_program(&word[begin..]).to_string());
+                told.push_str(&piece[word.len()..]);
+            }
+            None => told.push_str(piece),
+        }
+    }
+    while let Some(at) = told.find(PLACE) {
+        let digits = told[at + PLACE.len()..].bytes().take_while(u8::is_ascii_hexdigit).count();
+        told.replace_range(at..at + PLACE.len() + digits, "");
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_says_is_told_without_secrets_and_is_the_same_each_time() {
+        for (said, expected) in [
+            (
+                "[srt @ 0x55b3a97692c0] Connection to srt://h:9?passphrase=secret failed: Input/output error",
+                "[srt] Connection to srt://h:9?… failed: Input/output error",
+            ),
+            ("rtsp://me:secret@h/1: Connection refused", "rtsp://h/1: Connection refused"),
+            (
+                "Opening 'crypto:https://me:secret@h/k?t=secret' for reading",
+                "Opening 'crypto:https://h/k?…' for reading",
+            ),
+            (
+                "[aac @ 0xAb][x @ 0x1] Queue input is backward in time",
+                "[aac][x] Queue input is backward in time",
+            ),
+            ("me @ 0xyz :// a@b", "meyz :// a@b"),
+            ("nothing of the kind", "nothing of the kind"),
+        ] {
+            assert_eq!(told(said), expected);
         }
     }
 }
