@@ -1,16 +1,15 @@
 """Inputs of a stream that is pulled: which there are, which feeds it; added, taken away, chosen by hand."""
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from litestar import Controller, delete, get, post, put
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from api.context import SCOPED, Authorised, Services
-from gateway.streams.carriage import shown_transport
 from gateway.streams.inputs import BackupType
 from gateway.streams.pull_inputs import InputView as Standing
+from gateway.streams.rules import shown_url
 
 
 class InputBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -104,14 +103,8 @@ def _view(one: Standing) -> InputView:
     return InputView(
         id=one.identity,
         number=one.input.number,
-        url=_shown(one.input.url),
+        url=shown_url(one.input.url),
         backup=one.input.backup.value,
         active=one.active,
         ready=one.ready,
     )
-
-
-def _shown(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}{shown_transport(url)}"

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from api.context import SCOPED, Authorised, Services, address_bases
 from api.vis.common import Done, choice, each, optional, time
 from api.vis.retention import RetentionBody, retention_body
+from gateway.accounts.model import Role
 from gateway.paging import Page
 from gateway.retention.model import Retention
 from gateway.store import StreamFilter
@@ -17,6 +18,7 @@ from gateway.streams.live import Bases, without_sound
 from gateway.streams.model import AccessType, ShareType, StreamRecord, StreamState
 from gateway.streams.model import Tag as StreamTag
 from gateway.streams.push import push_address
+from gateway.streams.rules import shown_url
 from gateway.streams.service import StreamNow
 
 
@@ -207,7 +209,10 @@ class StreamController(Controller):
         )
         listing = await gateway.streams.list(request.auth.scope, wanted, page)
         kept = await gateway.retentions.of_streams([stream.record.stream_id for stream in listing.entries])
-        entries = await each(listing.entries, lambda stream: _body(stream, kept.get(stream.record.stream_id)))
+        whole = request.auth.role.includes(Role.OPERATOR)
+        entries = await each(
+            listing.entries, lambda stream: _body(stream, kept.get(stream.record.stream_id), whole=whole)
+        )
         return entries if page is None else StreamPage(total=listing.total, entries=entries)
 
     @get("/{stream_name:str}", summary="A stream and what flows of it", opt=SCOPED)
@@ -216,7 +221,8 @@ class StreamController(Controller):
     ) -> StreamBody:
         stream = await gateway.streams.get(request.auth.scope, stream_name)
         kept = await gateway.retentions.of_streams([stream.record.stream_id])
-        body = _body(stream, kept.get(stream.record.stream_id))
+        whole = request.auth.role.includes(Role.OPERATOR)
+        body = _body(stream, kept.get(stream.record.stream_id), whole=whole)
         body.stream_flow_info = _flow(stream)
         return body
 
@@ -288,10 +294,13 @@ def _created(record: StreamRecord) -> CreatedStream:
     return body
 
 
-def _body(stream: StreamNow, retention: Retention | None) -> StreamBody:
+def _body(stream: StreamNow, retention: Retention | None, *, whole: bool) -> StreamBody:
+    """`whole`: with the user and password of the URL that it is pulled from."""
     record = stream.record
     state = retention.state if retention else StreamState.STOPPED
     body = StreamBody(**msgspec.structs.asdict(_created(record)), retention_state=state.value)
+    if record.access_type is AccessType.HTTP_FLV and not whole:
+        body.url = shown_url(record.url or "")
     if retention is not None:
         body.retention = retention_body(retention)
     body.encode_type = stream.encode_type

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.errors import InvalidError
-from gateway.streams.carriage import wrong_transport
+from gateway.streams.carriage import shown_transport, wrong_transport
 from gateway.streams.errors import UrlError
 from gateway.streams.model import Tag
 from gateway.streams.programs import FORCED, NATIVE
@@ -81,6 +81,15 @@ def checked_url(url: str | None, *, allow_private: bool, protocols: Collection[s
             code="url.private",
         )
     return url
+
+
+def shown_url(url: str) -> str:
+    """A URL for those who may not know its user, password and query."""
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}{shown_transport(url)}"
 
 
 def _beginnings(protocols: Collection[str]) -> str:

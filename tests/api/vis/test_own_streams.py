@@ -61,6 +61,16 @@ async def test_create_http_flv(client: Client, world: World) -> None:
     assert listed["url"] == created["url"]
 
 
+async def test_viewers_are_not_told_the_secrets_of_a_url(client: Client, world: World) -> None:
+    url = "rtsp://u:secret@camera.example/live?key=secret#transport=udp"
+    await client.ok("POST", "streams", {**PULL, "url": url})
+    password = await world.accounts.add_user("viewer", "default", Role.VIEWER, None, world.now)
+    client.token, _ = await world.accounts.log_in("viewer", password, world.now)
+    shown = "rtsp://camera.example/live?…#transport=udp"
+    assert [stream["url"] for stream in await client.ok("GET", "streams")] == [shown]
+    assert (await client.ok("GET", "streams/stream2"))["url"] == shown
+
+
 async def test_words_in_any_case_and_what_does_not_belong_is_ignored(client: Client) -> None:
     pulled = {**PULL, "access_type": "http-flv", "encode_type": "h264", "share_type": "public", "access_key": "none"}
     created = await client.ok("POST", "streams", pulled)
