@@ -173,13 +173,13 @@ class StreamSources:
         except GatewayError as error:
             log.warning("a stream cannot be pulled", app=app, stream=name, error=str(error))
 
-    async def follow(self, app: str, name: str) -> None:
-        """Brings what runs in line with what is stored of the stream.
+    async def follow(self, app: str, name: str, *, stopped: str = "the stream was stopped") -> None:
+        """Brings what runs in line with what is stored of the stream; `stopped`: what history says of one that is.
 
         UrlError if it cannot be pulled; UnavailableError while the database is away: then it is tried again.
         """
         try:
-            await self._follow(app, name)
+            await self._follow(app, name, stopped)
         except UnavailableError:
             self._set_adrift(app, name)
             raise
@@ -188,13 +188,13 @@ class StreamSources:
         self._adrift.add((app, name))
         self._woken.set()
 
-    async def _follow(self, app: str, name: str) -> None:
+    async def _follow(self, app: str, name: str, reason: str) -> None:
         async with self._turns.of((app, name)):
             stream = await self._store.streams.find(app, name)
             live = self._live.get((app, name))
             stopped = stream is None or stream.state is not StreamState.ACTIVE
             if live is not None and (stream is None or stopped or live.outdated(stream)):
-                self._close(live, "the stream was stopped" if stopped else "the stream was changed")
+                self._close(live, reason if stopped else "the stream was changed")
                 live = None
             if stream is None or stopped:
                 return
@@ -217,7 +217,7 @@ class StreamSources:
         # What stops needs no quota.
         await self._store.streams.update(stream.project_id, name, stopped, quotas=StreamQuotas(0, 0))
         log.info("nobody watches", app=app, stream=name)
-        await self.follow(app, name)
+        await self.follow(app, name, stopped="nobody watched it for as long as its options allow")
 
     async def set_inputs(self, stream: StreamRecord, change: Callable[[Sequence[Input]], Sequence[Input]]) -> None:
         """Puts what `change` makes of the inputs that back the stream up in their place, also if it is pulled now; it

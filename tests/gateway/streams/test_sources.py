@@ -273,6 +273,7 @@ async def test_a_pull_that_nobody_watches_is_stopped_and_a_push_goes_on(world: W
         await world.sources.stop_unwatched("default", name)
     assert receiver not in world.relay.open
     assert world.sources.look("default", "s1") is None
+    assert (await world.told())[-1] == ("ENDED", "IDLE", "nobody watched it for as long as its options allow")
     assert world.sources.look("default", "s2") is not None
     states = {name: await world.store.streams.find("default", name) for name in ("s1", "s2")}
     assert [one and one.state for one in states.values()] == [StreamState.STOPPED, StreamState.ACTIVE]
