@@ -9,6 +9,11 @@ use crate::{
     table::Entry,
 };
 
+/// The first second of a shard.
+fn begun() -> Moment {
+    Moment { now: clock::now(), second: 0, wall_ms: clock::wall_ms() }
+}
+
 fn open(work: &mut Work, name: &str) -> u64 {
     let table = Arc::clone(&work.surroundings.table);
     let entry = table.insert(("app", name), None, |place| {
@@ -31,7 +36,7 @@ fn open(work: &mut Work, name: &str) -> u64 {
     let (sockets, expected) = (Sockets::default(), Expected::default());
     let origin = Origin::Packets { sockets, lease: None, expected, hold: Duration::from_millis(200) };
     let open = Open { entry, origin };
-    work.open(clock::now(), 0, open);
+    work.open(begun(), open);
     receiver
 }
 
@@ -46,7 +51,7 @@ fn a_panic_costs_one_stream() {
     let (victim, other) = (open(&mut work, "victim"), open(&mut work, "other"));
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
-    work.step_by_id(clock::now(), 0, victim, |_, _| panic!("a bug"));
+    work.step_by_id(begun(), victim, |_, _| panic!("a bug"));
     std::panic::set_hook(hook);
     assert_eq!(work.streams.len(), 1);
     assert!(work.surroundings.table.by_id(victim).is_err() && work.by_id.contains_key(&other));
@@ -56,6 +61,6 @@ fn a_panic_costs_one_stream() {
         [(Kind::Failed, victim)]
     );
     let mut ran = false;
-    work.step_by_id(clock::now(), 0, other, |_, _| ran = true);
+    work.step_by_id(begun(), other, |_, _| ran = true);
     assert!(ran);
 }
