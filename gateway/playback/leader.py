@@ -1,4 +1,4 @@
-"""Goes ahead of a playback: fetches the file it needs next, and lets it stand still while that is not there yet."""
+"""Goes ahead of a playback: fetches what it needs next, and lets it stand still while that is not there yet."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,13 +10,14 @@ from typing import Final
 import structlog
 
 from gateway.errors import NotFoundError
+from gateway.playback.arrival import Arrival
 from gateway.playback.library import Library
 from gateway.playback.reel import Span, further, number_at, playable_ms, wanted
 from gateway.retention.model import Slice
 
 TICK: Final = 0.25
 MARGIN_MS: Final = 1500.0
-"""It stands still when less than this, on the clock, is left to be played and the next file is missing."""
+"""It stands still when less than this, on the clock, is left to be played before something is missing."""
 NEAR_END_MS: Final = 2000
 AGAIN_SECONDS_MAX: Final = 30.0
 
@@ -28,8 +29,7 @@ class Leader:
 
     def __init__(self, library: Library, slices: Sequence[Slice], *, now: Callable[[], float]) -> None:
         """`now`: seconds of a clock that is never set."""
-        self.waiting = ""
-        """Why the next file is not there, if it cannot be fetched now."""
+        self._refusal = ""
         self.held_up = False
         """It stands still until the next file is there."""
         self._library = library
@@ -37,9 +37,16 @@ class Leader:
         self._now = now
         self._spans = [Span(_ms(one.start_at), _ms(one.end_at)) for one in slices]
         self._holds: dict[int, AsyncExitStack] = {}
+        self._arrivals: dict[int, Arrival] = {}
         self._gone: set[int] = set()
         self._position_ms, self._told_at = self._spans[0].start_ms, now()
         self._speed, self._moves = 1.0, False
+
+    @property
+    def waiting(self) -> str:
+        """Why what it needs next is not there, if that cannot be fetched now."""
+        failures = [str(one.failure) for one in self._arrivals.values() if one.failure is not None]
+        return self._refusal or next(iter(failures), "")
 
     async def files(self) -> list[tuple[Path, int]]:
         """All files, those that are not there yet too, and when they begin; those that are gone are left out."""
@@ -52,10 +59,14 @@ class Leader:
         return paths
 
     async def fetch(self, position_ms: int) -> None:
-        """Fetches the file that is read at a position, or the next one if it is gone; both close to its end, which is
-        told a little differently by the file itself. NotFoundError if all are gone; what `Library.file` raises."""
+        """Fetches what is read first at a position, of the next file if that one is gone; of both close to its end,
+        which is told a little differently by the file itself. NotFoundError if all are gone; what `Library.held` and
+        `Arrival.reach` raise."""
         for number in range(number_at(self._spans, position_ms), len(self._slices)):
             await self._hold(number)
+            if number in self._arrivals:
+                at_ms = max(0, position_ms - self._spans[number].start_ms)
+                await self._arrivals[number].reach(at_ms, MARGIN_MS * self._speed)
             if number not in self._gone and self._spans[number].end_ms > position_ms + NEAR_END_MS:
                 return
         if len(self._gone) == len(self._slices):
@@ -75,7 +86,9 @@ class Leader:
                 position_ms = self._position()
                 await self._let_go(position_ms)
                 number = wanted(self._spans, position_ms, self._ready())
-                if task is None and number is not None and self._now() >= again_at:
+                read = self._look_after(position_ms)
+                # One after the other: what is read now is not to wait for what is read next.
+                if task is None and number is not None and read and self._now() >= again_at:
                     task = asyncio.create_task(self._hold(number))
                 self._weigh()
                 weighed()
@@ -86,12 +99,13 @@ class Leader:
                 if not task.done():
                     continue
                 error, task = task.exception(), None
+                self._refusal = ""
                 if error is None:
-                    failures, self.waiting = 0, ""
+                    failures = 0
                     continue
                 wait = min(2.0**failures, AGAIN_SECONDS_MAX)
-                failures, self.waiting, again_at = failures + 1, str(error), self._now() + wait
-                log.warning("a recording that is played next cannot be fetched", again_in=wait, error=self.waiting)
+                failures, again_at, self._refusal = failures + 1, self._now() + wait, str(error)
+                log.warning("a recording that is played next cannot be fetched", again_in=wait, error=self._refusal)
         finally:
             if task is not None:
                 task.cancel()
@@ -99,27 +113,40 @@ class Leader:
 
     async def close(self) -> None:
         """Lets all files go."""
-        for hold in list(self._holds.values()):
-            await hold.aclose()
-        self._holds.clear()
+        for number in list(self._holds):
+            await self._release(number)
 
     async def _hold(self, number: int) -> None:
         if number in self._ready():
             return
         async with AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(self._library.file(self._slices[number]))
+                arrival = await stack.enter_async_context(self._library.held(self._slices[number]))
             except NotFoundError:
                 self._gone.add(number)
                 return
             if number not in self._holds:
                 self._holds[number] = stack.pop_all()
+                if arrival is not None:
+                    self._arrivals[number] = arrival
+
+    async def _release(self, number: int) -> None:
+        self._arrivals.pop(number, None)
+        await self._holds.pop(number).aclose()
+
+    def _look_after(self, position_ms: int) -> bool:
+        """Has what is read now fetched first; whether all of that file is there."""
+        arrival = self._arrivals.get(number_at(self._spans, position_ms))
+        if arrival is None or arrival.whole:
+            return True
+        arrival.want(max(0, position_ms - self._spans[number_at(self._spans, position_ms)].start_ms))
+        return False
 
     async def _let_go(self, position_ms: int) -> None:
         """Files far behind and far ahead: those that were fetched then make room when room is needed."""
         number = number_at(self._spans, position_ms)
         for one in [one for one in self._holds if not number - 1 <= one <= number + 2]:
-            await self._holds.pop(one).aclose()
+            await self._release(one)
 
     def _ready(self) -> set[int]:
         return self._holds.keys() | self._gone
@@ -129,7 +156,8 @@ class Leader:
         return further(self._spans, self._position_ms, played)
 
     def _weigh(self) -> None:
-        left = playable_ms(self._spans, self._position(), self._ready())
+        coming = {number: one.playable_ms for number, one in self._arrivals.items() if not one.whole}
+        left = playable_ms(self._spans, self._position(), self._ready() - coming.keys(), coming)
         self.held_up = left < MARGIN_MS * self._speed
 
 

@@ -1,6 +1,6 @@
 """Finds slices: in the spool, in a local directory, or in a bucket.
 
-What lies in a bucket is fetched into a bounded cache where a whole file is needed, and read by ranges where it is not.
+What lies in a bucket is fetched into a bounded cache where it is played, and read by ranges where it is not.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from gateway.errors import InvalidError, NotFoundError, UnavailableError
+from gateway.playback.arrival import HEAD_BYTES, Arrival
 from gateway.playback.sources import InPlace, Source, on_disk
 from gateway.retention.model import Slice, SliceState
 from gateway.retention.places import Place
@@ -21,8 +22,6 @@ CACHE_BYTES_MAX: Final = 4 * 1024**3
 FETCHES_AT_ONCE: Final = 2
 FETCH_BYTES: Final = 4 * 1024 * 1024
 """Asked for at once; a fetch that breaks off goes on behind what it has."""
-HEAD_BYTES: Final = 256 * 1024
-"""What the relay looks at of a file's beginning (`wire::file::FileReader::open`)."""
 EXTRACT_MAX: Final = 128 * 1024 * 1024
 _THERE: Final = frozenset({SliceState.PENDING, SliceState.UPLOADED})
 
@@ -47,33 +46,46 @@ class Library:
         self._sizes: OrderedDict[Path, int] = OrderedDict()
         self._held: dict[Path, int] = {}
         self._turns: dict[Path, asyncio.Lock] = {}
+        self._arrivals: dict[Path, Arrival] = {}
         self._fetches = asyncio.Semaphore(FETCHES_AT_ONCE)
         self._clean = False
 
     @asynccontextmanager
-    async def file(self, found: Slice) -> AsyncIterator[Path]:
-        """The file of one slice, held while entered; all who ask for it wait for one fetch. NotFoundError if it is
-        gone; UnavailableError if the cache is full of what is held; what `Place.read` raises."""
-        here = await self._here(found)
-        if here is not None:
-            yield here
+    async def held(self, found: Slice) -> AsyncIterator[Arrival | None]:
+        """A slice whose file is needed, held while entered: its arrival, shared by all who need it, as soon as its head
+        is there; None if it lies here. NotFoundError if it is gone; UnavailableError if the cache is full of what is
+        held; what `Place.read` raises."""
+        if await self._here(found) is not None:
+            yield None
             return
         place, target = self._place(found.destination), self._target(found)
         self._held[target] = self._held.get(target, 0) + 1
         try:
-            async with self._turns.setdefault(target, asyncio.Lock()), self._fetches:
+            async with self._turns.setdefault(target, asyncio.Lock()):
                 if target not in self._sizes:
-                    await self._fetch(place, found, target)
+                    await self._begin(place, found, target)
             self._sizes.move_to_end(target)
-            yield target
+            yield self._arrivals.get(target)
         finally:
             self._held[target] -= 1
             if not self._held[target]:
-                del self._held[target]
-                self._turns.pop(target, None)
+                async with self._turns.setdefault(target, asyncio.Lock()):
+                    await self._let_go(target)
+
+    async def _let_go(self, target: Path) -> None:
+        """What nobody holds any more stays only if it is whole; called in its turn."""
+        if self._held.get(target):
+            return
+        self._held.pop(target, None)
+        self._turns.pop(target, None)
+        arrival = self._arrivals.pop(target, None)
+        if arrival is not None:
+            if not arrival.whole:
+                del self._sizes[target]
+            await arrival.close()
 
     async def path(self, found: Slice) -> Path:
-        """Where the file of a slice is, or will be while `file` is entered. NotFoundError."""
+        """Where the file of a slice is, or will be while `held` is entered. NotFoundError."""
         return await self._here(found) or self._target(found)
 
     @asynccontextmanager
@@ -83,7 +95,7 @@ class Library:
             here = await self._here(found)
             if (
                 here is None
-                and self._target(found) in self._sizes
+                and self._is_whole(self._target(found))
                 and await asyncio.to_thread(self._target(found).is_file)
             ):
                 here = self._target(found)
@@ -138,22 +150,24 @@ class Library:
             shutil.rmtree(self._cache, ignore_errors=True)
         await asyncio.to_thread(self._cache.mkdir, 0o700, parents=True, exist_ok=True)
 
-    async def _fetch(self, place: Place, found: Slice, target: Path) -> None:
+    def _is_whole(self, target: Path) -> bool:
+        arrival = self._arrivals.get(target)
+        return target in self._sizes and (arrival is None or arrival.whole)
+
+    async def _begin(self, place: Place, found: Slice, target: Path) -> None:
         await self._prepare()
-        part = target.with_name(f"{target.name}.part")
         try:
             size = await place.size(found.key)
             await self._make_room(size)
             self._sizes[target] = size
-            await _copy(InPlace(place, found.key, size), part, 0, size)
-            await asyncio.to_thread(part.rename, target)
+            arrival = Arrival(InPlace(place, found.key, size), target, self._fetches)
+            await arrival.begin()
         except BaseException as error:
             self._sizes.pop(target, None)
-            with suppress(OSError):
-                part.unlink()
             if isinstance(error, FileNotFoundError):
                 raise NotFoundError("recording", found.slice_id) from error
             raise
+        self._arrivals[target] = arrival
 
     async def _make_room(self, size_bytes: int) -> None:
         for path in list(self._sizes):

@@ -1,7 +1,7 @@
 """The files of a playback in order of need: where it stands, how far it can go on, and which file comes next. Pure."""
 
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 AHEAD: Final = 1
@@ -36,14 +36,20 @@ def further(spans: Sequence[Span], position_ms: int, by_ms: float) -> int:
     return position_ms + int(left)
 
 
-def playable_ms(spans: Sequence[Span], position_ms: int, ready: Collection[int]) -> float:
-    """How much can be played before a file is missing; infinite if none is."""
-    total = 0
+def playable_ms(
+    spans: Sequence[Span], position_ms: int, ready: Collection[int], coming: Mapping[int, Callable[[int], float]]
+) -> float:
+    """How much can be played before something is missing; infinite if nothing is. `coming` tells of files of which a
+    part is there how much of them can be played from a time of theirs on."""
+    total = 0.0
     for number in range(number_at(spans, position_ms), len(spans)):
-        if number not in ready:
-            return total
         start_ms, end_ms = spans[number]
-        total += max(0, end_ms - max(position_ms, start_ms))
+        length = max(0, end_ms - max(position_ms, start_ms))
+        if number not in ready:
+            part = coming[number](max(0, position_ms - start_ms)) if number in coming else 0.0
+            if part < length or number not in coming:
+                return total + part
+        total += length
     return float("inf")
 
 

@@ -219,7 +219,7 @@ class Playbacks:
 
     async def steer(self, scope: Scope, name: str, playback_id: str, wish: Steering) -> Playback:
         """Seeks, speeds up, stops. NotFoundError, InvalidError; UnavailableError if too many wishes wait; what
-        `Library.file` raises if what lies there cannot be fetched: then it goes on as it was."""
+        `Leader.fetch` raises if what lies there cannot be fetched: then it goes on as it was."""
         found = await self.get(scope, name, playback_id)
         if wish.speed is not None:
             _check_speed(wish.speed)

@@ -25,7 +25,7 @@ from tests.api.conftest import Client, Opener
 from tests.api.world import World
 from tests.gateway.retention.samples import a_slice, recording
 from tests.media.test_play_forms import decode
-from tests.media.test_recording import HOST, SPEC, Bench, recorded
+from tests.media.test_recording import HOST, SPEC, Bench, bursts, recorded, send
 
 BEGIN = datetime(2026, 3, 1, 6, tzinfo=UTC)
 KIB = 1024
@@ -264,3 +264,51 @@ async def test_pictures_come_from_a_bucket(shelf: Shelf, tmp_path: Path) -> None
         wanted = [picture for file in files for picture in decode(file.read_bytes(), "flv").pictures]
         assert decode(b"".join(pieces), "flv").pictures == wanted
         assert made_.problems == 0
+
+
+@pytest.mark.timeout(60)
+async def test_the_first_picture_of_a_large_recording_does_not_wait_for_the_rest(shelf: Shelf, tmp_path: Path) -> None:
+    """From the middle of a file, over a way on which the whole file takes far longer than a test may."""
+    spec = replace(SPEC, width=640, height=360, seconds=10, bitrate_bps=4_000_000, audio=AudioCodec.AAC)
+    source = await asyncio.to_thread(clip, spec)
+    async with Relay(play_key=b"key", rtp_host=HOST, rtp_port_min=22000, rtp_port_max=22999, threads=1) as relay:
+        bench = Bench(relay, tmp_path)
+        recording = relay.record(
+            bench.receiver.id, directory=str(tmp_path), slice_ms=600_000, utc_offset_ms=0, tag="large"
+        )
+        await send(bench.receiver.port, bursts(source))
+        relay.stop_recording(recording)
+        await bench.wait("slice", "stopped")
+        [file] = bench.slices()
+    facts, data = file_facts(str(file)), file.read_bytes()
+    await shelf.add(data, file.suffix, BEGIN, facts.duration_ms / 1000)
+    assert len(data) > 3 * KIB * KIB
+    async with Relay(play_key=b"key", rtp_host=HOST, rtp_port_min=22000, rtp_port_max=22999, threads=1) as relay:
+        world = shelf.world
+        playbacks = Playbacks(world.store, relay, world.gateway.recordings, lambda: world.now)
+        relay.listen(playbacks.handle_media)
+        http = relay.listen_http(HOST, 0, "/nonexistent")
+        shelf.faults.delay = 0.05  # for each 64 KiB
+        begin = BEGIN + timedelta(seconds=3)
+        made = await playbacks.create(shelf.scope, "kept", begin, begin + timedelta(seconds=2.5))
+        try:
+            url = (
+                f"http://{HOST}:{http}/{made.app}/{made.name}.live.flv?{relay.sign(made.app, made.name, 4_000_000_000)}"
+            )
+            pieces: list[bytes] = []
+            async with httpx.AsyncClient(timeout=30) as client, client.stream("GET", url) as response:
+                assert response.status_code == 200
+                with suppress(httpx.RemoteProtocolError):
+                    async for piece in response.aiter_raw():
+                        if not pieces:
+                            assert shelf.faults.moved < len(data) * 0.6
+                            shelf.faults.delay = 0.01
+                        pieces.append(piece)
+        finally:
+            await end(playbacks)
+        wanted = decode(data, file.suffix[1:]).pictures
+        played = decode(b"".join(pieces), "flv").pictures
+        assert len(played) >= 60
+        first = wanted.index(played[0])
+        assert played == wanted[first : first + len(played)], "nothing is missing"
+        assert made.problems == 0

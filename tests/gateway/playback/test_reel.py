@@ -18,10 +18,16 @@ def test_what_lies_between_files_is_jumped_over() -> None:
 
 
 def test_it_can_go_on_until_a_file_is_missing() -> None:
-    assert playable_ms(SPANS, 500, {1, 2}) == 0
-    assert playable_ms(SPANS, 500, {0, 2}) == 500
-    assert playable_ms(SPANS, 500, {0, 1}) == 1500
-    assert playable_ms(SPANS, 500, {0, 1, 2}) == float("inf")
+    assert playable_ms(SPANS, 500, {1, 2}, {}) == 0
+    assert playable_ms(SPANS, 500, {0, 2}, {}) == 500
+    assert playable_ms(SPANS, 500, {0, 1}, {}) == 1500
+    assert playable_ms(SPANS, 500, {0, 1, 2}, {}) == float("inf")
+
+
+def test_it_can_go_on_as_far_as_a_file_that_comes_is_there() -> None:
+    assert playable_ms(SPANS, 500, {1, 2}, {0: lambda at_ms: 700 - at_ms}) == 200
+    assert playable_ms(SPANS, 500, {2}, {0: lambda _: float("inf"), 1: lambda at_ms: 300 - at_ms}) == 800
+    assert playable_ms(SPANS, 500, {1, 2}, {0: lambda _: float("inf")}) == float("inf")
 
 
 def test_the_file_that_is_read_comes_first_and_then_the_next_one() -> None:

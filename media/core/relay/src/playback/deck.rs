@@ -1,45 +1,22 @@
 //! The files of a playback, read one behind the other. It waits for the disk: call it on a thread that may.
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use wire::{
-    file::{FileReader, Form, ReadError, Source},
+    file::{FileReader, Form, ReadError},
     media::{AccessUnit, Kind, Ticks},
 };
 
-use super::PlayFile;
+use super::{
+    PlayFile,
+    disk::{OnDisk, is_late},
+};
 use crate::hub::gop::begins;
 
 /// What is wrong with files is told of so many times.
 const PROBLEMS_MAX: usize = 8;
 /// Units that a search for a key frame looks through: an hour's worth.
 const SEARCH_MAX: usize = 400_000;
-
-/// A file on the disk.
-pub(super) struct OnDisk(pub(super) File);
-
-impl Source for OnDisk {
-    fn read(&mut self, offset: u64, length: usize) -> io::Result<Bytes> {
-        let mut bytes = vec![0; length];
-        let mut size = 0;
-        while size < length {
-            match self.0.read_at(&mut bytes[size..], offset + size as u64) {
-                Ok(0) => break,
-                Ok(read) => size += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        bytes.truncate(size);
-        Ok(bytes.into())
-    }
-}
 
 /// The form that a file's name tells.
 pub(super) fn form_of(path: &Path) -> Option<Form> {
@@ -67,9 +44,14 @@ struct Opened {
     fresh: bool,
 }
 
+/// What is to be read next is not there yet: the same call is to be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Late;
+
 /// What became of reading on.
 enum Step {
     Read(Batch),
+    Late,
     /// The file is over.
     Over,
     /// So is the playback.
@@ -113,13 +95,15 @@ impl Deck {
     }
 
     /// Goes to the last key frame at or before a moment, or to the next file if none has that moment.
-    pub(super) fn seek(&mut self, position_ms: u64, keys_only: bool) -> Option<Batch> {
+    pub(super) fn seek(&mut self, position_ms: u64, keys_only: bool) -> Result<Option<Batch>, Late> {
         let behind = self.files.partition_point(|(file, _)| file.start_ms <= position_ms);
         self.number = behind.saturating_sub(1);
         self.open = None;
-        let start_ms = self.files.get(self.number)?.0.start_ms;
+        let Some(start_ms) = self.files.get(self.number).map(|(file, _)| file.start_ms) else {
+            return Ok(None);
+        };
         let offset = Ticks::from_millis(position_ms.saturating_sub(start_ms).min(1 << 40).cast_signed());
-        let Some(opened) = self.opened() else { return self.next(keys_only) };
+        let Some(opened) = self.opened()? else { return self.next(keys_only) };
         let duration = opened.reader.head().duration;
         if duration > Ticks(0) && offset >= duration {
             self.turn_over();
@@ -134,8 +118,9 @@ impl Deck {
                     units.truncate(1);
                     opened.key = units.first().map(|unit| unit.dts);
                 }
-                Some(Batch { start_ms, fresh: true, duration, units })
+                Ok(Some(Batch { start_ms, fresh: true, duration, units }))
             }
+            Err(error) if is_late(&error) => Err(Late),
             Err(error) => {
                 self.note(&error);
                 self.turn_over();
@@ -145,15 +130,16 @@ impl Deck {
     }
 
     /// The next units; `None` behind the last file.
-    pub(super) fn next(&mut self, keys_only: bool) -> Option<Batch> {
+    pub(super) fn next(&mut self, keys_only: bool) -> Result<Option<Batch>, Late> {
         while self.number < self.files.len() {
             match self.step(keys_only) {
-                Step::Read(batch) => return Some(batch),
+                Step::Read(batch) => return Ok(Some(batch)),
+                Step::Late => return Err(Late),
                 Step::Over => self.turn_over(),
                 Step::End => self.number = self.files.len(),
             }
         }
-        None
+        Ok(None)
     }
 
     fn turn_over(&mut self) {
@@ -170,7 +156,11 @@ impl Deck {
         if start_ms > end_ms {
             return Step::End;
         }
-        let Some(opened) = self.opened() else { return Step::Over };
+        let opened = match self.opened() {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Step::Over,
+            Err(Late) => return Step::Late,
+        };
         let duration = opened.reader.head().duration;
         if keys_only && opened.key.is_some_and(|key| !opened.reader.skip(key)) {
             return Step::Over;
@@ -179,6 +169,7 @@ impl Deck {
         match opened.reader.read(&mut opened.source, &mut units) {
             Ok(true) => {}
             Ok(false) => return Step::Over,
+            Err(error) if is_late(&error) => return Step::Late,
             Err(error) => {
                 self.note(&error);
                 return Step::Over;
@@ -200,18 +191,19 @@ impl Deck {
     }
 
     /// The present file; `None`, and a problem, if it cannot be opened.
-    fn opened(&mut self) -> Option<&mut Opened> {
+    fn opened(&mut self) -> Result<Option<&mut Opened>, Late> {
         if self.open.is_none() {
-            let (file, form) = self.files.get(self.number)?;
-            match open(&file.path, (*form)?) {
+            let Some((file, Some(form))) = self.files.get(self.number) else { return Ok(None) };
+            match open(&file.path, *form) {
                 Ok((source, reader)) => self.open = Some(Opened { source, reader, key: None, fresh: true }),
+                Err(error) if is_late(&error) => return Err(Late),
                 Err(error) => {
                     self.note(&error);
-                    return None;
+                    return Ok(None);
                 }
             }
         }
-        self.open.as_mut()
+        Ok(self.open.as_mut())
     }
 
     fn note(&mut self, error: &ReadError) {
@@ -224,7 +216,7 @@ impl Deck {
 }
 
 pub(super) fn open(path: &Path, form: Form) -> Result<(OnDisk, FileReader), ReadError> {
-    let mut source = OnDisk(File::open(path)?);
+    let mut source = OnDisk::open(path)?;
     let reader = FileReader::open(form, &mut source)?;
     Ok((source, reader))
 }

@@ -5,6 +5,7 @@
 //! above 4 only key frames. Files are read on threads for work that blocks.
 
 mod deck;
+mod disk;
 mod pace;
 mod segment;
 mod steering;
@@ -16,12 +17,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc, time::timeout_at};
+use tokio::{
+    sync::mpsc,
+    time::{timeout, timeout_at},
+};
 use wire::unpack::Output;
 
 pub(crate) use self::steering::Standing;
 use self::{
-    deck::{Batch, Deck},
+    deck::{Batch, Deck, Late},
     pace::Pace,
 };
 pub use self::{
@@ -41,8 +45,12 @@ use crate::{
 const TOGETHER: Duration = Duration::from_millis(5);
 /// The position is told so often, and when something changes.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
+/// And so often while what is to be played next is not there.
+const TOLD_LATE: Duration = Duration::from_millis(500);
 /// Players get so long for the last pictures.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// What is not there yet is asked for again so often.
+const AGAIN: Duration = Duration::from_millis(50);
 /// Files of one playback: a week of the shortest slices.
 const FILES_MAX: usize = 20_000;
 /// Units without a picture or sound are asked for again, but no file has so many portions of nothing.
@@ -138,7 +146,16 @@ pub(crate) struct Playback {
     deck: Deck,
     pace: Pace,
     position_ms: u64,
+    /// Where it is about to go on, and whose wish that is: how many wait for it.
+    sought: Option<(u64, u64)>,
     told: Option<Instant>,
+}
+
+/// What became of reading.
+enum Reading {
+    More,
+    Late,
+    End,
 }
 
 impl Playback {
@@ -154,7 +171,13 @@ impl Playback {
         let deck = Deck::new(wanted.files.clone(), wanted.end_ms)
             .ok_or_else(|| Error::Invalid("a file is neither .flv nor .mp4".to_owned()))?;
         let pace = Pace::new(wanted.speed, wanted.paused);
-        Ok(Self { deck, pace, position_ms: wanted.position_ms, told: None })
+        Ok(Self {
+            deck,
+            pace,
+            position_ms: wanted.position_ms,
+            sought: Some((wanted.position_ms, 0)),
+            told: None,
+        })
     }
 
     /// Feeds the stream to the end of the files, or until it is closed.
@@ -182,13 +205,17 @@ impl Playback {
         controls: &mut mpsc::Receiver<Control>,
     ) -> Result<(), Closed> {
         self.measure(feeder, steering).await?;
-        self.go(feeder, Some(self.position_ms)).await?;
-        // Who is told of the tracks can come though nothing moves yet.
-        let tracks = self.pace.announce();
-        self.send(feeder, tracks).await?;
-        self.stand(steering);
         let mut empty = 0;
         loop {
+            if self.sought.is_some() && !self.arrive(feeder, steering).await? {
+                // Who fetches what lies there must know of it.
+                let now = clock::now();
+                if self.told.is_none_or(|told| now.saturating_duration_since(told) >= TOLD_LATE) {
+                    self.tell(feeder, now);
+                }
+                self.hear_for(AGAIN, feeder, steering, controls).await?;
+                continue;
+            }
             let now = clock::now();
             let Some(due) = self.pace.due(now) else {
                 if self.pace.is_paused() && self.pace.has_units() {
@@ -196,10 +223,13 @@ impl Playback {
                     self.handle(feeder, steering, control).await?;
                     continue;
                 }
-                empty += 1;
-                if empty > EMPTY_MAX || !self.go(feeder, None).await? {
-                    self.tell(feeder, now);
-                    return Ok(());
+                match self.go(feeder, None).await? {
+                    Reading::More if empty < EMPTY_MAX => empty += 1,
+                    Reading::More | Reading::End => {
+                        self.tell(feeder, now);
+                        return Ok(());
+                    }
+                    Reading::Late => self.hear_for(AGAIN, feeder, steering, controls).await?,
                 }
                 continue;
             };
@@ -260,34 +290,71 @@ impl Playback {
     ) -> Result<(), Closed> {
         match control {
             Control::Seek(position_ms) => {
-                self.position_ms = position_ms;
-                self.pace.handle_jump();
-                self.go(feeder, Some(position_ms)).await?;
-                self.position_ms = self.pace.next_position_ms().unwrap_or(position_ms);
+                // It is carried out once what lies there is there; an earlier one is carried out by it.
+                let waiting = self.sought.map_or(0, |(_, waiting)| waiting);
+                self.jump(position_ms, waiting + 1);
+                return Ok(());
             }
             Control::Speed(speed) => {
                 let thinned = self.pace.set_speed(speed);
                 // What was read may lack pictures, or have those that are not wanted.
-                if thinned {
-                    self.pace.handle_jump();
-                    self.go(feeder, Some(self.position_ms)).await?;
+                if thinned && self.sought.is_none() {
+                    self.jump(self.position_ms, 0);
+                    self.arrive(feeder, steering).await?;
                 }
             }
             Control::Pause(paused) => self.pace.set_paused(paused),
         }
         self.stand(steering);
-        steering.update(|standing| {
-            standing.done += 1;
-            if matches!(control, Control::Seek(_)) {
-                standing.sought = standing.at;
-            }
-        });
+        steering.update(|standing| standing.done += 1);
         self.tell(feeder, clock::now());
         Ok(())
     }
 
-    /// Reads on, or from another position; false if there is nothing more.
-    async fn go(&mut self, feeder: &Feeder, position_ms: Option<u64>) -> Result<bool, Closed> {
+    fn jump(&mut self, position_ms: u64, waiting: u64) {
+        self.position_ms = position_ms;
+        self.pace.handle_jump();
+        self.sought = Some((position_ms, waiting));
+    }
+
+    /// Goes where it is sought, if what lies there is there; false if it is not yet.
+    async fn arrive(&mut self, feeder: &mut Feeder, steering: &Steering) -> Result<bool, Closed> {
+        let Some((position_ms, waiting)) = self.sought else { return Ok(true) };
+        if matches!(self.go(feeder, Some(position_ms)).await?, Reading::Late) {
+            return Ok(false);
+        }
+        self.sought = None;
+        // Who is told of the tracks can come though nothing moves yet.
+        let tracks = self.pace.announce();
+        self.send(feeder, tracks).await?;
+        self.stand(steering);
+        if waiting > 0 {
+            self.position_ms = self.pace.next_position_ms().unwrap_or(position_ms);
+            steering.update(|standing| {
+                standing.done += waiting;
+                standing.sought = standing.at;
+            });
+            self.tell(feeder, clock::now());
+        }
+        Ok(true)
+    }
+
+    /// Carries wishes out while something else is waited for.
+    async fn hear_for(
+        &mut self,
+        time: Duration,
+        feeder: &mut Feeder,
+        steering: &Steering,
+        controls: &mut mpsc::Receiver<Control>,
+    ) -> Result<(), Closed> {
+        if let Ok(control) = feeder.unless_closed(timeout(time, controls.recv())).await? {
+            self.handle(feeder, steering, control.ok_or(Closed)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads on, or from another position.
+    async fn go(&mut self, feeder: &Feeder, position_ms: Option<u64>) -> Result<Reading, Closed> {
         let keys_only = self.pace.keys_only();
         let mut deck = std::mem::take(&mut self.deck);
         let work = tokio::task::spawn_blocking(move || {
@@ -306,9 +373,13 @@ impl Playback {
                 vec![("position_ms", self.position_ms.to_string()), ("problem", problem)],
             );
         }
-        let Some(Batch { start_ms, fresh, duration, units }) = batch else { return Ok(false) };
+        let Batch { start_ms, fresh, duration, units } = match batch {
+            Ok(Some(batch)) => batch,
+            Ok(None) => return Ok(Reading::End),
+            Err(Late) => return Ok(Reading::Late),
+        };
         self.pace.handle_units(start_ms, fresh, duration, units);
-        Ok(true)
+        Ok(Reading::More)
     }
 
     fn tell(&mut self, feeder: &Feeder, now: Instant) {

@@ -11,7 +11,10 @@ use wire::{
     ts::{Sound, TsMuxer},
 };
 
-use super::deck::{OnDisk, form_of, open};
+use super::{
+    deck::{form_of, open},
+    disk::OnDisk,
+};
 use crate::error::Error;
 
 /// A segment is never larger.
@@ -46,7 +49,7 @@ fn opened(path: &Path) -> Result<(Form, OnDisk, FileReader), Error> {
 /// Reads a file's head.
 pub fn file_facts(path: &Path) -> Result<FileFacts, Error> {
     let (form, source, reader) = opened(path)?;
-    let size = source.0.metadata().map_err(Error::io(path.display().to_string()))?.len();
+    let size = source.size().map_err(Error::io(path.display().to_string()))?;
     let head = reader.head();
     let tracks = Tracks::clone(&head.tracks);
     Ok(FileFacts {
