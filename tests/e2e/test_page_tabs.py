@@ -147,7 +147,7 @@ async def test_a_stream_is_pushed_on(gateway: RunningGateway, source: str, tmp_p
         await panel.locator("input[name=url]").fill(address)
         await panel.get_by_role("button", name="Add").click()
         row = panel.locator("tr", has_text=f"127.0.0.1:{gateway.rtmp_port}")
-        await row.get_by_text("PUSHING").wait_for(timeout=FOREVER_MS)
+        await row.get_by_text("pushing", exact=True).wait_for(timeout=FOREVER_MS)
         await page.locator(f"article[data-stream={target}] .status.FLOWING").wait_for()
         assert [one["state"] for one in (await asked(gateway, f"{source}/pushes"))["pushes"]] == ["PUSHING"]
         await row.get_by_role("button", name="Remove").click()

@@ -6,7 +6,7 @@ import { PLANS_PERIOD_MS, type Keeping, type Plan, type Plans } from "./planApi"
 import { reasonOf } from "./play/form";
 import { Pager } from "./pager";
 import { field, Fresh, line, select, table } from "./table";
-import { text } from "./text";
+import { statusText, text } from "./text";
 import { fixedZone } from "./zone";
 
 const PAGE_SIZE = 20;
@@ -77,7 +77,7 @@ export class PlanStreams {
     const shown = await this.plans.missing(name, this.plan().timezone, new Date()).then(
       (found) => {
         const total = [...found.values()].reduce((sum, one) => sum + one, 0);
-        const causes = [...found].map(([cause, ms]) => `${cause}: ${span(ms)}`).join("\n");
+        const causes = [...found].map(([cause, ms]) => `${statusText(cause)}: ${span(ms)}`).join("\n");
         return total > 0
           ? element("span", { class: "bad", title: causes }, span(total))
           : element("span", {}, "–");

@@ -7,7 +7,7 @@ import { reasonOf, type Tracks } from "./play/form";
 import { Player } from "./player";
 import type { Playback, Recording, StreamCalls } from "./streamApi";
 import { select, table } from "./table";
-import { text } from "./text";
+import { statusText, text } from "./text";
 import { Timeline } from "./timeline";
 
 const POLL_MS = 1000;
@@ -86,7 +86,7 @@ export class RecordingPanel {
     });
     const missing = (told?.gaps ?? []).flatMap((gap) => {
       const span = gap.frames > 0 ? null : within(gap.begin, gap.end, midnight);
-      return span === null ? [] : [{ ...span, cause: gap.cause }];
+      return span === null ? [] : [{ ...span, cause: statusText(gap.cause) }];
     });
     this.timeline.draw(this.recordings, missing);
     this.list.replaceChildren(this.rows());

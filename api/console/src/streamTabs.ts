@@ -6,7 +6,7 @@ import { size, since } from "./format";
 import type { StreamCalls } from "./streamApi";
 import { field, Fresh, line, select, table } from "./table";
 import type { Panel } from "./tabs";
-import { text } from "./text";
+import { statusText, text } from "./text";
 
 const BACKUPS: Record<string, string> = {
   passive: text("passive"),
@@ -67,7 +67,7 @@ export function pushes(stream: StreamCalls): Panel {
       element(
         "span",
         { title: push.reason },
-        push.reason === "" ? push.state : `${push.state}: ${push.reason}`,
+        push.reason === "" ? statusText(push.state) : `${statusText(push.state)}: ${push.reason}`,
       ),
       size(push.bytes_out),
       list.act(text("remove"), push.push_id, () => stream.removePush(push)),
@@ -93,7 +93,7 @@ export function senders(stream: StreamCalls): Panel {
       sender.peer ?? "–",
       `${sender.transport}, ${sender.payload}`,
       String(sender.ssrc).padStart(10, "0"),
-      sender.state,
+      sender.state === "waiting" ? text("waitingForKey") : statusText(sender.state),
       size(sender.bytes),
       list.act(text("remove"), sender.id, () => stream.removeSender(sender)),
     ]);
