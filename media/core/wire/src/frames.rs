@@ -59,6 +59,8 @@ pub(crate) struct Frame {
 const BUFFER: usize = 4 << 10;
 /// Sound that waits for a picture to be complete: more of it shows that no other one follows soon.
 const SOUND_MAX: usize = 8;
+/// So many packets in a row are no sound that comes within a picture.
+const STRANGERS_MAX: u8 = 16;
 /// So many bytes show whether a NAL unit starts a picture: start code, header, first byte of the slice.
 const PROBE: usize = 8;
 
@@ -86,6 +88,7 @@ pub(crate) struct Frames {
     // of the current packet
     timestamp: u32,
     first: bool,   // nothing of the packet was read yet
+    in_row: u8,    // packets left out before it
     touched: bool, // it had bytes of the open video frame
     new_pack: bool,
     key_expected: bool, // a system header or map came in this pack
@@ -119,6 +122,7 @@ impl Frames {
             streams: Streams::default(),
             timestamp: 0,
             first: false,
+            in_row: 0,
             touched: false,
             new_pack: false,
             key_expected: false,
@@ -136,6 +140,7 @@ impl Frames {
 
     pub(crate) fn begin_packet(&mut self, timestamp: u32) {
         self.timestamp = timestamp;
+        self.in_row = 0;
         self.first = true;
         self.touched = false;
     }
@@ -216,10 +221,24 @@ impl Frames {
         frame.is_some_and(|frame| frame.timestamp != timestamp)
     }
 
-    /// Such a packet was left out.
-    pub(crate) fn handle_stranger(&mut self) {
+    /// Such a packet is to be left out; false if too many came in a row to be none of the frame's.
+    pub(crate) fn handle_stranger(&mut self) -> bool {
         self.strangers = true;
+        self.in_row += 1;
+        if self.in_row > STRANGERS_MAX {
+            return false;
+        }
         self.fault(Fault::ForeignPacket);
+        true
+    }
+
+    /// Those that were left out belonged to the frame: the device stamps packets otherwise now.
+    pub(crate) fn handle_strange_stamps(&mut self) {
+        self.endings.stamps.broken();
+        if self.handle_gap() {
+            self.fault(Fault::DamagedUnit);
+        }
+        self.events.push_back(Event::VideoGap);
     }
 
     /// The open frame is over, for another one begins.

@@ -31,7 +31,11 @@ impl Program {
 
     pub(crate) fn handle_packet(&mut self, packet: &rtp::Packet<'_>) {
         if self.is_stranger(packet) {
-            return self.frames.handle_stranger();
+            if self.frames.handle_stranger() {
+                return;
+            }
+            self.demuxer.handle_gap();
+            self.frames.handle_strange_stamps();
         }
         self.frames.begin_packet(packet.timestamp);
         self.demuxer.handle_packet(packet.payload, &mut self.frames);
@@ -55,7 +59,10 @@ impl Program {
     /// In the middle of a frame, a packet of another time: sound that some devices send bare under the same
     /// payload type. Only where the device is known to stamp all packets of a frame alike.
     fn is_stranger(&self, packet: &rtp::Packet<'_>) -> bool {
-        self.demuxer.is_in_body() && self.frames.is_apart(packet.timestamp) && !begins_pack(packet.payload)
+        self.demuxer.is_in_body()
+            && self.frames.is_apart(packet.timestamp)
+            && !begins_pack(packet.payload)
+            && !self.demuxer.ends_within(packet.payload)
     }
 
     /// Packets are missing; tells whether a frame of video was hit.

@@ -123,6 +123,12 @@ impl Demuxer {
         }
     }
 
+    /// Whether the payload that is being read ends within `data`, and a unit of the system layer begins right behind it.
+    pub fn ends_within(&self, data: &[u8]) -> bool {
+        let State::Body { left } = self.state else { return false };
+        matches!(data.get(left..), Some([0, 0, 1, id, ..]) if is_systemic(*id))
+    }
+
     /// Whether a PES packet without length is being read: only what follows shows its end.
     pub fn is_open(&self) -> bool {
         self.state == State::Open
