@@ -8,6 +8,7 @@
 mod cutter;
 mod open;
 mod seam;
+mod strangers;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -59,8 +60,6 @@ pub(crate) struct Frame {
 const BUFFER: usize = 4 << 10;
 /// Sound that waits for a picture to be complete: more of it shows that no other one follows soon.
 const SOUND_MAX: usize = 8;
-/// So many packets in a row are no sound that comes within a picture.
-const STRANGERS_MAX: u8 = 16;
 /// So many bytes show whether a NAL unit starts a picture: start code, header, first byte of the slice.
 const PROBE: usize = 8;
 
@@ -211,34 +210,6 @@ impl Frames {
     /// What comes next belongs to the open frame of this kind: transport streams interleave them.
     pub(crate) fn resume(&mut self, kind: Kind) {
         self.target = if kind == Kind::Video { Target::Video } else { Target::Audio };
-    }
-
-    /// Whether the packet of RTP time `timestamp` comes in the middle of a video frame, of another time, though
-    /// the device is known to stamp all packets of a frame alike.
-    pub(crate) fn is_apart(&self, timestamp: u32) -> bool {
-        let frame =
-            self.video.as_ref().filter(|_| self.target == Target::Video && self.endings.stamps.is_trusted());
-        frame.is_some_and(|frame| frame.timestamp != timestamp)
-    }
-
-    /// Such a packet is to be left out; false if too many came in a row to be none of the frame's.
-    pub(crate) fn handle_stranger(&mut self) -> bool {
-        self.strangers = true;
-        self.in_row += 1;
-        if self.in_row > STRANGERS_MAX {
-            return false;
-        }
-        self.fault(Fault::ForeignPacket);
-        true
-    }
-
-    /// Those that were left out belonged to the frame: the device stamps packets otherwise now.
-    pub(crate) fn handle_strange_stamps(&mut self) {
-        self.endings.stamps.broken();
-        if self.handle_gap() {
-            self.fault(Fault::DamagedUnit);
-        }
-        self.events.push_back(Event::VideoGap);
     }
 
     /// The open frame is over, for another one begins.
