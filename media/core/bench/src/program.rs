@@ -38,7 +38,8 @@ fn pack(number: u32) -> Vec<u8> {
             video.extend(set);
         }
     }
-    video.extend([0, 0, 0, 1, if key { 0x65 } else { 0x41 }]);
+    // A NAL unit header, and a slice that begins with the picture's first macroblock.
+    video.extend(if key { [0, 0, 0, 1, 0x65, 0x88] } else { [0, 0, 0, 1, 0x41, 0x9A] });
     let mut noise = 0x9E37_79B9_u32.wrapping_mul(number + 1);
     while video.len() < picture_bytes(number) {
         noise ^= noise << 13;
