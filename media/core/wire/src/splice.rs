@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Instant};
 
 use crate::{
     media::{Kind, Ticks, Tracks},
+    timeline::STEP,
     unpack::Output,
 };
 
@@ -20,6 +21,8 @@ pub struct Splice {
     tracks_last: [Option<i64>; 2],
     /// What the present reader's clock lacks; `None` before its first unit.
     offset: Option<i64>,
+    /// Sound behind the seam was taken.
+    joined: bool,
     /// The reader's time that is to stand for now; that of its first unit, if it is not told.
     anchor: Option<i64>,
     tracks: Arc<Tracks>,
@@ -35,12 +38,12 @@ impl Splice {
 
     /// Another reader takes over.
     pub fn handle_seam(&mut self) {
-        (self.offset, self.anchor) = (None, None);
+        (self.offset, self.anchor, self.joined) = (None, None, false);
     }
 
-    /// Another reader takes over, whose present is `anchor`: units before it follow each other as closely as may be.
+    /// Another reader takes over, whose present is `anchor`: pictures before it follow each other as closely as may be.
     pub fn handle_seam_at(&mut self, anchor: Ticks) {
-        (self.offset, self.anchor) = (None, Some(anchor.0));
+        (self.offset, self.anchor, self.joined) = (None, Some(anchor.0), false);
     }
 
     /// The tracks in force.
@@ -48,7 +51,8 @@ impl Splice {
         &self.tracks
     }
 
-    /// Fits what a reader made into the stream; false if it says nothing new and is to be left out.
+    /// Fits what a reader made into the stream; false if it is to be left out: tracks that say nothing new, and
+    /// sound of a time that was heard already.
     pub fn handle_output(&mut self, now: Instant, output: &mut Output) -> bool {
         match output {
             Output::Tracks(tracks) => {
@@ -69,7 +73,13 @@ impl Splice {
                 });
                 let delay = unit.pts - unit.dts;
                 let mapped = unit.dts.0 + offset;
-                let dts = self.tracks_last[slot].map_or(mapped, |last| mapped.max(last + 1)).max(0);
+                let dts = self.tracks_last[slot].map_or(mapped, |last| mapped.max(last + STEP)).max(0);
+                if unit.kind == Kind::Audio {
+                    if dts != mapped && !self.joined {
+                        return false;
+                    }
+                    self.joined = true;
+                }
                 self.tracks_last[slot] = Some(dts);
                 if self.last.is_none_or(|(_, last)| dts > last) {
                     self.last = Some((now, dts));
@@ -142,8 +152,8 @@ mod tests {
         let unit = |dts| Output::Unit(testing::video(&tracks, dts, dts, true));
         put(&mut splice, at(0), unit(1000));
         splice.handle_seam_at(Ticks::from_millis(580));
-        for dts in [500, 540] {
-            assert_eq!(put(&mut splice, at(40), unit(dts)), (1000, 1000), "a tick behind the last one");
+        for (dts, millis) in [(500, 1001), (540, 1002)] {
+            assert_eq!(put(&mut splice, at(40), unit(dts)), (millis, millis), "close behind the last one");
         }
         assert_eq!(put(&mut splice, at(40), unit(580)), (1040, 1040));
         assert_eq!(put(&mut splice, at(80), unit(620)), (1080, 1080));
@@ -162,6 +172,29 @@ mod tests {
         let Output::Unit(early) = unit(1) else { unreachable!() };
         let mut early = Output::Unit(early);
         assert!(splice.handle_output(at(10), &mut early));
-        assert!(matches!(early, Output::Unit(unit) if unit.dts.0 == 9010 * 90 + 1));
+        assert!(matches!(early, Output::Unit(unit) if unit.dts.as_millis() == 9011));
+    }
+
+    #[test]
+    fn sound_of_a_time_that_was_heard_is_left_out_and_what_follows_keeps_its_place() {
+        let mut splice = Splice::new();
+        let tracks = Arc::new(testing::tracks(VideoCodec::H264, Some(AudioCodec::Aac)));
+        assert!(splice.handle_output(at(0), &mut Output::Tracks(Arc::clone(&tracks))));
+        let video = |dts| Output::Unit(testing::video(&tracks, dts, dts, true));
+        let sound = |dts| Output::Unit(testing::audio(&tracks, dts, 10));
+        put(&mut splice, at(0), video(0));
+        put(&mut splice, at(0), sound(0));
+        splice.handle_seam_at(Ticks::from_millis(700));
+        assert_eq!(put(&mut splice, at(100), video(600)), (1, 1));
+        let mut heard = vec![0];
+        for dts in (580..760).step_by(20) {
+            let mut output = sound(dts);
+            if splice.handle_output(at(100), &mut output) {
+                let Output::Unit(unit) = output else { unreachable!() };
+                assert_eq!(unit.dts.as_millis(), dts - 600, "beside its picture");
+                heard.push(unit.dts.as_millis());
+            }
+        }
+        assert!(heard.len() > 6 && heard.windows(2).all(|pair| pair[0] < pair[1]), "{heard:?}");
     }
 }

@@ -4,6 +4,9 @@
 //! run backwards. Each source timestamp is mapped by adding an offset. The offset changes only when the mapped
 //! time is more than 10 s from both the track's last unit and from what arrival suggests; the other track then
 //! takes the new offset over, so that sound and picture stay together.
+//!
+//! Where a source begins, and where sound is put back beside its picture, the first sound may belong to a time that is
+//! over: before the first picture, or that of what was heard already. It is `early`, and to be left out.
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +25,9 @@ const DELAY_MAX: i64 = 5 * Ticks::PER_SECOND;
 const TIE_SLACK: i64 = Ticks::PER_SECOND / 50;
 /// Pictures that may be shown before one decoded earlier, when no DTS tells.
 const REORDER_MAX: usize = 4;
+
+/// Units of a track follow each other by at least a millisecond: the clocks of FLV and RTMP count no finer.
+pub(crate) const STEP: i64 = Ticks::PER_SECOND / 1000;
 
 /// When a unit claims to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,12 +71,14 @@ pub enum Stamp {
 /// A unit's times on the clean clock, and what was wrong with its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timed {
-    /// Strictly rising within the track.
+    /// Rising within the track by a millisecond at least.
     pub dts: Ticks,
     /// Never before `dts`.
     pub pts: Ticks,
     /// What was put right.
     pub fault: Option<Fault>,
+    /// It is sound of a time that is over, and to be left out: `dts` is where it would have been, which may be negative.
+    pub early: bool,
 }
 
 /// A counter that wraps, unrolled to 64 bits.
@@ -147,6 +155,10 @@ struct Track {
     sources: [i64; 2],         // the last source times
     last: Option<(Instant, i64)>,
     stuck: u32,
+    /// A unit of it was taken since it began, or was put back.
+    joined: bool,
+    /// When the last unit was that was left out, if none was taken since.
+    early: Option<i64>,
     /// Reordering without DTS: the latest presentation times, sorted.
     window: Window,
     depth: usize,
@@ -183,6 +195,7 @@ impl Track {
         let (offset, own) = (place - units, self.offsets[Domain::Rtp as usize]);
         if own.is_none_or(|own| (own - offset).abs() > TIE_SLACK) {
             self.offsets[Domain::Rtp as usize] = Some(offset);
+            self.joined &= own.is_none_or(|own| own < offset);
         }
         if units > self.sources[Domain::Rtp as usize] {
             self.stuck = 0; // it moves: put back behind the last unit, it will come up to it
@@ -193,6 +206,17 @@ impl Track {
     fn fits(&self, now: Instant, mapped: i64) -> bool {
         let near = |place: i64| (mapped - place).abs() <= JUMP;
         self.last.is_none_or(|(_, dts)| near(dts)) || self.expected(now).is_some_and(near)
+    }
+
+    /// Whether a unit at `time` comes before what may follow. Sound only is left out: pictures refer to each other.
+    fn precedes(&self, kind: Kind, time: i64) -> bool {
+        kind == Kind::Audio && !self.joined && time < self.last.map_or(0, |(_, last)| last + STEP)
+    }
+
+    /// Leaves a unit out.
+    fn leave_out(&mut self, time: i64, fault: Option<Fault>) -> Timed {
+        self.early = Some(time);
+        Timed { dts: Ticks(time), pts: Ticks(time), fault, early: true }
     }
 
     fn forget_order(&mut self) {
@@ -299,7 +323,7 @@ impl Timeline {
                 let delay = (i64::from(delay) * 90).clamp(0, DELAY_MAX);
                 (Domain::Rtp, millis * 90, Some(delay))
             }
-            Stamp::After(step) => return after(track, now, step, expected),
+            Stamp::After(step) => return after(track, now, kind, step, expected),
             Stamp::Arrival => return settle(track, now, expected, expected, Some(Fault::TimestampMissing)),
         };
         let (offset, jumped) = choose(track, other, now, domain, source, expected);
@@ -315,6 +339,12 @@ impl Timeline {
         };
         let fault =
             if rescaled { Some(Fault::TimestampUnit) } else { jumped.then_some(Fault::TimestampJump) };
+        if track.precedes(kind, dts) {
+            track.stuck = if moved > 0 { 0 } else { track.stuck + 1 };
+            if track.stuck < STUCK {
+                return track.leave_out(dts, fault);
+            }
+        }
         if track.last.is_none_or(|(_, last)| dts > last) {
             track.stuck = 0;
             return settle(track, now, dts, pts, fault);
@@ -398,16 +428,21 @@ fn stuck(
 }
 
 /// A unit without own time, at a known distance to the one before.
-fn after(track: &mut Track, now: Instant, step: Ticks, expected: i64) -> Timed {
-    let time = track.last.map_or(expected, |(_, last)| last + step.0);
+fn after(track: &mut Track, now: Instant, kind: Kind, step: Ticks, expected: i64) -> Timed {
+    let before = track.early.or(track.last.map(|(_, last)| last));
+    let time = before.map_or(expected, |before| before + step.0);
+    if track.early.is_some() && track.precedes(kind, time) {
+        return track.leave_out(time, None);
+    }
     settle(track, now, time, time, None)
 }
 
-/// Fixes a unit's times: strictly behind the last one, not negative, PTS not before DTS.
+/// Fixes a unit's times: a millisecond behind the last one or more, not negative, PTS not before DTS.
 fn settle(track: &mut Track, now: Instant, dts: i64, pts: i64, fault: Option<Fault>) -> Timed {
-    let dts = track.last.map_or(dts, |(_, last)| dts.max(last + 1)).max(0);
+    let dts = track.last.map_or(dts, |(_, last)| dts.max(last + STEP)).max(0);
     track.last = Some((now, dts));
-    Timed { dts: Ticks(dts), pts: Ticks(pts.clamp(dts, dts + DELAY_MAX)), fault }
+    (track.joined, track.early) = (true, None);
+    Timed { dts: Ticks(dts), pts: Ticks(pts.clamp(dts, dts + DELAY_MAX)), fault, early: false }
 }
 
 #[cfg(test)]

@@ -405,6 +405,9 @@ impl Units {
         if let Some(fault) = timed.fault {
             self.fault(fault);
         }
+        if timed.early {
+            return;
+        }
         if self.started {
             return self.release(kind, timed, key, data);
         }

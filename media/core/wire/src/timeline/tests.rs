@@ -146,7 +146,7 @@ fn sound_is_put_in_step_with_the_picture_by_reports() {
         tracks.push(sound.dts.0 - video.dts.0);
     }
     assert_eq!((tracks[49], tracks[50], tracks[199], faults), (0, 27_000, 27_000, 0));
-    let mut back = 0;
+    let (mut back, mut heard) = (0, 0);
     for n in 200..300_u32 {
         let now = start() + Duration::from_millis(40 * u64::from(n));
         let video = Stamp::Rtp { timestamp: 7_000_000 + n * 3600, rate: 90_000 };
@@ -155,6 +155,8 @@ fn sound_is_put_in_step_with_the_picture_by_reports() {
         let video = timeline.handle_unit(now, Kind::Video, video);
         let sound = timeline.handle_unit(now, Kind::Audio, sound);
         assert_eq!(sound.fault, None, "{n}");
+        assert!(sound.early || sound.dts.as_millis() > heard, "{n}: what is put back is not heard twice");
+        heard = heard.max(sound.dts.as_millis());
         back = sound.dts.0 - video.dts.0;
     }
     assert_eq!(back, 0, "it comes back too");
@@ -210,4 +212,62 @@ fn a_pause_does_not_change_what_a_clock_counts() {
             assert!(before.replace(timed.dts).is_none_or(|dts: Ticks| timed.dts.0 - dts.0 == FRAME));
         }
     }
+}
+
+/// Pictures 40 ms apart, and sound of 20 ms in blocks of sixteen as transport streams carry it: the time of the first, and
+/// the rest behind it. A block begins `lag` ticks before the picture that it comes with.
+fn feed_blocks(
+    timeline: &mut Timeline,
+    begin: Duration,
+    clock: i64,
+    lag: i64,
+    heard: &mut [Vec<(Timed, i64)>; 2],
+) {
+    for n in 0..48_i64 {
+        let now = start() + begin + Duration::from_millis(40 * n.cast_unsigned());
+        let video = timeline.handle_unit(now, Kind::Video, pes(clock + n * FRAME));
+        heard[0].push((video, clock + n * FRAME));
+        if n % 8 == 0 {
+            for block in 0..16_i64 {
+                let time = clock + n * FRAME - lag + block * FRAME / 2;
+                let stamp = if block == 0 { pes(time) } else { Stamp::After(Ticks(FRAME / 2)) };
+                heard[1].push((timeline.handle_unit(now, Kind::Audio, stamp), time));
+            }
+        }
+    }
+}
+
+#[test]
+fn sound_behind_the_first_picture_neither_stands_still_nor_leaves_its_place_at_the_start_and_over_a_break() {
+    for lag in [0, 1000, 22_500, 45_000] {
+        let (mut timeline, mut heard) = (Timeline::new(), [Vec::new(), Vec::new()]);
+        feed_blocks(&mut timeline, Duration::ZERO, 1_000_000, lag, &mut heard);
+        let seam = heard.each_ref().map(Vec::len);
+        timeline.handle_restart();
+        feed_blocks(&mut timeline, Duration::from_secs(2), 77_000_000, lag, &mut heard);
+        let zero = heard[0][seam[0]].0.dts.0 - 77_000_000;
+        for (units, seam) in heard.iter().zip(seam) {
+            assert!(units.iter().all(|(timed, _)| timed.fault.is_none()), "{lag}");
+            let kept = |timed: &&(Timed, i64)| !timed.0.early;
+            let millis: Vec<_> = units.iter().filter(kept).map(|unit| unit.0.dts.as_millis()).collect();
+            assert!(millis.windows(2).all(|pair| pair[0] < pair[1]), "{lag}: {millis:?}");
+            for (offset, part) in [(-1_000_000, &units[..seam]), (zero, &units[seam..])] {
+                for (timed, source) in part.iter().filter(kept) {
+                    assert_eq!(timed.dts.0, source + offset, "{lag}");
+                }
+                let left_out = part.iter().filter(|unit| unit.0.early).count();
+                assert!(i64::try_from(left_out).unwrap() <= lag / (FRAME / 2) + 1, "{lag}: {left_out}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sound_whose_clock_stands_from_the_start_is_heard_all_the_same() {
+    let mut timeline = Timeline::new();
+    timeline.handle_unit(start(), Kind::Video, pes(500_000));
+    let timed = run(&mut timeline, Kind::Audio, std::iter::repeat_n(pes(400_000), 20));
+    let heard: Vec<_> =
+        timed.iter().filter(|timed| !timed.early).map(|timed| timed.dts.as_millis()).collect();
+    assert!(heard.len() > 12 && heard.windows(2).all(|pair| pair[0] < pair[1]), "{heard:?}");
 }
