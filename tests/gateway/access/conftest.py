@@ -68,6 +68,8 @@ def open_world(tmp_path: Path, calendar: Calendar) -> OpenWorld:
         "rtp.host=127.0.0.1",
         f"rtp.port_min={rtp}",
         f"rtp.port_max={rtp + 199}",
+        "rtmp.port=0",
+        "rtsp.port=0",
         "media.threads=1",
         "rtp.silence=2",
     ]

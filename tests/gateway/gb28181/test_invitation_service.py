@@ -93,6 +93,7 @@ def settings(tmp_path: Path) -> Settings:
             f"rtp.port_min={rtp}",
             f"rtp.port_max={rtp + 199}",
             "rtmp.port=0",
+            "rtsp.port=0",
             "media.threads=1",
             "rtp.silence=2",
         ]
