@@ -35,6 +35,7 @@ def build_retention_works(settings: Settings, store: Store, relay: Relay) -> Ret
         salvage=salvage,
         clock=utc_now,
         missed=partial(missed, store),
+        form=settings.media.recording_form,
     )
 
 

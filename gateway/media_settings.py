@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway.devices.model import MediaTransport
+from gateway.retention.model import RecordingForm
 from gateway.setting_types import Port, Rules, Seconds, Section, address
 from gateway.streams.options import GOP_BYTES_MAX, Form, Segments
 
@@ -161,6 +162,8 @@ class Media(Section):
     """Who may watch one stream at once, in whatever form; 0: any number."""
     forms: tuple[Form, ...] = tuple(Form)
     """How viewers may get streams of which nothing else was chosen."""
+    recording_form: RecordingForm = RecordingForm.AUTO
+    """What recordings are written as: flv, fmp4, or auto: FLV for H.264, fMP4 for H.265 and for what has Opus."""
     audio: bool = True
     """Whether the sound of streams is given out, recorded and sent."""
     from_gop: bool = True

@@ -362,14 +362,18 @@ class Core:
     def tap(self, receiver: int, *, packets: int = 4096) -> Tap:
         """Copies of the packets that arrive from now on, at most `packets` waiting, newest dropped."""
 
-    def record(self, receiver: int, *, directory: str, slice_ms: int, utc_offset_ms: int, tag: str) -> int:
+    def record(
+        self, receiver: int, *, directory: str, slice_ms: int, utc_offset_ms: int, tag: str, form: str | None = None
+    ) -> int:
         """Records a stream from its newest key frame on, into `directory`, which must exist; the recording's id.
 
         A file ends at the first key frame at or after each multiple of `slice_ms` since local midnight
         (`utc_offset_ms`: local time less UTC), and where the tracks change; events `slice` and `record_failed` tell of
-        it and repeat `tag`. It is called `<start_ms>-<end_ms>.flv` (`.mp4` for H.265), and `<start_ms>.flv.part` until
-        it is finished. A recorded stream counts as watched. It lasts until `stop_recording`, or the stream ends; a disk
-        that fails is tried again. UnknownReceiverError, or CoreError for a length or offset that cannot be.
+        it and repeat `tag`. It is called `<start_ms>-<end_ms>.flv` or `.mp4`, and `<start_ms>.flv.part` until it is
+        finished. `form`: `flv` or `fmp4` of what has a picture; None is FLV for H.264, fMP4 for H.265 and Opus. A
+        recorded stream counts as watched. It lasts until `stop_recording`, or the stream ends; a disk that fails is
+        tried again. UnknownReceiverError, CoreError for a length or offset that cannot be, ValueError for an unknown
+        form.
         """
 
     def stop_recording(self, recording: int) -> None:

@@ -436,9 +436,13 @@ class Relay:
         """Copies of a receiver's packets, for diagnosis."""
         return self.core.tap(receiver, packets=packets)
 
-    def record(self, receiver: int, *, directory: str, slice_ms: int, utc_offset_ms: int, tag: str) -> int:
+    def record(
+        self, receiver: int, *, directory: str, slice_ms: int, utc_offset_ms: int, tag: str, form: str | None = None
+    ) -> int:
         """Records a stream into files; the recording's id (`Core.record`)."""
-        return self.core.record(receiver, directory=directory, slice_ms=slice_ms, utc_offset_ms=utc_offset_ms, tag=tag)
+        return self.core.record(
+            receiver, directory=directory, slice_ms=slice_ms, utc_offset_ms=utc_offset_ms, tag=tag, form=form
+        )
 
     def stop_recording(self, recording: int) -> None:
         """Ends a recording (`Core.stop_recording`)."""

@@ -34,7 +34,7 @@ class RetentionChange(msgspec.Struct, kw_only=True):
     state: str | None = None
     """ACTIVE or STOPPED, STOPPED unless given."""
     format: str | None = None
-    """FLV (H.264) or MP4 (H.265): what the coding demands anyway."""
+    """FLV or MP4: what is written anyway, by the coding (H.264, H.265) unless one form is chosen for all."""
 
 
 class RetentionBody(msgspec.Struct, kw_only=True):

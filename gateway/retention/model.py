@@ -69,6 +69,16 @@ class Retained:
     retention: Retention
 
 
+class RecordingForm(StrEnum):
+    """What recordings are written as. Sound alone is always written as with AUTO."""
+
+    AUTO = "auto"
+    """FLV for H.264, fragmented MP4 for H.265 and for what has Opus."""
+    FMP4 = "fmp4"
+    FLV = "flv"
+    """H.265 and Opus in the enhanced form."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
     """One uninterrupted recording of a stream with one retention; its slices are in a spool directory of its own."""

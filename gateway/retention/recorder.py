@@ -21,7 +21,7 @@ import structlog
 
 from gateway.errors import UnavailableError
 from gateway.media_event import MediaEvent
-from gateway.retention.model import Mark, MarkKind, Recording, Retained
+from gateway.retention.model import Mark, MarkKind, Recording, RecordingForm, Retained
 from gateway.retention.names import from_ms
 from gateway.retention.planning import Address, Plan, Running, plan
 from gateway.retention.relay import RecordingRelay
@@ -100,8 +100,10 @@ class Recorder:
         *,
         look_seconds: float = LOOK_SECONDS,
         missed: Missed | None = None,
+        form: RecordingForm = RecordingForm.AUTO,
     ) -> None:
-        """`missed` gives what record plans would have asked for between two moments at which nobody recorded."""
+        """`missed` gives what record plans would have asked for between two moments at which nobody recorded; `form`
+        is what is recorded from now on."""
         self.counters = RecorderCounters()
         self.usage = Usage(0, 0)
         self.full = False
@@ -114,6 +116,7 @@ class Recorder:
         self._events: deque[MediaEvent] = deque()
         self._ready = asyncio.Event()
         self._missed = missed
+        self._form = None if form is RecordingForm.AUTO else form.value
         self._always: dict[Address, Retained] = {}
         """Their retention is ACTIVE."""
         self._planned: dict[Address, Retained] = {}
@@ -359,6 +362,7 @@ class Recorder:
             frames=int(detail["frames"]),
             lost=lost,
             reason=detail["reason"],
+            video=detail.get("video", ""),
         )
         if await self._spool.take(recording, closed):
             self.counters.slices += 1
@@ -406,6 +410,7 @@ class Recorder:
                 slice_ms=recording.slice_minutes * 60_000,
                 utc_offset_ms=recording.zone_hours * 3_600_000,
                 tag=recording.recording_id,
+                form=self._form,
             )
         except CoreError as error:
             self._gone(address, self._clock())

@@ -20,8 +20,10 @@ class Flowing(Protocol):
 class RecordingRelay(Protocol):
     """As much of the relay as records. Both calls raise CoreError."""
 
-    def record(self, receiver: int, *, directory: str, slice_ms: int, utc_offset_ms: int, tag: str) -> int:
-        """Starts a recording; its id in the relay."""
+    def record(
+        self, receiver: int, *, directory: str, slice_ms: int, utc_offset_ms: int, tag: str, form: str | None = None
+    ) -> int:
+        """Starts a recording; its id in the relay. `form`: flv or fmp4; None is what fits the coding."""
 
     def stop_recording(self, recording: int) -> None:
         """Ends it; its last slice follows."""

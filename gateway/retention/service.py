@@ -19,7 +19,7 @@ from gateway.retention.errors import (
     NotRetainedError,
 )
 from gateway.retention.gaps import Gap, gaps
-from gateway.retention.model import Retained, Retention, Slice, StoreType
+from gateway.retention.model import RecordingForm, Retained, Retention, Slice, StoreType
 from gateway.retention.places import Place
 from gateway.retention.rules import Wish, settle
 from gateway.scope import Scope
@@ -74,13 +74,16 @@ class Retentions:
         recorder: RecorderView,
         *,
         buckets: Mapping[str, Collection[str]] | None = None,
+        form: RecordingForm = RecordingForm.AUTO,
     ) -> None:
         """`recorder` is told of every change once it is durable. `buckets`: those that projects, by name, may use; a
-        project that is not named may use all, and those named for others by nobody else."""
+        project that is not named may use all, and those named for others by nobody else. `form`: what recordings are
+        written as."""
         self._store = store
         self._places = places
         self._recorder = recorder
         self._buckets = buckets or {}
+        self._form = form
 
     async def set(
         self, project: Project, scope: Scope, name: str, wish: Wish, at: datetime, *, format_: str | None = None
@@ -92,7 +95,7 @@ class Retentions:
         stream = await self._stream(scope, name)
         present = await self._store.retention.get(project.project_id, name)
         wanted = settle(present.retention if present else None, wish)
-        _check_format(stream, format_)
+        _check_format(stream, format_, self._form)
         if wanted.store_type is StoreType.OBS:
             self._check_bucket(project, wanted.bucket)
         if wanted.state is StreamState.ACTIVE:
@@ -178,13 +181,17 @@ async def check_place(place: Place, path: str) -> None:
         raise BucketUnreachableError(f"no answer within {PROBE_SECONDS} s") from None
 
 
-def _check_format(stream: StreamRecord, format_: str | None) -> None:
-    """H.264 is written as FLV and H.265 as fragmented MP4; who asks for a format must ask for that one."""
+def _check_format(stream: StreamRecord, format_: str | None, form: RecordingForm) -> None:
+    """The form is the gateway's to choose; who asks for a format must ask for the one that is written."""
     if format_ is None:
         return
     if format_.upper() not in {"FLV", "MP4"}:
         raise InvalidError("format", "FLV or MP4")
-    if format_.upper() == "FLV" and stream.encode_type == "H265":
+    coding = stream.encode_type
+    by_coding = {"H264": "FLV", "H265": "MP4"}.get(coding)
+    written = {RecordingForm.FLV: "FLV", RecordingForm.FMP4: "MP4"}.get(form, by_coding)
+    if written is None or format_.upper() == written:
+        return
+    if written == "MP4" and coding == "H265":
         raise H265Error(f"stream {stream.name} is H.265, which is retained as MP4")
-    if format_.upper() == "MP4" and stream.encode_type == "H264":
-        raise InvalidError("format", "H.264 is retained as FLV")
+    raise InvalidError("format", f"{coding or 'what has a picture'} is retained as {written}")

@@ -18,6 +18,7 @@ import structlog
 from gateway.retention.model import Recording, Slice, SliceState
 from gateway.retention.names import directory, file_name, is_open_file, read_file_name, slice_id
 from gateway.store import Store
+from media._core import CoreError, file_facts
 
 LOOKED_UP_AT_ONCE: Final = 500
 RESUME_SHARE: Final = 0.9
@@ -59,6 +60,8 @@ class Closed:
     frames: int = 0
     lost: int = 0
     reason: str = "salvaged"
+    video: str = ""
+    """H264 or H265; empty for sound alone."""
 
 
 class Spool:
@@ -104,7 +107,7 @@ class Spool:
                 size_bytes=closed.size_bytes,
                 frames=closed.frames,
                 lost=closed.lost,
-                video="H265" if suffix == ".mp4" else "H264",
+                video=closed.video or "H264",
                 reason=closed.reason,
             )
         )
@@ -156,7 +159,8 @@ class Spool:
         if state is None:
             size = (await asyncio.to_thread(path.stat)).st_size
             reason = "salvaged" if frames else "found"
-            await self.take(recording, Closed(file=name, size_bytes=size, frames=frames, reason=reason))
+            video = await asyncio.to_thread(_video, path)
+            await self.take(recording, Closed(file=name, size_bytes=size, frames=frames, reason=reason, video=video))
         elif state not in {SliceState.PENDING, SliceState.MISSING}:
             await asyncio.to_thread(path.unlink, missing_ok=True)
 
@@ -216,6 +220,15 @@ class Spool:
         there = next(folder for folder in (self._root, *self._root.parents) if folder.is_dir())
         free = shutil.disk_usage(there).free
         return Usage(used, free)
+
+
+def _video(path: Path) -> str:
+    """What a file is coded in, as its head says; what its form is mostly used for if that cannot be read."""
+    try:
+        return file_facts(str(path)).video or ""
+    except CoreError as error:
+        log.warning("the head of a recording cannot be read", file=str(path), error=str(error))
+        return "H265" if path.suffix == ".mp4" else "H264"
 
 
 def _sizes(root: Path) -> Iterator[int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.retention.cleaner import Cleaner
 from gateway.retention.depot import Depot
-from gateway.retention.model import Slice
+from gateway.retention.model import RecordingForm, Slice
 from gateway.retention.recorder import LOOK_SECONDS, Missed, Recorder
 from gateway.retention.relay import RecordingRelay
 from gateway.retention.spool import Salvage, Spool, SpoolLimits
@@ -34,6 +34,7 @@ class RetentionWorks:
         clock: Callable[[], datetime],
         look_seconds: float = LOOK_SECONDS,
         missed: Missed | None = None,
+        form: RecordingForm = RecordingForm.AUTO,
     ) -> None:
         self.depot = depot
         self._clock = clock
@@ -43,7 +44,9 @@ class RetentionWorks:
 
         self.spool = Spool(spool_root, store, salvage, ready)
         self.uploader = Uploader(store, self.spool, depot.at, at_once=uploads)
-        self.recorder = Recorder(store, relay, self.spool, limits, clock, look_seconds=look_seconds, missed=missed)
+        self.recorder = Recorder(
+            store, relay, self.spool, limits, clock, look_seconds=look_seconds, missed=missed, form=form
+        )
         self.cleaner = Cleaner(store, depot.at, clock)
 
     def start(self, spawn: Spawn) -> None:

@@ -57,7 +57,7 @@ from gateway.pushes.service import Pushes
 from gateway.record_plans.service import RecordPlans
 from gateway.retention.buckets import ObjectStorage
 from gateway.retention.depot import Depot
-from gateway.retention.model import Retained
+from gateway.retention.model import RecordingForm, Retained
 from gateway.retention.service import Retentions
 from gateway.senders.service import Senders
 from gateway.settings import DEFAULT_QUOTAS
@@ -313,6 +313,7 @@ class World:
         quotas: Mapping[str, int] = {},
         object_storage: ObjectStorage | None = None,
         buckets: Mapping[str, Collection[str]] = {},
+        recording_form: RecordingForm = RecordingForm.AUTO,
         local_root: Path = Path("/dev/null/kept"),
     ) -> None:
         self.application: Any = None
@@ -366,7 +367,7 @@ class World:
             record_plans=RecordPlans(
                 store, depot.place, self.recorder, changed=lambda: self.plan_changes.append(self.now)
             ),
-            retentions=Retentions(store, depot.place, self.recorder, buckets=buckets),
+            retentions=Retentions(store, depot.place, self.recorder, buckets=buckets, form=recording_form),
             recordings=recordings,
             snapshots=Snapshots(lambda _: None),
             playbacks=Playbacks(store, self.relay, recordings, lambda: self.now),

@@ -14,6 +14,8 @@ from tests.e2e.playing import ffprobe
 from tests.e2e.running import RunningGateway
 from tests.e2e.test_retention import NOON, reached, slices
 
+MEDIA_TYPES = {".flv": "video/x-flv", ".mp4": "video/mp4"}
+
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.peer]
 
 
@@ -44,22 +46,27 @@ async def ask(gateway: RunningGateway, method: str, path: str, status: int = 200
 
 
 @pytest.mark.timeout(180)
-async def test_what_was_recorded_is_given_out_again(tmp_path: Path) -> None:
-    gateway = await RunningGateway(tmp_path).start()
+@pytest.mark.parametrize(("form", "suffix"), [("auto", ".flv"), ("fmp4", ".mp4")])
+async def test_what_was_recorded_is_given_out_again(tmp_path: Path, form: str, suffix: str) -> None:
+    """Of H.264, in each form; of the second slice what a gateway left that was killed."""
+    gateway = await RunningGateway(tmp_path, {"GATEWAY_MEDIA__RECORDING_FORM": form}).start()
     try:
         await gateway.call("POST", "streams", {"name": "kept", "access_type": "RTMP", "encode_type": "H264"})
         body = {"retention_forever": True, "store_type": "local", "timezone": NOON, "state": "ACTIVE"}
         await gateway.call("PUT", "streams/kept/retention", body)
         await gateway.call("PUT", "streams/kept", {"state": "ACTIVE"})
         begin = utc_now()
-        for _ in range(2):
+        for last in (False, True):
             address = (await gateway.call("GET", "streams/kept/endpoint"))["push_flow_address"]
             async with pushing(address):
                 await asyncio.sleep(6)
                 picture = await gateway.client.get(f"{gateway.url}/gb/v1/streams/kept/snapshot.jpg?width=160")
                 assert (picture.status_code, picture.headers["content-type"]) == (200, "image/jpeg"), picture.text
                 assert picture.content.startswith(b"\xff\xd8")
+                if last:
+                    gateway.kill()
             await asyncio.sleep(1)
+        await gateway.start()
         await ask(gateway, "GET", "streams/kept/snapshot.jpg", 409)
         kept = await reached(
             lambda: slices(gateway, "kept"),
@@ -71,7 +78,8 @@ async def test_what_was_recorded_is_given_out_again(tmp_path: Path) -> None:
         listing = await ask(gateway, "GET", "streams/kept/recordings", params=times)
         assert [one["size_bytes"] for one in listing["recordings"]] == [one["size"] for one in kept]
         files = [tmp_path / "recordings" / gateway.project / one["path"] for one in kept]
-        await by_ranges(listing["recordings"][0]["url"], files[0].read_bytes())
+        await by_ranges(listing["recordings"][0]["url"], files[0].read_bytes(), MEDIA_TYPES[suffix])
+        assert {(file.suffix, one["encode_type"]) for file, one in zip(files, kept, strict=True)} == {(suffix, "H264")}
         counts = [await pictures(file) for file in files]
 
         # Of HLS ffprobe counts what players get: every picture of both slices.
@@ -88,6 +96,9 @@ async def test_what_was_recorded_is_given_out_again(tmp_path: Path) -> None:
         probed = await ffprobe(tmp_path / "replay.mkv")
         assert {stream["codec_type"] for stream in probed["streams"]} == {"video"}, "twice as fast is without sound"
 
+        steered = await ask(gateway, "POST", "streams/kept/playbacks", 201, json={**times, "paused": True})
+        await from_second(2, steered["play"]["rtsp"], tmp_path / "steered.mkv")
+        await ask(gateway, "DELETE", f"streams/kept/playbacks/{steered['id']}", 204)
         again = await ask(gateway, "POST", "streams/kept/playbacks", 201, json=times)
         await ask(gateway, "PATCH", f"streams/kept/playbacks/{again['id']}", json={"position": kept[1]["start_time"]})
         await ask(gateway, "DELETE", f"streams/kept/playbacks/{again['id']}", 204)
@@ -104,11 +115,24 @@ async def test_what_was_recorded_is_given_out_again(tmp_path: Path) -> None:
         await gateway.close()
 
 
-async def by_ranges(url: str, data: bytes) -> None:
+async def from_second(second: int, address: str, file: Path) -> None:
+    """ffmpeg seeks by RTSP and plays two seconds into a file."""
+    asked = ["-rtsp_transport", "tcp", "-ss", str(second), "-i", address, "-t", "2", "-c", "copy", str(file)]
+    process = await asyncio.create_subprocess_exec("ffmpeg", "-v", "error", "-nostdin", *asked)
+    try:
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert await pictures(file) > 10
+
+
+async def by_ranges(url: str, data: bytes, media_type: str) -> None:
     async with httpx.AsyncClient() as client:
         whole = await client.get(url)
         assert (whole.status_code, whole.content) == (200, data)
-        assert whole.headers["content-type"] == "video/x-flv"
+        assert whole.headers["content-type"] == media_type
         etag = whole.headers["etag"]
         for asked, first, behind in (("0-0", 0, 1), ("100-199", 100, 200), ("1000-", 1000, None), ("-10", -10, None)):
             part = await client.get(url, headers={"Range": f"bytes={asked}", "If-Range": etag})

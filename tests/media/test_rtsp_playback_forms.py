@@ -45,14 +45,15 @@ class Replay:
 
 
 @pytest.fixture
-async def replay(tmp_path: Path) -> AsyncIterator[Replay]:
-    """A recording of ours, played back."""
+async def replay(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Replay]:
+    """A recording of ours, played back; the parameter is its form."""
     source = await asyncio.to_thread(clip, SPEC)
     async with Relay(play_key=b"key", rtp_host=HOST, rtp_port_min=22000, rtp_port_max=22999, threads=1) as relay:
         bench = Bench(relay, tmp_path)
         recording = relay.record(
-            bench.receiver.id, directory=str(tmp_path), slice_ms=600_000, utc_offset_ms=0, tag="seconds"
-        )
+            bench.receiver.id, directory=str(tmp_path), slice_ms=600_000, utc_offset_ms=0, tag="seconds",
+            form=getattr(request, "param", None),
+        )  # fmt: skip
         await send(bench.receiver.port, bursts(source))
         relay.stop_recording(recording)
         await bench.wait("slice", "stopped")
@@ -200,7 +201,7 @@ async def test_in_datagrams_each_track_tells_where_it_begins(replay: Replay) -> 
         client.close()
 
 
-@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize(("replay", "transport"), [(None, "tcp"), (None, "udp"), ("flv", "tcp")], indirect=["replay"])
 async def test_ffmpeg_begins_where_it_is_told_to_with_sound_in_step(
     replay: Replay, transport: str, tmp_path: Path
 ) -> None:

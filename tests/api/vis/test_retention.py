@@ -8,7 +8,7 @@ import pytest
 
 from api.errors import STATUS
 from gateway.retention.buckets import ObjectStorage
-from gateway.retention.model import Mark, MarkKind, SliceState
+from gateway.retention.model import Mark, MarkKind, RecordingForm, SliceState
 from gateway.streams.model import StreamState
 from tests import s3
 from tests.api.conftest import Client, Opener
@@ -249,6 +249,24 @@ async def test_h265_is_not_written_as_flv(local: tuple[World, Client]) -> None:
     await world.store.streams.set_encode_types([("default", NAME, "H264")], NOW)
     await client.refused("VIS.0005", "PUT", URL, LOCAL | {"format": "MP4"})
     await client.ok("PUT", URL, LOCAL | {"format": "FLV"})
+
+
+@pytest.mark.parametrize(
+    ("form", "right", "wrong", "code"),
+    [
+        (RecordingForm.FMP4, "MP4", "FLV", {"H264": "VIS.0005", "H265": "VIS.0213"}),
+        (RecordingForm.FLV, "FLV", "MP4", {"H264": "VIS.0005", "H265": "VIS.0005"}),
+    ],
+)
+async def test_where_the_form_of_recordings_is_chosen(
+    opened: Opener, tmp_path: Path, *, form: RecordingForm, right: str, wrong: str, code: dict[str, str]
+) -> None:
+    world, client = await opened(local_root=tmp_path, recording_form=form)
+    await camera(world, client)
+    for coding, refused in code.items():
+        await world.store.streams.set_encode_types([("default", NAME, coding)], NOW)
+        await client.ok("PUT", URL, LOCAL | {"format": right})
+        await client.refused(refused, "PUT", URL, LOCAL | {"format": wrong})
 
 
 async def test_lists_by_retention_state(opened: Opener, tmp_path: Path) -> None:

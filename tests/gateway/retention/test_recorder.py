@@ -50,10 +50,17 @@ class Hasty:
         self.started = 0
         self.haste = 60
 
-    def record(self, receiver: int, *, directory: str, slice_ms: int, utc_offset_ms: int, tag: str) -> int:
+    def record(
+        self, receiver: int, *, directory: str, slice_ms: int, utc_offset_ms: int, tag: str, form: str | None = None
+    ) -> int:
         self.started += 1
         return self._relay.record(
-            receiver, directory=directory, slice_ms=slice_ms // self.haste, utc_offset_ms=utc_offset_ms, tag=tag
+            receiver,
+            directory=directory,
+            slice_ms=slice_ms // self.haste,
+            utc_offset_ms=utc_offset_ms,
+            tag=tag,
+            form=form,
         )
 
     def stop_recording(self, recording: int) -> None:

@@ -85,7 +85,7 @@ fn main() -> ExitCode {
 /// What each stream's recording is asked to be; the directory is the last argument.
 fn order(slice_ms: u32) -> RecordOrder {
     let directory = std::env::args_os().next_back().unwrap_or_default().into();
-    RecordOrder { directory, slice_ms: slice_ms.into(), utc_offset_ms: 0, tag: String::new() }
+    RecordOrder { directory, slice_ms: slice_ms.into(), utc_offset_ms: 0, form: None, tag: String::new() }
 }
 
 /// Waits until whoever runs us closes our standard input.

@@ -131,6 +131,7 @@ fn a_recording_parts_where_its_source_breaks_and_none_repeats_what_another_has()
         directory: directory.clone(),
         slice_ms: 3_600_000,
         utc_offset_ms: 0,
+        form: None,
         tag: String::new(),
     };
     let slice = |reason: &str| {

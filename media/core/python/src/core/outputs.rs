@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use pyo3::{exceptions::PyValueError, prelude::*};
 use relay::{RecordOrder, push::OpenPush, units::Subscribe};
+use wire::file::Form;
 
 use super::{Core, datagrams, ip};
 use crate::{
@@ -125,7 +126,8 @@ impl Core {
         py.detach(|| self.0.tap(receiver, packets)).map(Tap).map_err(error)
     }
 
-    #[pyo3(signature = (receiver, *, directory, slice_ms, utc_offset_ms, tag))]
+    #[pyo3(signature = (receiver, *, directory, slice_ms, utc_offset_ms, tag, form = None))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn record(
         &self,
         py: Python<'_>,
@@ -134,8 +136,15 @@ impl Core {
         slice_ms: u64,
         utc_offset_ms: i64,
         tag: String,
+        form: Option<&str>,
     ) -> PyResult<u64> {
-        let order = RecordOrder { directory, slice_ms, utc_offset_ms, tag };
+        let form = match form {
+            None => None,
+            Some("flv") => Some(Form::Flv),
+            Some("fmp4") => Some(Form::Fmp4),
+            Some(other) => return Err(PyValueError::new_err(format!("{other:?} is neither flv nor fmp4"))),
+        };
+        let order = RecordOrder { directory, slice_ms, utc_offset_ms, form, tag };
         py.detach(|| self.0.record(receiver, order)).map_err(error)
     }
 

@@ -29,6 +29,8 @@ use std::{
     },
 };
 
+use wire::file::Form;
+
 pub(crate) use self::queue::Tap;
 pub use self::salvage::{Salvaged, salvage};
 use self::{
@@ -58,6 +60,8 @@ pub struct Order {
     pub slice_ms: u64,
     /// Local time less UTC.
     pub utc_offset_ms: i64,
+    /// The form of its files; `None` is the one that most players read, by the coding.
+    pub form: Option<Form>,
     /// Repeated in events.
     pub tag: String,
 }
@@ -97,8 +101,14 @@ impl Recorder {
         let teller = Arc::new(Teller::new(Arc::clone(&self.events), entry, id, order.tag));
         let queue = Arc::new(Queue::new(Arc::clone(&self.meters)));
         let calendar = Calendar { slice_ms: order.slice_ms, utc_offset_ms: order.utc_offset_ms };
-        let recording =
-            Recording::new(id, order.directory, calendar, Arc::clone(&queue), Arc::clone(&teller));
+        let recording = Recording::new(
+            id,
+            order.directory,
+            order.form,
+            calendar,
+            Arc::clone(&queue),
+            Arc::clone(&teller),
+        );
         let mut state = lock(&self.state);
         if matches!(*state, State::Unused) {
             let (meters, queues) = (Arc::clone(&self.meters), Arc::clone(&self.queues));

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wire::media::{Kind, Ticks};
+use wire::{
+    file::Form,
+    media::{Kind, Ticks},
+};
 
 use super::{
     calendar::Calendar,
@@ -52,6 +55,7 @@ pub(crate) enum Step {
 pub(crate) struct Recording {
     pub(crate) id: u64,
     directory: PathBuf,
+    form: Option<Form>,
     calendar: Calendar,
     queue: Arc<Queue>,
     teller: Arc<Teller>,
@@ -70,6 +74,7 @@ impl Recording {
     pub(crate) fn new(
         id: u64,
         directory: PathBuf,
+        form: Option<Form>,
         calendar: Calendar,
         queue: Arc<Queue>,
         teller: Arc<Teller>,
@@ -77,6 +82,7 @@ impl Recording {
         Self {
             id,
             directory,
+            form,
             calendar,
             queue,
             teller,
@@ -140,7 +146,9 @@ impl Recording {
             return self.lose(frames, world.meters);
         }
         let base = self.base(first, &remains.held);
-        match Slice::create(world.files, &self.directory, self.calendar, first, base, remains.wall_ms) {
+        let form = Form::wished(self.form, &first.unit.tracks);
+        let (files, directory) = (world.files, &self.directory);
+        match Slice::create(files, directory, form, self.calendar, first, base, remains.wall_ms) {
             Ok(slice) => {
                 self.slice = Some(slice);
                 self.push(now, first, world);

@@ -78,10 +78,11 @@ pub(crate) struct Remains {
 }
 
 impl Slice {
-    /// Makes a file that begins with `first`; its times count from `base`.
+    /// Makes a file in this form that begins with `first`; its times count from `base`.
     pub(crate) fn create(
         files: &dyn Files,
         directory: &std::path::Path,
+        form: Form,
         calendar: Calendar,
         first: &Arrived,
         base: Ticks,
@@ -89,14 +90,14 @@ impl Slice {
     ) -> io::Result<Self> {
         let tracks = &first.unit.tracks;
         let wall_ms = first.wall_ms;
-        let (start_ms, part, file) = files::create_part(files, directory, wall_ms, Form::of(tracks))?;
+        let (start_ms, part, file) = files::create_part(files, directory, wall_ms, form)?;
         // A clock put back a little must not show the time before the cut again.
         let reference =
             cut_before_ms.filter(|cut| (wall_ms..wall_ms + STEP_MS).contains(cut)).unwrap_or(wall_ms);
         let cut_ms = calendar.next_cut(reference);
         // One key frame a second, and some more.
         let entries = usize::try_from((cut_ms - reference) / 1000).unwrap_or(usize::MAX).saturating_add(8);
-        let muxer = FileMuxer::new(tracks, base, entries);
+        let muxer = FileMuxer::in_form(form, tracks, base, entries);
         let counts = Counts { frames: 0, key_frames: 0, last: first.at, duration: Ticks(0) };
         let mut slice = Self {
             file,

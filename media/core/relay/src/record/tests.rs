@@ -34,12 +34,17 @@ struct Bench {
 
 impl Bench {
     fn new(slice_ms: u64) -> Self {
+        Self::in_form(slice_ms, None)
+    }
+
+    fn in_form(slice_ms: u64, form: Option<Form>) -> Self {
         let events = Arc::new(EventQueue::new().unwrap());
         let meters: Arc<Meters> = Arc::default();
         let queue = Arc::new(Queue::new(Arc::clone(&meters)));
         let teller = Arc::new(Teller::new(Arc::clone(&events), &testing::entry(), 1, "tag".to_owned()));
         let calendar = Calendar { slice_ms, utc_offset_ms: 0 };
-        let recording = Recording::new(1, "/rec".into(), calendar, Arc::clone(&queue), Arc::clone(&teller));
+        let recording =
+            Recording::new(1, "/rec".into(), form, calendar, Arc::clone(&queue), Arc::clone(&teller));
         let tap = Tap::new(Arc::clone(&queue), teller);
         Self { disk: Disk::default(), events, meters, queue, tap, recording }
     }
@@ -98,8 +103,10 @@ fn draw(state: &mut u64, below: u64) -> u64 {
 
 #[test]
 fn every_frame_from_the_first_key_frame_on_is_in_exactly_one_file() {
-    for (seed, codec) in (0..40).map(|seed| (seed, [VideoCodec::H264, VideoCodec::H265][seed as usize % 2])) {
-        let (mut bench, mut source, mut state) = (Bench::new(1000), Source::new(codec, true), seed);
+    for seed in 0..60 {
+        let codec = [VideoCodec::H264, VideoCodec::H265][seed as usize % 2];
+        let form = [None, Some(Form::Flv), Some(Form::Fmp4)][seed as usize % 3];
+        let (mut bench, mut source, mut state) = (Bench::in_form(1000, form), Source::new(codec, true), seed);
         let first = bench_stream(&mut bench, &mut source, &mut state);
         let mut seen: Vec<u32> = Vec::new();
         let slices = bench.told(EventKind::Slice);
@@ -108,6 +115,9 @@ fn every_frame_from_the_first_key_frame_on_is_in_exactly_one_file() {
         for slice in &slices {
             let name = slice["path"].rsplit('/').next().unwrap();
             let mut units = whole_units(name, &files[name]);
+            let usual = if codec == VideoCodec::H264 { Form::Flv } else { Form::Fmp4 };
+            assert!(name.ends_with(form.unwrap_or(usual).extension()), "{name}");
+            assert_eq!(slice["video"], format!("{codec:?}"));
             assert_eq!(number(slice, "frames"), units.len() as u64);
             assert_eq!(number(slice, "lost"), 0);
             assert_eq!(number(slice, "bytes"), files[name].len() as u64);

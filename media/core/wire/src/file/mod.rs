@@ -1,7 +1,8 @@
 //! A stream as files that stand for themselves: headers, a key frame first, times from zero.
 //!
-//! H.264 and sound alone become FLV, H.265 becomes fragmented MP4. What is only known at the end (length, where the
-//! key frames are) has its room reserved in the head, which is patched when a file is closed, or salvaged after a crash.
+//! H.264 and sound alone become FLV, H.265 becomes fragmented MP4, unless one form is wished for. What is only known at
+//! the end (length, where the key frames are) has its room reserved in the head, which is patched when a file is closed,
+//! or salvaged after a crash.
 
 mod flv;
 mod flv_scan;
@@ -25,14 +26,20 @@ use crate::media::{AudioCodec, Ticks, Tracks, VideoCodec};
 /// The two forms of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// H.264, or sound alone, without Opus.
+    /// Tags; H.265 and Opus in the enhanced form.
     Flv,
-    /// H.265, or Opus, as fragmented MP4.
+    /// Fragmented MP4.
     Fmp4,
 }
 
 impl Form {
-    /// The form for a stream with these tracks.
+    /// The form for a stream with these tracks where one is wished for. Sound alone has the form that fits it: in
+    /// fragmented MP4 there would be no place to seek to.
+    pub fn wished(wish: Option<Self>, tracks: &Tracks) -> Self {
+        wish.filter(|_| tracks.video.is_some()).unwrap_or_else(|| Self::of(tracks))
+    }
+
+    /// The form that most players read, for a stream with these tracks: FLV for H.264 and sound alone, without Opus.
     pub fn of(tracks: &Tracks) -> Self {
         let h265 = tracks.video.as_ref().is_some_and(|track| track.codec == VideoCodec::H265);
         let opus = tracks.audio.as_ref().is_some_and(|track| track.codec == AudioCodec::Opus);

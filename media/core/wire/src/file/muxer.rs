@@ -38,11 +38,17 @@ pub struct FileMuxer {
 }
 
 impl FileMuxer {
-    /// A file that announces `tracks`, whose times count from `base`, with room for so many key frames in its index.
+    /// A file that announces `tracks`, whose times count from `base`, with room for so many key frames in its index, in
+    /// the form that most players read.
     pub fn new(tracks: &Arc<Tracks>, base: Ticks, index: usize) -> Self {
+        Self::in_form(Form::of(tracks), tracks, base, index)
+    }
+
+    /// As `new`, in the given form.
+    pub fn in_form(form: Form, tracks: &Arc<Tracks>, base: Ticks, index: usize) -> Self {
         // Where there is no video, any place will do to begin to play.
         let index = if tracks.video.is_some() { index.min(Index::CAPACITY_MAX) } else { 0 };
-        let (head, body) = match Form::of(tracks) {
+        let (head, body) = match form {
             Form::Flv => (flv::head(tracks, index), Body::Flv(FlvMuxer::new(FlvOptions::default()))),
             Form::Fmp4 => (fmp4::head(tracks, index), Body::Fmp4 { fragment: Fragment::new(), sequence: 1 }),
         };
@@ -253,6 +259,18 @@ mod tests {
         assert_eq!(form(VideoCodec::H264, Some(AudioCodec::Aac)), Form::Flv);
         assert_eq!(form(VideoCodec::H264, Some(AudioCodec::Opus)), Form::Fmp4);
         assert_eq!(form(VideoCodec::H265, None), Form::Fmp4);
+    }
+
+    #[test]
+    fn a_wish_counts_where_there_is_a_picture() {
+        let films =
+            [VideoCodec::H264, VideoCodec::H265].map(|codec| testing::tracks(codec, Some(AudioCodec::Opus)));
+        let sound = Tracks { video: None, ..testing::tracks(VideoCodec::H264, Some(AudioCodec::Aac)) };
+        for wish in [Form::Flv, Form::Fmp4] {
+            assert!(films.iter().all(|tracks| Form::wished(Some(wish), tracks) == wish));
+            assert_eq!(Form::wished(Some(wish), &sound), Form::Flv);
+        }
+        assert!(films.iter().all(|tracks| Form::wished(None, tracks) == Form::of(tracks)));
     }
 
     #[test]

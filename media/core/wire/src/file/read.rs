@@ -119,10 +119,17 @@ mod tests {
         testing,
     };
 
+    const FORMS: [(Form, VideoCodec); 4] = [
+        (Form::Flv, VideoCodec::H264),
+        (Form::Flv, VideoCodec::H265),
+        (Form::Fmp4, VideoCodec::H264),
+        (Form::Fmp4, VideoCodec::H265),
+    ];
+
     /// A file of four seconds with a key frame a second and pictures out of order, and what went in.
-    fn file(codec: VideoCodec, audio: Option<AudioCodec>) -> (Form, Vec<u8>, Vec<AccessUnit>) {
+    fn file(form: Form, codec: VideoCodec, audio: Option<AudioCodec>) -> (Vec<u8>, Vec<AccessUnit>) {
         let tracks = Arc::new(testing::tracks(codec, audio));
-        let mut muxer = FileMuxer::new(&tracks, Ticks(0), 16);
+        let mut muxer = FileMuxer::in_form(form, &tracks, Ticks(0), 16);
         let (mut out, mut units) = (Vec::new(), Vec::new());
         for number in 0..100_i64 {
             let (at, key) = (number * 40, number % 25 == 0);
@@ -138,7 +145,7 @@ mod tests {
         let body: Vec<u8> = out.iter().flat_map(|chunk| chunk.to_bytes().to_vec()).collect();
         let size = (muxer.head().len() + body.len()) as u64;
         let data = [muxer.finished_head(size, muxer.duration()), body].concat();
-        (muxer.form(), data, units)
+        (data, units)
     }
 
     fn read_all(reader: &mut FileReader, mut data: &[u8]) -> Vec<AccessUnit> {
@@ -158,9 +165,10 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_back() {
-        for codec in [VideoCodec::H264, VideoCodec::H265] {
-            for audio in [None, Some(AudioCodec::G711A), Some(AudioCodec::G711U), Some(AudioCodec::Aac)] {
-                let (form, data, units) = file(codec, audio);
+        for (form, codec) in FORMS {
+            let codecs = [AudioCodec::G711A, AudioCodec::G711U, AudioCodec::Aac, AudioCodec::Opus];
+            for audio in [None].into_iter().chain(codecs.map(Some)) {
+                let (data, units) = file(form, codec, audio);
                 let mut reader = FileReader::open(form, &mut &data[..]).expect("a file");
                 let head = reader.head().clone();
                 assert_eq!(
@@ -170,9 +178,9 @@ mod tests {
                 assert_eq!(head.duration.as_millis(), 4000);
                 let (video, sound) = (head.tracks.video.as_ref(), head.tracks.audio.as_ref());
                 assert_eq!(video.map(|track| track.codec), Some(codec));
-                assert_eq!(sound.map(|track| track.codec), audio, "{codec:?}");
+                assert_eq!(sound.map(|track| track.codec), audio, "{form:?} {codec:?}");
                 let read = read_all(&mut reader, &data);
-                assert_eq!(facts(&read), facts(&units), "{codec:?} {audio:?}");
+                assert_eq!(facts(&read), facts(&units), "{form:?} {codec:?} {audio:?}");
                 let sizes = |units: &[AccessUnit]| {
                     units
                         .iter()
@@ -187,13 +195,17 @@ mod tests {
 
     #[test]
     fn a_seek_goes_on_at_the_key_frame_at_or_before() {
-        for codec in [VideoCodec::H264, VideoCodec::H265] {
-            let (form, data, _) = file(codec, Some(AudioCodec::G711A));
+        for (form, codec) in FORMS {
+            let (data, _) = file(form, codec, Some(AudioCodec::G711A));
             let mut reader = FileReader::open(form, &mut &data[..]).expect("a file");
             for (to, expected) in [(0, 0), (999, 0), (1000, 1000), (2500, 2000), (1_000_000, 3000)] {
                 reader.seek(Ticks::from_millis(to));
                 let first = read_all(&mut reader, &data);
-                assert_eq!((first[0].dts.as_millis(), first[0].key), (expected, true), "{codec:?} {to}");
+                assert_eq!(
+                    (first[0].dts.as_millis(), first[0].key),
+                    (expected, true),
+                    "{form:?} {codec:?} {to}"
+                );
             }
             assert!(reader.skip(Ticks::from_millis(1000)) && !reader.skip(Ticks::from_millis(3000)));
         }
@@ -201,22 +213,22 @@ mod tests {
 
     #[test]
     fn a_picture_whose_lengths_were_spoilt_is_left_out() {
-        for codec in [VideoCodec::H264, VideoCodec::H265] {
-            let (form, mut data, units) = file(codec, None);
+        for (form, codec) in FORMS {
+            let (mut data, units) = file(form, codec, None);
             let picture = &units[30].data;
             let at = (0..data.len()).rfind(|at| data[*at..].starts_with(picture)).expect("it is there");
             data[at..at + 4].copy_from_slice(&u32::MAX.to_be_bytes());
             let mut reader = FileReader::open(form, &mut &data[..]).expect("a file");
             let read = read_all(&mut reader, &data);
-            assert_eq!(read.len(), units.len() - 1, "{codec:?}");
+            assert_eq!(read.len(), units.len() - 1, "{form:?} {codec:?}");
             assert!(read.iter().all(|unit| crate::nal::is_length_prefixed(&unit.data)));
         }
     }
 
     #[test]
     fn broken_files_end_and_never_panic() {
-        for codec in [VideoCodec::H264, VideoCodec::H265] {
-            let (form, data, _) = file(codec, Some(AudioCodec::Aac));
+        for (form, codec) in FORMS {
+            let (data, _) = file(form, codec, Some(AudioCodec::Aac));
             let attempt = |data: &[u8]| {
                 let Ok(mut reader) = FileReader::open(form, &mut &data[..]) else { return };
                 let (mut source, mut units) = (data, Vec::new());

@@ -115,10 +115,17 @@ pub(super) mod tests {
         scan.finish()
     }
 
+    const FORMS: [(Form, VideoCodec); 4] = [
+        (Form::Flv, VideoCodec::H264),
+        (Form::Flv, VideoCodec::H265),
+        (Form::Fmp4, VideoCodec::H264),
+        (Form::Fmp4, VideoCodec::H265),
+    ];
+
     /// A file of three GOPs with sound, and its end after each unit.
-    fn file(codec: VideoCodec) -> (Vec<u8>, Vec<(usize, u64)>, FileMuxer) {
+    fn file(form: Form, codec: VideoCodec) -> (Vec<u8>, Vec<(usize, u64)>, FileMuxer) {
         let tracks = Arc::new(testing::tracks(codec, Some(AudioCodec::Aac)));
-        let mut muxer = FileMuxer::new(&tracks, Ticks(0), 16);
+        let mut muxer = FileMuxer::in_form(form, &tracks, Ticks(0), 16);
         let mut data = muxer.head().to_vec();
         let mut ends = vec![(data.len(), 0)];
         for number in 0..15 {
@@ -129,7 +136,7 @@ pub(super) mod tests {
             muxer.flush(&mut out);
             for chunk in &out {
                 data.extend_from_slice(&chunk.to_bytes());
-                let carried = if codec == VideoCodec::H264 { 1 } else { 2 };
+                let carried = if form == Form::Flv { 1 } else { 2 };
                 ends.push((data.len(), ends.last().map_or(0, |end| end.1) + carried));
             }
         }
@@ -139,21 +146,25 @@ pub(super) mod tests {
 
     #[test]
     fn cut_anywhere_what_was_whole_before_is_found() {
-        for (codec, form) in [(VideoCodec::H264, Form::Flv), (VideoCodec::H265, Form::Fmp4)] {
-            let (data, ends, _) = file(codec);
+        for (form, codec) in FORMS {
+            let (data, ends, _) = file(form, codec);
             for cut in 0..=data.len() {
                 let (size, frames) = *ends.iter().rev().find(|(end, _)| *end <= cut).unwrap_or(&(0, 0));
                 let found = scan(form, &data[..cut]);
                 let got = found.as_ref().map_or((0, 0), |found| (found.size as usize, found.frames));
-                assert_eq!(got, if frames == 0 { (0, 0) } else { (size, frames) }, "{form:?} cut at {cut}");
+                assert_eq!(
+                    got,
+                    if frames == 0 { (0, 0) } else { (size, frames) },
+                    "{form:?} {codec:?} cut at {cut}"
+                );
             }
         }
     }
 
     #[test]
     fn a_salvaged_whole_file_is_the_one_that_would_have_been_closed() {
-        for (codec, form) in [(VideoCodec::H264, Form::Flv), (VideoCodec::H265, Form::Fmp4)] {
-            let (mut data, _, muxer) = file(codec);
+        for (form, codec) in FORMS {
+            let (mut data, _, muxer) = file(form, codec);
             let found = scan(form, &data).expect("frames");
             // Of fMP4 the pictures' times alone are looked at.
             let last = if form == Form::Flv { 570 } else { 560 };
@@ -161,7 +172,7 @@ pub(super) mod tests {
             assert_eq!(found.head, muxer.head().len());
             let mut head = data[..found.head].to_vec();
             found.summary().write_into(form, &mut head);
-            assert_eq!(head, muxer.finished_head(data.len() as u64, muxer.duration()), "{form:?}");
+            assert_eq!(head, muxer.finished_head(data.len() as u64, muxer.duration()), "{form:?} {codec:?}");
             data[..head.len()].copy_from_slice(&head);
             assert_eq!(scan(form, &data).expect("frames").frames, 30, "a closed file can be scanned too");
         }
@@ -169,8 +180,8 @@ pub(super) mod tests {
 
     #[test]
     fn zeros_where_the_disk_had_nothing_yet_end_it() {
-        for (codec, form) in [(VideoCodec::H264, Form::Flv), (VideoCodec::H265, Form::Fmp4)] {
-            let (data, ends, _) = file(codec);
+        for (form, codec) in FORMS {
+            let (data, ends, _) = file(form, codec);
             let (end, frames) = ends[ends.len() / 2];
             let torn = [&data[..end], &vec![0; 5000][..]].concat();
             let found = scan(form, &torn).expect("frames");
@@ -180,7 +191,7 @@ pub(super) mod tests {
 
     #[test]
     fn an_empty_moof_is_none() {
-        let (data, ends, _) = file(VideoCodec::H265);
+        let (data, ends, _) = file(Form::Fmp4, VideoCodec::H265);
         let end = ends[3].0;
         let found = scan(Form::Fmp4, &[&data[..end], b"\0\0\0\x08moof", &data[end..]].concat());
         assert_eq!(found.expect("frames").size, end as u64);

@@ -45,7 +45,14 @@ impl Running {
         let calendar = Calendar { slice_ms: 60_000, utc_offset_ms: 0 };
         let directory = format!("/{id}").into();
         lock(&self.queues).insert(id, Arc::clone(&queue));
-        self.writer.add(Recording::new(id, directory, calendar, Arc::clone(&queue), Arc::clone(&teller)));
+        self.writer.add(Recording::new(
+            id,
+            directory,
+            None,
+            calendar,
+            Arc::clone(&queue),
+            Arc::clone(&teller),
+        ));
         Tap::new(queue, teller)
     }
 }
