@@ -226,6 +226,10 @@ fn a_trusted_proxy_says_where_requests_came_from() {
     assert_eq!(header(&seen, "x-forwarded-for"), Some("203.0.113.9"));
     assert_eq!(header(&seen, "x-forwarded-proto"), Some("https"));
     assert_eq!(header(&seen, "x-forwarded-host"), None);
+    // What is no text is not passed over together with what the proxy added to it.
+    let (_, seen) =
+        house.ask("GET /v3/things HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: é, 203.0.113.9\r\n\r\n");
+    assert_eq!(header(&seen, "x-forwarded-for"), Some("203.0.113.9"));
     let (_, seen) = house.get("/v3/things");
     assert_eq!(header(&seen, "x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(header(&seen, "x-forwarded-proto"), Some("http"));

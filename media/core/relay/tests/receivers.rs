@@ -65,6 +65,22 @@ fn packets_that_were_joined_arrive_one_by_one_whoever_cuts_them() {
 }
 
 #[test]
+fn what_is_left_in_one_turn_is_taken_in_the_next() {
+    let relay = Relay::start(Config { receive_offload: false, ..Config::default() });
+    let opened = relay.open("many", Transport::Udp);
+    let device = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    device.connect((LOOPBACK, opened.port)).unwrap();
+    let packets: Vec<_> = (0..3000).map(|number| rtp(SSRC, number, b"x")).collect();
+    let parts: Vec<_> = packets.iter().map(|packet| [&packet[..], &[]]).collect();
+    let mut sent = 0;
+    while sent < parts.len() {
+        sent += Outbound::default().send(device.as_fd(), None, &parts[sent..]).unwrap();
+    }
+    let stats = relay.wait_stats("many", |stats| stats.received == 3000);
+    assert_eq!((stats.expected, stats.lost, stats.duplicates), (3000, 0, 0));
+}
+
+#[test]
 fn a_stranger_is_dropped_counted_and_told_of_once() {
     let relay = Relay::start(Config::default());
     let peer = Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)));

@@ -60,12 +60,13 @@ impl Came {
         if !proxies.has(self.client) {
             return self;
         }
-        let told = |name| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        let lines: Vec<&str> = told("x-forwarded-for").collect();
+        // A line that is no text counts too: leaving it out would leave out what the proxy added to it.
+        let told = |name| headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let lines: Vec<_> = told("x-forwarded-for").collect();
         let secure =
             told("x-forwarded-proto").next_back().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
         Self {
-            client: proxies.client(self.client, lines.into_iter()),
+            client: proxies.client(self.client, lines.iter().map(AsRef::as_ref)),
             scheme: if secure { "https" } else { self.scheme },
         }
     }

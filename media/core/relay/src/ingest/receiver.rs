@@ -169,7 +169,7 @@ impl Receiver {
         turn: Turn<'_>,
         batch: &mut Batch,
     ) -> bool {
-        let mut bytes = 0;
+        let (mut bytes, mut full) = (0, false);
         for _ in 0..READS {
             let Some(socket) = &self.sockets.rtp else { return false };
             match batch.receive(socket.as_fd()) {
@@ -178,8 +178,9 @@ impl Receiver {
                     if count < datagram::BATCH {
                         return false;
                     }
+                    full = true;
                     if bytes >= READ_BYTES {
-                        return true;
+                        break;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
@@ -187,7 +188,7 @@ impl Receiver {
                 Err(_) => {}
             }
         }
-        bytes > 0
+        full
     }
 
     /// Takes the datagrams of one call; their bytes.

@@ -65,6 +65,8 @@ pub(super) struct Deck {
     number: usize,
     open: Option<Opened>,
     problems: Vec<String>,
+    /// The file whose problem was noted last: it is not noted again each time that it is tried.
+    noted: Option<usize>,
 }
 
 impl Deck {
@@ -209,7 +211,7 @@ impl Deck {
     fn note(&mut self, error: &ReadError) {
         let path: PathBuf =
             self.files.get(self.number).map(|(file, _)| file.path.clone()).unwrap_or_default();
-        if self.problems.len() < PROBLEMS_MAX {
+        if self.noted.replace(self.number) != Some(self.number) && self.problems.len() < PROBLEMS_MAX {
             self.problems.push(format!("{}: {error}", path.display()));
         }
     }

@@ -74,8 +74,10 @@ pub(super) async fn run(attempt: &mut Attempt<'_>) -> Result<Infallible, Failure
         .spawn()
         .map_err(|error| Failure::Child(format!("it cannot be started: {error}")))?;
     let said = Said::default();
-    let _listener =
-        child.stderr.take().map(|stderr| Listener(tokio::spawn(listen(stderr, Arc::clone(&said)))));
+    let _listener = child
+        .stderr
+        .take()
+        .map(|stderr| Listener(tokio::spawn(listen(stderr, arguments.to_vec(), Arc::clone(&said)))));
     let mut output = child.stdout.take().ok_or_else(|| Failure::Child("it has no output".to_owned()))?;
     // The first bytes show that its source answers.
     let first = match timeout(attempt.patience.media, output.chunk()).await {
@@ -104,7 +106,8 @@ async fn end(child: &mut tokio::process::Child, said: &Said) -> Failure {
     Failure::Child(if lines.is_empty() { status } else { format!("{status}: {}", lines.join(" | ")) })
 }
 
-async fn listen(stderr: impl AsyncRead + Unpin, said: Said) {
+async fn listen(stderr: impl AsyncRead + Unpin, arguments: Vec<String>, said: Said) {
+    let addresses: Vec<_> = arguments.iter().filter(|argument| argument.contains("://")).collect();
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
     loop {
@@ -114,7 +117,12 @@ async fn listen(stderr: impl AsyncRead + Unpin, said: Said) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        let text = told(&String::from_utf8_lossy(&line));
+        let mut text = String::from_utf8_lossy(&line).into_owned();
+        for address in &addresses {
+            // Whatever letters a password has, the one that was handed over is known.
+            text = text.replace(address.as_str(), &Location::of_program(address).to_string());
+        }
+        let text = told(&text);
         let text: String = text.trim().chars().filter(|letter| !letter.is_control()).take(LINE_MAX).collect();
         if !text.is_empty() {
             let mut said = lock(&said);
@@ -177,5 +185,14 @@ mod tests {
         ] {
             assert_eq!(told(said), expected);
         }
+    }
+
+    #[test]
+    fn a_password_of_the_command_is_not_told_whatever_letters_it_has() {
+        let (address, said) = ("rtsp://admin:p'ss|<w@10.0.0.2/1?k=v", Said::default());
+        let line = format!("{address}: Connection refused\n");
+        let heard = listen(line.as_bytes(), vec!["-i".to_owned(), address.to_owned()], Arc::clone(&said));
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(heard);
+        assert_eq!(lock(&said).iter().collect::<Vec<_>>(), ["rtsp://10.0.0.2/1?… Connection refused"]);
     }
 }

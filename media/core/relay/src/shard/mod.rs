@@ -179,7 +179,12 @@ impl Work {
                 // Only a programming error makes epoll fail; do not spin on it.
                 std::thread::sleep(Duration::from_millis(10));
             }
-            ready.append(&mut self.unfinished);
+            for rest in self.unfinished.drain(..) {
+                // More of it may have come meanwhile: it has one turn all the same.
+                if ready.iter().all(|one: &Ready| one.token != rest.token) {
+                    ready.push(rest);
+                }
+            }
             last_turn = clock::now();
             // What fails outside a stream's own steps must not end the shard either.
             if catch_unwind(AssertUnwindSafe(|| self.turn(&ready))).is_err() {

@@ -187,7 +187,7 @@ impl Receiver {
         reading: &mut rfc4571::Reading<'_>,
     ) -> Result<u64, String> {
         let mut first = [0_u8; 32];
-        let (mut said, mut packets) = (0, 0);
+        let (mut said, mut packets, mut gave_up) = (0, 0, false);
         let mut run = self.begin_run(turn, Via::Tcp, peer);
         while let Some(output) = reading.poll_output() {
             match output {
@@ -200,12 +200,15 @@ impl Receiver {
                     self.handle_next(&mut run, stream, turn, data);
                 }
                 rfc4571::Output::Skipped(_) => stream.faults.count(Fault::FramingResync),
-                rfc4571::Output::GaveUp => return Err("no RTP in 1 MiB".to_owned()),
+                rfc4571::Output::GaveUp => {
+                    gave_up = true;
+                    break;
+                }
             }
         }
         self.end_run(run, stream, turn);
         self.drain_units(stream, turn, &first[..said]);
-        Ok(packets)
+        if gave_up { Err("no RTP in 1 MiB".to_owned()) } else { Ok(packets) }
     }
 
     fn close_link(&mut self, stream: &mut Stream, turn: Turn<'_>, connection: &Connection, reason: String) {
