@@ -126,11 +126,13 @@ pub fn accept(listener: &TcpListener) -> TcpStream {
     socket
 }
 
-/// A port that was free a moment ago; dropping the socket frees it.
+/// A port that was free a moment ago, for datagrams and connections; dropping the socket frees it.
 pub fn free_port() -> (UdpSocket, u16) {
-    let socket = UdpSocket::bind((LOOPBACK, 0)).unwrap();
-    let port = socket.local_addr().unwrap().port();
-    (socket, port)
+    until("a port that is free for both", || {
+        let socket = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        TcpListener::bind((LOOPBACK, port)).is_ok().then_some((socket, port))
+    })
 }
 
 /// Descriptors that this process has open.
