@@ -80,8 +80,8 @@ pub struct Closed;
 pub(crate) enum News {
     /// Units, with the credit that they use up until they are handled.
     Portion(Portion, OwnedSemaphorePermit),
-    /// The connection that carries the stream stands.
-    Connected(SocketAddr),
+    /// The connection that carries the stream stands; its other end, if it has an address.
+    Connected(Option<SocketAddr>),
     /// What carries the stream from now on, as snapshots tell it.
     CarriedBy(Transport, &'static str),
     /// It ended; what else there is to say.
@@ -142,9 +142,9 @@ impl Feeder {
         Ok(())
     }
 
-    /// The connection that carries the stream stands: event `connected`.
-    pub fn connected(&self, peer: SocketAddr) {
-        self.push(News::Connected(peer));
+    /// What carries the stream stands: event `connected`. It has a peer unless it is a program.
+    pub fn connected(&self, peer: impl Into<Option<SocketAddr>>) {
+        self.push(News::Connected(peer.into()));
     }
 
     /// What carries the stream turned out, or is another thing from now on.

@@ -13,19 +13,25 @@ use crate::{
     stats::StreamStats,
 };
 
+/// A peer as events tell it, if there is one.
+fn named(peer: Option<SocketAddr>) -> Vec<(&'static str, String)> {
+    peer.map(|peer| ("peer", peer.to_string())).into_iter().collect()
+}
+
 /// The stream's end of a feed. Dropping it tells the feeder that the stream is closed.
 pub(crate) struct Fed {
     transport: Transport,
     payload: &'static str,
     messages: u64,
     lost: u64,
+    connected: bool,
     peer: Option<SocketAddr>,
     _intake: Intake,
 }
 
 impl Fed {
     pub(crate) fn new(transport: Transport, payload: &'static str, intake: Intake) -> Self {
-        Self { transport, payload, messages: 0, lost: 0, peer: None, _intake: intake }
+        Self { transport, payload, messages: 0, lost: 0, connected: false, peer: None, _intake: intake }
     }
 
     /// Takes what the feeder said; true if the stream is over.
@@ -34,8 +40,8 @@ impl Fed {
             // The credit goes back with the end of this scope: what was taken is on its way to the viewers.
             News::Portion(portion, _credit) => self.take(stream, turn, portion),
             News::Connected(peer) => {
-                self.peer = Some(peer);
-                stream.tell(turn, Kind::Connected, vec![("peer", peer.to_string())]);
+                (self.connected, self.peer) = (true, peer);
+                stream.tell(turn, Kind::Connected, named(peer));
             }
             News::CarriedBy(transport, payload) => (self.transport, self.payload) = (transport, payload),
             News::Disconnected(detail) => {
@@ -53,8 +59,8 @@ impl Fed {
     }
 
     fn part(&mut self, stream: &mut Stream, turn: Turn<'_>, reason: Vec<(&'static str, String)>) {
-        if let Some(peer) = self.peer.take() {
-            let mut detail = vec![("peer", peer.to_string())];
+        if std::mem::take(&mut self.connected) {
+            let mut detail = named(self.peer.take());
             detail.extend(reason);
             stream.tell(turn, Kind::Disconnected, detail);
             stream.await_resumption();
@@ -67,8 +73,7 @@ impl Fed {
         turn.metrics.bytes_in.add(portion.bytes);
         stream.hear(turn, portion.bytes);
         let peer = self.peer;
-        stream
-            .handle_first_packet(turn, || peer.map(|peer| ("peer", peer.to_string())).into_iter().collect());
+        stream.handle_first_packet(turn, || named(peer));
         let mut units = 0;
         for output in portion.outputs {
             match output {

@@ -48,16 +48,22 @@ pub(super) struct Attempt<'a> {
     may: Judge,
     outlet: &'a Outlet,
     connected: Option<Instant>,
+    brought: bool,
 }
 
 impl<'a> Attempt<'a> {
     pub(super) fn new(order: &'a Order, puller: &'a Puller, may: Judge, outlet: &'a Outlet) -> Self {
-        Self { order, patience: puller.patience, puller, may, outlet, connected: None }
+        Self { order, patience: puller.patience, puller, may, outlet, connected: None, brought: false }
     }
 
     /// When the source answered, if it did.
     pub(super) fn connected_at(&self) -> Option<Instant> {
         self.connected
+    }
+
+    /// Whether pictures or sound came.
+    pub(super) fn has_brought(&self) -> bool {
+        self.brought
     }
 
     /// Whom TLS trusts.
@@ -92,10 +98,10 @@ impl<'a> Attempt<'a> {
     }
 
     /// The source answered and will be listened to: event `connected`. What fails before is `connect_failed`, what fails
-    /// after it is `disconnected`.
-    pub(super) fn connected(&mut self, peer: SocketAddr) {
+    /// after it is `disconnected`. A program has no address.
+    pub(super) fn connected(&mut self, peer: impl Into<Option<SocketAddr>>) {
         self.connected = Some(clock::now());
-        self.outlet.tell(Note::Connected(peer));
+        self.outlet.tell(Note::Connected(peer.into()));
     }
 
     /// What carries the stream turned out, as snapshots tell it.
@@ -105,6 +111,7 @@ impl<'a> Attempt<'a> {
 
     /// Hands a portion to the stream; waits while too much is on its way, or the stream is above its bandwidth.
     pub(super) async fn send(&mut self, portion: Portion) -> Result<(), Failure> {
+        self.brought |= portion.outputs.iter().any(|output| matches!(output, Output::Unit(_)));
         if self.outlet.send(portion).await { Ok(()) } else { Err(Failure::Closed) }
     }
 }

@@ -18,6 +18,11 @@ impl Backoff {
         Self { first, next: first }
     }
 
+    /// The source came to its own end: the next wait is the first one.
+    pub(crate) fn handle_end(&mut self) {
+        self.next = self.first;
+    }
+
     /// The wait after a failure; the source had flowed for `flowed`. `chance` is anything.
     pub(crate) fn wait(&mut self, flowed: Duration, chance: u64) -> Duration {
         if flowed >= SOUND {
@@ -44,6 +49,8 @@ mod tests {
         assert_eq!(backoff.wait(SOUND.saturating_sub(Duration::from_secs(1)), 0).as_secs(), 60);
         assert_eq!(backoff.wait(SOUND, 0).as_secs(), 1);
         assert_eq!(backoff.wait(Duration::ZERO, 0).as_secs(), 2);
+        backoff.handle_end();
+        assert_eq!(backoff.wait(Duration::ZERO, 0).as_secs(), 1, "an end is no failure");
     }
 
     #[test]

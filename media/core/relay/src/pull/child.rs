@@ -4,7 +4,6 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    net::{Ipv4Addr, SocketAddr},
     process::Stdio,
     sync::{Arc, Mutex},
     time::Duration,
@@ -86,7 +85,7 @@ pub(super) async fn run(attempt: &mut Attempt<'_>) -> Result<Infallible, Failure
         Ok(Err(failure)) => return Err(failure),
         Err(_) => return Err(Failure::Slow(attempt.patience.media)),
     };
-    attempt.connected(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0));
+    attempt.connected(None);
     attempt.carried_by(Transport::Child, "ts");
     match flow(output, first, TsReader::new(Options::default()), attempt).await {
         Err(Failure::Ended) => Err(end(&mut child, &said).await),
@@ -96,14 +95,15 @@ pub(super) async fn run(attempt: &mut Attempt<'_>) -> Result<Infallible, Failure
 
 /// Why a program ended, in its own words if it said something.
 async fn end(child: &mut tokio::process::Child, said: &Said) -> Failure {
-    let status = match timeout(END, child.wait()).await {
-        Ok(Ok(status)) => status.to_string(),
-        _ => "its output is closed".to_owned(),
+    let (status, done) = match timeout(END, child.wait()).await {
+        Ok(Ok(status)) => (status.to_string(), status.success()),
+        _ => ("its output is closed".to_owned(), false),
     };
     // The listener hears the end of standard error in its own time.
     tokio::time::sleep(Duration::from_millis(20)).await;
     let lines: Vec<_> = lock(said).iter().cloned().collect();
-    Failure::Child(if lines.is_empty() { status } else { format!("{status}: {}", lines.join(" | ")) })
+    let reason = if lines.is_empty() { status } else { format!("{status}: {}", lines.join(" | ")) };
+    if done { Failure::Finished(reason) } else { Failure::Child(reason) }
 }
 
 async fn listen(stderr: impl AsyncRead + Unpin, arguments: Vec<String>, said: Said) {

@@ -41,6 +41,8 @@ pub(crate) enum Failure {
     NotFlv(FlvError),
     #[error("the program ended: {0}")]
     Child(String),
+    #[error("the program ended: {0}")]
+    Finished(String),
     #[error("cannot listen: {0}")]
     Listen(io::Error),
     #[error("source and interface must be addresses")]
@@ -63,6 +65,8 @@ pub(crate) enum Failure {
     Stale(Duration),
     #[error("the list of segments is at its end")]
     Complete,
+    #[error("the file is at its end")]
+    FileEnd,
     #[error("the answer is neither FLV nor a transport stream nor a playlist")]
     UnknownBody,
     #[error("the connection broke: {0}")]
@@ -97,6 +101,12 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Whether the source said that there is no more of it: a list that is complete, a file of a stated length, a program
+    /// that is done.
+    pub(crate) fn is_own_end(&self) -> bool {
+        matches!(self, Self::Complete | Self::FileEnd | Self::Finished(_))
+    }
+
     /// A word that does not change.
     pub(crate) fn cause(&self) -> String {
         let cause = match self {
@@ -112,7 +122,7 @@ impl Failure {
             Self::Encoded(_) => "compressed",
             Self::NotHttp(_) => "not_http",
             Self::NotFlv(_) => "not_flv",
-            Self::Child(_) => "program",
+            Self::Child(_) | Self::Finished(_) => "program",
             Self::Listen(_) | Self::BadSource => "cannot_listen",
             Self::NotTs(_) => "not_ts",
             Self::NoRange => "no_range",
@@ -121,7 +131,7 @@ impl Failure {
             Self::Encrypted(_) => "encrypted",
             Self::TooLarge { .. } => "too_large",
             Self::Stale(_) => "stale_playlist",
-            Self::Complete => "complete",
+            Self::Complete | Self::FileEnd => "complete",
             Self::UnknownBody => "unknown_body",
             Self::Broken(_) | Self::Lost(_) => "broken",
             Self::Rtsp(ClientError::Status(_, status)) => return format!("rtsp_{status}"),

@@ -5,6 +5,7 @@ use std::{convert::Infallible, future::Future, iter, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use tokio::time::timeout_at;
 use wire::{
     flv_read::FlvReader,
@@ -132,8 +133,10 @@ pub(super) async fn run(attempt: &mut Attempt<'_>) -> Result<Infallible, Failure
         .await?
     };
     attempt.connected(answer.peer);
+    // A live stream has no length.
+    let is_file = answer.body.size_hint().exact().is_some();
     let first = look(&mut answer, attempt).await?;
-    match Body::of(&first, &answer.media_type) {
+    let ended = match Body::of(&first, &answer.media_type) {
         Some(Body::Flv) => {
             attempt.carried_by(Transport::HttpFlv, "flv");
             flow(answer, first, FlvReader::new(Options::default()), attempt).await
@@ -144,7 +147,11 @@ pub(super) async fn run(attempt: &mut Attempt<'_>) -> Result<Infallible, Failure
         }
         Some(Body::Playlist) => hls::run(answer, first, attempt).await,
         None => Err(Failure::UnknownBody),
-    }
+    };
+    ended.map_err(|failure| match failure {
+        Failure::Ended if is_file => Failure::FileEnd,
+        other => other,
+    })
 }
 
 /// The first bytes of a body.

@@ -35,7 +35,8 @@ pub(super) type Detail = Vec<(&'static str, String)>;
 pub(super) enum Note {
     /// An attempt begins, with readers of its own.
     Connecting,
-    Connected(SocketAddr),
+    /// The source is there; its address, if it has one.
+    Connected(Option<SocketAddr>),
     CarriedBy(Transport, &'static str),
     /// Units; the credit goes back when they are handled.
     Portion(Portion, OwnedSemaphorePermit),
@@ -68,7 +69,9 @@ pub(super) struct Input {
     pub(super) order: Arc<Order>,
     notes: mpsc::UnboundedReceiver<Note>,
     task: JoinHandle<()>,
-    /// Of the connection that stands.
+    /// A connection stands.
+    pub(super) connected: bool,
+    /// Its other end.
     pub(super) peer: Option<SocketAddr>,
     pub(super) carrier: Option<(Transport, &'static str)>,
     pub(super) kept: Kept,
@@ -86,7 +89,7 @@ impl Input {
         let (sender, notes) = mpsc::unbounded_channel();
         let outlet = Outlet { notes: sender, credit: Arc::new(Semaphore::new(PORTIONS)) };
         let task = tokio::spawn(repeat(Arc::clone(&order), puller, may, outlet));
-        Self { order, notes, task, peer: None, carrier: None, kept: Kept::default() }
+        Self { order, notes, task, connected: false, peer: None, carrier: None, kept: Kept::default() }
     }
 
     /// What it tells next; `None` if its task broke.
@@ -98,10 +101,10 @@ impl Input {
     pub(super) fn notice(&mut self, note: &Note) {
         match note {
             Note::Connecting | Note::Failed(..) => {
-                self.peer = None;
+                (self.connected, self.peer) = (false, None);
                 self.kept = Kept::default();
             }
-            Note::Connected(peer) => self.peer = Some(*peer),
+            Note::Connected(peer) => (self.connected, self.peer) = (true, *peer),
             Note::CarriedBy(transport, payload) => self.carrier = Some((*transport, *payload)),
             Note::Portion(..) => {}
         }
@@ -157,9 +160,14 @@ async fn repeat(order: Arc<Order>, puller: Arc<Puller>, may: Judge, outlet: Outl
         let mut attempt = Attempt::new(&order, &puller, may, &outlet);
         let Err(failure) = fetch(&mut attempt).await;
         let flowed = attempt.connected_at().map(|begun| clock::now().saturating_duration_since(begun));
+        // What comes to its own end, as films do, begins again, and nothing is wrong with it.
+        let is_end = failure.is_own_end() && attempt.has_brought();
+        if is_end {
+            backoff.handle_end();
+        }
         let wait = backoff.wait(flowed.unwrap_or_default(), RandomState::new().hash_one(0));
         let counter = if flowed.is_some() { &puller.lost } else { &puller.failed };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.fetch_add(u64::from(!is_end), Ordering::Relaxed);
         let detail = vec![
             ("reason", failure.to_string()),
             ("cause", failure.cause()),

@@ -152,7 +152,8 @@ impl Inputs {
         let named = || vec![("input", input.order.label.clone()), ("url", input.order.location.to_string())];
         match note {
             Note::Connected(peer) => {
-                let detail = named().into_iter().chain([("peer", peer.to_string())]).collect();
+                let peer = peer.map(|peer| ("peer", peer.to_string()));
+                let detail = named().into_iter().chain(peer).collect();
                 feeder.tell(Kind::StandbyConnected, detail);
             }
             Note::Failed(_, detail) => {
@@ -185,7 +186,7 @@ impl Inputs {
             None => Input::start(Arc::new(order), Arc::clone(&self.puller), self.may),
         };
         let before = std::mem::replace(&mut self.current, next);
-        if before.peer.is_some() {
+        if before.connected {
             let reason = "another input takes over".to_owned();
             feeder.disconnected(vec![
                 ("reason", reason),
@@ -203,8 +204,8 @@ impl Inputs {
         feeder.tell(Kind::Switched, detail);
         self.splice.handle_seam();
         self.awaits_key = true;
-        if let Some(peer) = input.peer {
-            feeder.connected(peer);
+        if input.connected {
+            feeder.connected(input.peer);
         }
         if let Some((transport, payload)) = input.carrier {
             feeder.carried_by(transport, payload);

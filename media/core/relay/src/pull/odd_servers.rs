@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use wire::{
     flv::{FlvMuxer, FlvOptions},
     media::{AccessUnit, Kind as TrackKind, Ticks, Tracks, VideoCodec, VideoTrack},
+    ts::TsMuxer,
     unpack::Output,
 };
 
@@ -39,8 +40,8 @@ const H265: [&[u8]; 3] = [
     b"\x44\x01\xc1\x72\xb4\x62\x40",
 ];
 
-/// A stream of `pictures` key frames.
-fn flv(codec: VideoCodec, pictures: i64) -> Vec<u8> {
+/// `pictures` key frames and their tracks.
+fn units(codec: VideoCodec, pictures: i64) -> (Arc<Tracks>, impl Iterator<Item = AccessUnit>) {
     let sets = |sets: &[&'static [u8]]| sets.iter().map(|set| Bytes::from_static(set)).collect::<Vec<_>>();
     let (vps, sps, pps, nal): (_, _, _, &[u8]) = match codec {
         VideoCodec::H264 => (vec![], sets(&H264[..1]), sets(&H264[1..]), &[0, 0, 0, 3, 0x65, 0x88, 7]),
@@ -50,12 +51,32 @@ fn flv(codec: VideoCodec, pictures: i64) -> Vec<u8> {
     };
     let video = VideoTrack { codec, width: 352, height: 288, rate: Some((25, 1)), vps, sps, pps };
     let tracks = Arc::new(Tracks { video: Some(video), audio: None });
+    let all = Arc::clone(&tracks);
+    let units = (0..pictures).map(move |number| {
+        let dts = Ticks::from_millis(number * 40);
+        let (tracks, data) = (Arc::clone(&all), Bytes::from_static(nal));
+        AccessUnit { kind: TrackKind::Video, dts, pts: dts, key: true, data, tracks }
+    });
+    (tracks, units)
+}
+
+/// They as a transport stream.
+fn ts(pictures: i64) -> Vec<u8> {
+    let (tracks, units) = units(VideoCodec::H264, pictures);
+    let (mut muxer, mut out) = (TsMuxer::new(), BytesMut::new());
+    muxer.write_tables(&tracks, &mut out);
+    for unit in units {
+        muxer.write(&unit, &mut out);
+    }
+    out.to_vec()
+}
+
+/// A stream of `pictures` key frames.
+fn flv(codec: VideoCodec, pictures: i64) -> Vec<u8> {
+    let (tracks, units) = units(codec, pictures);
     let mut muxer = FlvMuxer::new(FlvOptions::default());
     let mut out = muxer.head(&tracks).to_vec();
-    for number in 0..pictures {
-        let dts = Ticks::from_millis(number * 40);
-        let (tracks, data) = (Arc::clone(&tracks), Bytes::from_static(nal));
-        let unit = AccessUnit { kind: TrackKind::Video, dts, pts: dts, key: true, data, tracks };
+    for unit in units {
         out.extend_from_slice(&muxer.write(&unit).unwrap().to_bytes());
     }
     out
@@ -116,7 +137,10 @@ impl Told {
                 }
             }
             News::CarriedBy(..) => {}
-            News::Connected(_) => self.events.push("connected".to_owned()),
+            News::Connected(peer) => {
+                self.events.push("connected".to_owned());
+                self.details.push(format!("peer={peer:?}"));
+            }
             News::Told(kind, detail) => {
                 self.note(if kind == Kind::ConnectFailed { "failed" } else { kind.name() }, &detail);
             }
@@ -197,6 +221,44 @@ fn a_source_that_ends_is_asked_again_and_may_come_back_with_another_coding() {
     assert_eq!(told.messages, 2 * (19 + 2));
     let wait = told.details.iter().find_map(|detail| detail.strip_prefix("retry_ms=")).unwrap();
     assert!((37..=50).contains(&wait.parse::<u32>().unwrap()), "{wait}");
+}
+
+/// The waits that were told, in milliseconds.
+fn waits(told: &Told) -> Vec<u32> {
+    let waits = told.details.iter().filter_map(|detail| detail.strip_prefix("retry_ms="));
+    waits.map(|wait| wait.parse().unwrap()).collect()
+}
+
+#[test]
+fn what_comes_to_its_own_end_begins_again_after_the_first_wait_each_time() {
+    let body = flv(VideoCodec::H264, 5);
+    let file =
+        [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), &body].concat();
+    let rounds = |told: &Told| told.events.iter().filter(|event| event.starts_with("lost")).count() >= 5;
+    let told = pull(serve_bytes(file), rounds);
+    assert!(told.events.iter().any(|event| event == "lost complete"), "{told:?}");
+    assert!(waits(&told).iter().all(|wait| *wait <= 50), "{told:?}");
+    let live = pull(serve_bytes([OK.as_bytes(), &body].concat()), rounds);
+    assert!(waits(&live)[4] > 500, "a live stream that breaks off is waited for: {live:?}");
+    let empty = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nFLV\x01\x05\0\0\0\x09\0\0\0\0".to_vec();
+    let empty = pull(serve_bytes(empty), rounds);
+    assert!(waits(&empty)[4] > 500, "so is one that brings nothing: {empty:?}");
+}
+
+#[test]
+fn a_program_that_is_done_begins_again_and_has_no_address() {
+    let path = std::env::temp_dir().join(format!("done-{}.ts", std::process::id()));
+    std::fs::write(&path, ts(5)).unwrap();
+    for (script, short) in [("cat \"$0\"", true), ("cat \"$0\"; exit 1", false)] {
+        let command = ["sh", "-c", script, path.to_str().unwrap()].map(str::to_owned).to_vec();
+        let mut wanted = wanted("srt://127.0.0.1:9/x".to_owned());
+        wanted.source.command = command;
+        let told =
+            pull_with(&wanted, |told| told.events.iter().filter(|event| event.contains(' ')).count() >= 5);
+        assert_eq!(waits(&told)[4] <= 50, short, "{told:?}");
+        assert!(told.details.contains(&"peer=None".to_owned()), "{told:?}");
+    }
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
