@@ -301,7 +301,8 @@ class StreamSources:
     def _handle(self, live: _Live | None, cause: SourceCause | None, event: MediaEvent) -> None:
         if live is None or cause is None:
             return
-        live.peer = event.detail.get("peer") or live.peer
+        if cause is C.CONNECTED or "peer" in event.detail:  # what a program fetches has none
+            live.peer = event.detail.get("peer")
         at = EPOCH + timedelta(milliseconds=event.at_ms)
         retry = event.detail.get("retry_ms")
         live.retry_at = at + timedelta(milliseconds=int(retry)) if retry else None

@@ -293,6 +293,11 @@ async def test_where_a_pull_stands(world: World) -> None:
     assert view.retry_at == NOW + timedelta(seconds=2)
     world.now += timedelta(seconds=5)
     world.event("connected", receiver, peer="192.0.2.1:80")
+    world.event("connected", receiver)
+    view = world.sources.look("default", "s1")
+    assert view is not None
+    assert view.peer is None, "a program took over, which has no address"
+    world.event("connected", receiver, peer="192.0.2.1:80")
     world.event("first_packet", receiver)
     world.event("silent", receiver, ms="5000")
     world.event("resumed", receiver)
