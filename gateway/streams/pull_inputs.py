@@ -63,6 +63,10 @@ class _Stream:
     failover: Failover
     feeding: str = FIRST_LABEL
     """The label of the input that feeds the stream."""
+    told: str = FIRST_LABEL
+    """The label of the input that fed the stream when the relay told its last event."""
+    heard: str = FIRST_LABEL
+    """The label of the input whose silence counts: the first, then the one that connected last."""
     standing: dict[int, str] = field(default_factory=dict)
     """The labels of those that stand by, by number."""
     timer: asyncio.TimerHandle | None = None
@@ -108,7 +112,7 @@ class PullInputs:
         entry = _Stream(stream, receiver, failover)
         self._streams[receiver] = entry
         if before is not None:
-            entry.feeding = before.feeding
+            entry.feeding, entry.told, entry.heard = before.feeding, before.told, before.heard
             entry.standing = {number: before.standing[number] for number in failover.take_over(before.failover)}
         if failover.standing or (before is not None and before.standing):
             self._stand_by(entry)
@@ -159,7 +163,11 @@ class PullInputs:
                 switch = failover.handle_failure(reason, again=False)
             case "connect_failed":
                 switch = failover.handle_failure(reason, again=True)
-            case "silent":
+            case "switched":
+                entry.told = label
+            case "connected":
+                entry.heard = entry.told
+            case "silent" if entry.heard == entry.feeding:  # else this one still connects, or fails, which is told
                 switch = failover.handle_failure("nothing comes", again=True)
             case "standby_connected" | "standby_failed":
                 number = entry.standing_as(label)

@@ -255,7 +255,7 @@ class Streams:
         def without(present: Sequence[Input]) -> Sequence[Input]:
             if number not in {one.number for one in present}:
                 raise NotFoundError("input", str(number))
-            self._check_identity(stream, present, number, identity)
+            self._check_identity(name, [_primary(stream), *present], number, identity)
             return numbered(_readable(one for one in present if one.number != number))
 
         await self._sources.set_inputs(stream, without)
@@ -264,21 +264,21 @@ class Streams:
         """Lets this input feed the stream from now on, if it is still called so. NotFoundError, StreamStoppedError,
         InvalidError, InputMovedError."""
         stream = await self._pulled(scope, name)
-        if identity is not None:
-            self._check_identity(stream, await self._store.inputs.of(stream.stream_id), number, identity)
         receiver = self._sources.input_receiver(stream.app, stream.name)
         if receiver is None:
+            stored = [_primary(stream), *await self._store.inputs.of(stream.stream_id)]
+            self._check_identity(name, stored, number, identity)
             raise StreamStoppedError(f"stream {name} is not active")
+        # What is stored may be ahead of what runs, and it is the latter's numbers that are chosen from.
+        running = [view.input for view in self._sources.inputs.look(receiver)] or [_primary(stream)]
+        self._check_identity(name, running, number, identity)
         self._sources.inputs.choose(receiver, number)
 
-    def _check_identity(
-        self, stream: StreamRecord, backups: Sequence[Input], number: int, identity: str | None
-    ) -> None:
+    def _check_identity(self, name: str, inputs: Sequence[Input], number: int, identity: str | None) -> None:
         """InputMovedError if an input of this number is called something else."""
-        inputs = [_primary(stream), *backups]
         for one, called in zip(inputs, identities(inputs, self._identity_key), strict=True):
             if one.number == number and identity not in {None, called}:
-                raise InputMovedError(f"input {number} of stream {stream.name} is another one by now: look again")
+                raise InputMovedError(f"input {number} of stream {name} is another one by now: look again")
 
     def _checked(self, url: str) -> str:
         return checked_url(url, allow_private=self._allow_private, protocols=self._protocols)

@@ -2,7 +2,9 @@
 
 import pytest
 
+from gateway.streams.inputs import BackupType, numbered
 from tests.api.conftest import Client
+from tests.api.world import World
 
 PATH = "/gb/v1/streams/stream1/inputs"
 NEW = {"name": "stream1", "access_type": "HTTP-FLV", "encode_type": "H264", "url": "http://u:p@camera.example/live?t=1"}
@@ -82,3 +84,20 @@ async def test_an_input_is_called_the_same_in_whatever_place(client: Client) -> 
     switched = await client("POST", f"{PATH}/switch", {"number": 2, "id": before[1]["id"]})
     assert switched.headers["X-Error-Reason"] == "input_moved"
     assert (await client("GET", PATH)).json()["inputs"] == after
+
+
+@pytest.mark.usefixtures("stream")
+async def test_an_input_is_chosen_among_those_that_run(client: Client, world: World) -> None:
+    """Those that are stored meanwhile, as while others are put in their place, are not yet what a number means."""
+    urls = [f"rtsp://camera.example/{number}" for number in (2, 3)]
+    await client("PUT", PATH, {"inputs": [{"url": url} for url in urls]})
+    await client.ok("PUT", "streams/stream1", {"state": "ACTIVE"})
+    second, third = ((await client("GET", PATH)).json()["inputs"])[1:]
+    stored = await world.store.streams.find("default", "stream1")
+    assert stored is not None
+    await world.store.inputs.put(stored.stream_id, numbered((url, BackupType.PASSIVE) for url in reversed(urls)))
+    refused = await client("POST", f"{PATH}/switch", {"number": 2, "id": third["id"]})
+    assert (refused.status_code, refused.headers["X-Error-Reason"]) == (409, "input_moved")
+    assert (await client("POST", f"{PATH}/switch", {"number": 2, "id": second["id"]})).is_success
+    running = (await client("GET", PATH)).json()["inputs"]
+    assert [one["id"] for one in running if one["active"]] == [second["id"]]

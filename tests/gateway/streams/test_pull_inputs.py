@@ -14,6 +14,7 @@ from gateway.streams.model import AccessType, StreamEvent
 from gateway.streams.programs import Programs
 from gateway.streams.pull_inputs import PullInputs
 from media.relay import Relay
+from tests.gateway.media_events import Event
 from tests.gateway.streams.samples import NOW, stream
 
 
@@ -63,6 +64,43 @@ async def test_a_backup_takes_over_from_a_broken_input_and_one_may_be_chosen(bac
         assert inputs.switches == {"FAILED": 2, "RETURNED": 0, "MANUAL": 1}
         inputs.forget(pulled.id)
         assert inputs.look(pulled.id) == []
+
+
+class Switchboard:
+    """A relay that does what it is told, and tells of it when the test says so."""
+
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+
+    def switch_pull(self, receiver: int, url: str, *, label: str, **_: object) -> None:
+        self.labels.append(label)
+
+    def standby_pull(self, receiver: int, inputs: object) -> None:
+        pass
+
+
+async def test_silence_from_before_an_input_connected_is_not_its_own() -> None:
+    board = Switchboard()
+    inputs = PullInputs(board, History(), lambda: NOW, return_after=None)  # type: ignore[arg-type]
+    backup = Input(2, "http://h/2", BackupType.PASSIVE)
+    inputs.begin(stream(access_type=AccessType.HTTP_FLV, url="http://h/1"), 7, [backup])
+
+    def tell(kind: str, **detail: str) -> int:
+        """The input that feeds the stream then."""
+        inputs.handle_media(Event(kind, 7, detail=detail))
+        return next(view.input.number for view in inputs.look(7) if view.active)
+
+    assert tell("connect_failed", input="1") == 2
+    assert tell("connected", peer="h") == 2, "that was still of the first"
+    assert tell("silent") == 2
+    assert tell("switched", input=board.labels[-1]) == 2
+    assert tell("silent") == 2, "the second still connects"
+    assert tell("connected", peer="h") == 2
+    inputs.begin(stream(access_type=AccessType.HTTP_FLV, url="http://h/1"), 7, [backup])
+    inputs.choose(7, 2)
+    tell("switched", input=board.labels[-1])
+    tell("connected", peer="h")
+    assert tell("silent") == 1
 
 
 @dataclass(frozen=True)
