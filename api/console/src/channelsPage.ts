@@ -36,7 +36,7 @@ export class ChannelPage {
     this.pager.draw(total);
     const watched = channels.find((channel) => channel.stream_name === this.panel?.watched.name);
     if (watched !== undefined) this.panel?.update(watched.stream);
-    if (channels.length === 0) return element("p", { class: "note" }, text("none"));
+    if (total === 0) return element("p", { class: "note" }, text("none"));
     return element("div", { class: "channels" }, ...channels.map((one) => this.row(one)));
   }
 

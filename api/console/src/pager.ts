@@ -15,8 +15,13 @@ export class Pager {
     private readonly turned: () => void,
   ) {}
 
-  /** Drawn anew only if something changed, for the keyboard may be at one of its buttons. */
+  /** Drawn anew only if something changed, for the keyboard may be at one of its buttons. If the page that is shown is
+   *  no more, for what was on it is gone, the last one that there is takes its place. */
   draw(total: number): void {
+    if (this.offset > 0 && this.offset >= total) {
+      this.offset = Math.max(0, Math.ceil(total / this.size) - 1) * this.size;
+      if (total > 0) this.turned();
+    }
     const state = `${String(this.offset)} ${String(total)}`;
     if (state === this.drawn) return;
     this.drawn = state;

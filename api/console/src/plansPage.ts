@@ -86,7 +86,7 @@ export class PlansPage {
     const { total, plans } = await this.plans.list(this.pager.offset, PAGE_SIZE);
     this.count.textContent = String(total);
     this.pager.draw(total);
-    if (plans.length === 0) return element("p", { class: "note" }, text("noPlans"));
+    if (total === 0) return element("p", { class: "note" }, text("noPlans"));
     return element("div", { class: "channels" }, ...plans.map((one) => this.row(one)));
   }
 

@@ -64,7 +64,7 @@ export class StreamsPage {
     this.pager.draw(total);
     const watched = streams.find((one) => one.name === this.panel?.watched.name);
     if (watched !== undefined) this.panel?.update(watched.stream);
-    if (streams.length === 0) return element("p", { class: "note" }, text("noStreams"));
+    if (total === 0) return element("p", { class: "note" }, text("noStreams"));
     return element("div", { class: "channels" }, ...streams.map((one) => this.row(one)));
   }
 

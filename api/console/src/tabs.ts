@@ -67,6 +67,7 @@ export class Tabs {
   }
 
   private key(event: KeyboardEvent, at: number): void {
+    if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return; // the browser's own, as Alt+← is back
     const last = this.buttons.length - 1;
     const goals: Record<string, number> = {
       ArrowLeft: at === 0 ? last : at - 1,
