@@ -1,7 +1,7 @@
 """One table from what the domain refuses to what each API answers.
 
 Every family has a body of its own: `/v1` that of VIS, `/v3` that of Keystone, the rest problem+json (RFC 9457). All
-have the reason as a code beside it (`api.reasons`).
+have the reason as a code beside it (`api.reasons`), but for faults of our own.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ import gateway.credentials.errors as credentials
 import gateway.devices.errors as devices
 import gateway.retention.errors as retention
 import gateway.streams.errors as streams
-from api.reasons import HEADER, reason_of
+from api.reasons import HEADER, MALFORMED, reason_of
 from gateway.accounts.errors import TooManyAttemptsError
 from gateway.errors import ConflictError, GatewayError, InvalidError, NotFoundError, QuotaError, UnavailableError
 
@@ -197,7 +197,7 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     request.scope["refusal"] = code  # type: ignore[typeddict-unknown-key]  # for the audit log
     media_type, content = _body(path, status, code, message)
     headers = {"Retry-After": str(max(1, round(error.wait)))} if isinstance(error, TooManyAttemptsError) else {}
-    if reason := reason_of(error):
+    if reason := reason_of(error) or (MALFORMED if _is_bad_request(error) else ""):
         headers[HEADER] = reason
     return Response(content, status_code=status, media_type=media_type, headers=headers)
 

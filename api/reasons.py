@@ -1,7 +1,7 @@
 """What stands beside the words of a refusal, for programs that say it in other words: a code, and the values in it.
 
 Written as `code?name=value&…`, percent-encoded: `url.private?field=url`, `not_found?kind=stream&name=gate`. Codes
-are those that errors carry, else the kinds of errors; they stay when the words change.
+are those that errors carry, else the kinds of errors; they stay when the words change. Faults of our own have none.
 """
 
 import re
@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException
 
 from gateway.accounts.errors import TooManyAttemptsError
 from gateway.errors import GatewayError, InvalidError, NotFoundError, QuotaError
+from gateway.streams.webrtc import SessionRefusedError
 
 HEADER: Final = "X-Error-Reason"
 VALUE_MAX: Final = 200
@@ -29,10 +30,20 @@ _FRAMEWORK: Final = (
     (re.compile(r"Object contains unknown field `(?P<field>\w+)`"), "unknown_field"),
 )
 """What the framework says of wrong fields, as far as people can make such mistakes."""
+MALFORMED: Final = "malformed"
+"""The request cannot be read at all."""
+_STATUS: Final = {
+    401: "token",
+    403: "forbidden",
+    404: "unknown_path",
+    405: "unknown_method",
+    413: "body_too_large",
+}
+"""What the framework refuses for no field's sake; every other such request cannot be read."""
 
 
 def reason_of(error: Exception) -> str:
-    """Empty where nothing but the words is known."""
+    """Empty for what is no refusal: a fault of our own."""
     if isinstance(error, GatewayError):
         return _written(_code(error), _values(error))
     if isinstance(error, HTTPException):
@@ -41,6 +52,8 @@ def reason_of(error: Exception) -> str:
 
 
 def _code(error: GatewayError) -> str:
+    if isinstance(error, SessionRefusedError):
+        return f"session.{error.why.value}"
     if isinstance(error, InvalidError) and error.code:
         return error.code
     return _WORD.sub("_", type(error).__name__.removesuffix("Error")).lower()
@@ -61,15 +74,17 @@ def _values(error: GatewayError) -> Mapping[str, object]:
 
 def _of_framework(error: HTTPException) -> str:
     """Of the first field that is wrong: the framework stops there."""
+    if error.status_code >= 500:
+        return ""
     found = error.extra[0] if isinstance(error.extra, list) and error.extra else None
     if not isinstance(found, dict):
-        return ""
+        return _STATUS.get(error.status_code, MALFORMED)
     said, field = str(found.get("message", "")), found.get("key")
     for pattern, code in _FRAMEWORK:
         match = pattern.match(said)
         if match is not None:
             return _written(code, {**({"field": field} if field else {}), **match.groupdict()})
-    return _written("invalid", {"field": field}) if field else ""
+    return _written("invalid", {"field": field}) if field else MALFORMED
 
 
 def _written(code: str, values: Mapping[str, object]) -> str:

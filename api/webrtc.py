@@ -11,6 +11,7 @@ from litestar.types import Scope, Send
 
 from api.context import Services, address
 from api.errors import body_of
+from api.reasons import HEADER, reason_of
 from gateway.streams.webrtc import SessionRefusedError, Why, push_query
 from media.webrtc.service import Client
 
@@ -28,7 +29,7 @@ STATUS: Final = {
 }
 CORS: Final = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Location",
+    "Access-Control-Expose-Headers": f"Location, {HEADER}",
 }
 PREFLIGHT: Final = {
     **CORS,
@@ -145,7 +146,7 @@ def _created(request: Call, session: str, answer: str) -> Response[bytes]:
 def _refusal(request: Call, error: SessionRefusedError) -> Response[bytes]:
     status = STATUS[error.why]
     media_type, body = body_of(request.url.path, status, "", str(error))
-    headers = {**CORS, "Retry-After": "5"} if status in {429, 503} else CORS
+    headers = {**CORS, HEADER: reason_of(error), **({"Retry-After": "5"} if status in {429, 503} else {})}
     return Response(body, status_code=status, media_type=media_type.decode(), headers=headers)
 
 

@@ -12,6 +12,7 @@ from litestar.types import HTTPResponseStartEvent, Message, Receive, ReceiveMess
 
 from api.context import address
 from api.errors import body_of
+from api.reasons import HEADER
 from api.services import Gateway
 from gateway.accounts.model import Access
 from gateway.audit.entry import Entry, made, masked
@@ -66,7 +67,7 @@ class Recorder:
         self._broken = True
         told = "the call was carried out, but could not be written into the audit log"
         media_type, body = body_of(self._scope["path"], 503, "VIS.0008", told)
-        kept = [(name, value) for name, value in start["headers"] if name.lower().startswith(b"x-")]
+        kept = [(name, value) for name, value in start["headers"] if _stays(name.lower())]
         headers = [(b"content-type", media_type), (b"content-length", str(len(body)).encode()), *kept]
         await self._send({"type": "http.response.start", "status": 503, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
@@ -92,6 +93,11 @@ class Recorder:
             error=str(self._scope.get("refusal") or status) if status >= 400 else "",
             request_id=self._request_id,
         )
+
+
+def _stays(header: bytes) -> bool:
+    """Whether it holds for whatever answer: a reason is that of the answer which is not given."""
+    return header.startswith(b"x-") and header != HEADER.lower().encode()
 
 
 def _template(scope: Scope) -> str:

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from litestar.exceptions import InternalServerException, NotFoundException
 
 from api.reasons import reason_of
 from gateway.accounts.errors import TooManyAttemptsError
 from gateway.errors import GatewayError, InvalidError, NotFoundError, QuotaError, UnavailableError
 from gateway.record_plans.errors import PlanInUseError
 from gateway.streams.errors import UrlError
+from gateway.streams.webrtc import SessionRefusedError, Why
 from tests.api.conftest import Client
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +33,9 @@ NEW = {"name": "door", "access_type": "RTMP", "encode_type": "H264"}
         (InvalidError("wait", "1 to 9", code="range", low=1, high=9), "range?field=wait&low=1&high=9"),
         (NotFoundError("stream", "x" * 999 + "\ud800"), f"not_found?kind=stream&name={'x' * 200}"),
         (NotFoundError("stream", "\ud800\r\n"), "not_found?kind=stream&name=%3F%0D%0A"),
+        (SessionRefusedError(Why.CROWDED, "too many"), "session.crowded"),
+        (NotFoundException(), "unknown_path"),
+        (InternalServerException(), ""),
         (ValueError("a bug"), ""),
     ],
 )
@@ -54,13 +59,26 @@ def test_an_error_has_a_code_and_values(error: Exception, told: str) -> None:
         ("POST", "streams", {**NEW, "name": "no blanks"}, "name.characters?field=name"),
         ("POST", "streams", NEW, "stream_name"),
         ("PUT", OPTIONS, [], "invalid?field=data"),
+        ("GET", "nothing", None, "unknown_path"),
+        ("GET", "/gb/v1/nothing", None, "unknown_path"),
+        ("PATCH", "devices", None, "unknown_method"),
+        ("POST", "streams", {**NEW, "name": "x" * 2_000_000}, "body_too_large"),
+        ("POST", "/whep/default/none", {}, "session.unreadable"),
+        ("DELETE", "/whip/default/none/nobody", None, "session.away"),
     ],
 )
 async def test_every_family_tells_it(client: Client, method: str, path: str, body: Any, told: str) -> None:
     await client.ok("POST", "streams", NEW)
     answer = await client(method, path, body)
-    assert answer.is_client_error, answer.text
+    assert answer.is_error, answer.text
     assert answer.headers.get("X-Error-Reason", "") == told
+
+
+async def test_a_body_that_cannot_be_read_has_a_reason_too(client: Client) -> None:
+    headers = {"X-Auth-Token": str(client.token), "Content-Type": "application/json"}
+    for body in (b"{", b"\xff\xfe", b"[" * 100_000):
+        answer = await client.http.post(f"/v1/{client.project_id}/streams", content=body, headers=headers)
+        assert answer.headers["X-Error-Reason"] == "malformed", answer.text
 
 
 def kinds(kind: type[GatewayError]) -> set[str]:

@@ -138,6 +138,8 @@ async def test_no_answer_before_the_entry_is_kept(
     answer = await client("POST", "credentials/codes", {"username": "gate1", "password": "Secret-1234"})
     assert (answer.status_code, answer.json()["error_code"]) == (503, "VIS.0008")
     assert answer.headers["X-request-id"]
+    answer = await client("DELETE", "/gb/v1/groups/unknown")
+    assert (answer.status_code, answer.headers.get("X-Error-Reason")) == (503, None), "that was the answer not given"
 
 
 async def test_old_entries_are_pruned(client: Client, world: World) -> None:
