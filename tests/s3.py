@@ -119,6 +119,8 @@ class Faults:
     """Seconds before each piece is passed on."""
     delayed: int = 0
     """Pieces that are held back at this moment."""
+    hold_after: int | None = None
+    """Hold answers back from here on, when so many bytes of them were moved, until it is None."""
     cut_answers: int = 0
     """So many times close a connection in the middle of an answer."""
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -220,6 +222,8 @@ async def _pump(
                 faults.cut_answers -= 1
                 writer.write(piece[: CUT_BYTES // 2])
                 return
+            while faults.hold_after is not None and faults.moved >= faults.hold_after:  # noqa: ASYNC110  (set plainly)
+                await asyncio.sleep(0.01)
             faults.moved += len(piece)
         if faults.delay:
             faults.delayed += 1

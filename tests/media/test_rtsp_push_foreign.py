@@ -10,6 +10,7 @@ import pytest
 
 from media._core import Event
 from tests.media.house import HOST, House, Played, play
+from tests.media.ports import listening
 from tests.media.test_rtmp_out import free_port, process
 from tests.media.test_rtsp_publish import record
 from tests.media.test_rtsp_pull import foreign
@@ -91,9 +92,11 @@ async def test_gstreamers_server_refuses_a_wrong_secret(
 async def test_ffmpegs_server_takes_what_we_push(
     house: House, group_clips: dict[str, Path], tmp_path: Path, codec: str, transport: str
 ) -> None:
-    source, out, url = group_clips[codec], tmp_path / "taken.mkv", f"rtsp://{HOST}:{free_port()}/live/cam"
+    port = free_port()
+    source, out, url = group_clips[codec], tmp_path / "taken.mkv", f"rtsp://{HOST}:{port}/live/cam"
     command = ("ffmpeg", "-v", "error", "-rtsp_flags", "listen", "-i", url, "-c", "copy", str(out))
     async with process(*command) as server:
+        await listening(port)
         async with pushed(house, source, url, transport):
             pass
         await asyncio.wait_for(server.wait(), 15)
