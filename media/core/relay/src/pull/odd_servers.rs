@@ -24,7 +24,7 @@ use crate::{
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\n\r\n";
-const MOMENT: Duration = Duration::from_millis(150);
+const MOMENT: Duration = Duration::from_millis(300);
 /// Nothing may take longer than this in a test.
 const LONG: Duration = Duration::from_secs(10);
 
