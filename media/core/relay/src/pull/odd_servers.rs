@@ -25,6 +25,8 @@ use crate::{
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\n\r\n";
 const MOMENT: Duration = Duration::from_millis(300);
+/// The first wait before another try.
+const RETRY: Duration = Duration::from_millis(50);
 /// Nothing may take longer than this in a test.
 const LONG: Duration = Duration::from_secs(10);
 
@@ -164,7 +166,7 @@ fn pull_with(wanted: &OpenPull, enough: impl Fn(&Told) -> bool) -> Told {
 /// Runs a pull until `enough`, where `judge` says what is public.
 fn run(pull: Pull, judge: Judge, enough: impl Fn(&Told) -> bool) -> Told {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let patience = Patience { answer: MOMENT, silence: MOMENT, media: 2 * MOMENT, retry: MOMENT / 3 };
+    let patience = Patience { answer: MOMENT, silence: MOMENT, media: 2 * MOMENT, retry: RETRY };
     let puller = Arc::new(Puller { patience, judge, ..Puller::default() });
     let inbox = Arc::new(Inbox::new().unwrap());
     let (feeder, intake): (Feeder, Intake) = Feeder::new(1, Arc::clone(&inbox), u64::MAX);
