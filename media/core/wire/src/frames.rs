@@ -62,6 +62,10 @@ const BUFFER: usize = 4 << 10;
 const SOUND_MAX: usize = 8;
 /// So many bytes show whether a NAL unit starts a picture: start code, header, first byte of the slice.
 const PROBE: usize = 8;
+/// What video is read as until its coding is known: that of most devices.
+const UNPROVED: VideoCodec = VideoCodec::H264;
+/// So many bytes at the start of a frame hold the parameter sets that prove its coding.
+const SETS: usize = 1024;
 
 /// So many zeros may be all that was held back of a start code in the packet before.
 const ZEROS_HELD: usize = 3;
@@ -78,7 +82,7 @@ enum Target {
 #[derive(Debug)]
 pub(crate) struct Frames {
     limit: usize,
-    codec: VideoCodec,
+    codec: Option<VideoCodec>, // once it is known
     events: VecDeque<Event>,
     video: Option<Open>,
     audio: Option<Open>,
@@ -113,7 +117,7 @@ impl Frames {
     pub(crate) fn of_aligned(limit: usize) -> Self {
         Self {
             limit,
-            codec: VideoCodec::H264,
+            codec: None,
             events: VecDeque::new(),
             video: None,
             audio: None,
@@ -204,7 +208,7 @@ impl Frames {
 
     /// The coding that the video really has.
     pub(crate) fn set_codec(&mut self, codec: VideoCodec) {
-        self.codec = codec;
+        self.codec = Some(codec);
     }
 
     /// What comes next belongs to the open frame of this kind: transport streams interleave them.
@@ -234,7 +238,8 @@ impl Frames {
             self.fault(Fault::DamagedUnit);
             self.events.push_back(Event::VideoGap);
         } else if !frame.data.is_empty() {
-            self.check_start(&frame.data);
+            let codec = frame.coding(self.codec, SETS.min(frame.data.len()));
+            self.check_start(codec, &frame.data);
             self.sizes[usize::from(self.key_expected)] = frame.data.len();
             self.whole[usize::from(self.key_expected)] = frame.parts == 1;
             self.key_expected = false;
@@ -250,9 +255,9 @@ impl Frames {
 
     /// Whether frames begin with PES packets is learnt from each. If they seemed to, and this one does not, the one before it
     /// was cut in two.
-    fn check_start(&mut self, data: &[u8]) {
+    fn check_start(&mut self, codec: Option<VideoCodec>, data: &[u8]) {
         let after_gap = std::mem::take(&mut self.after_gap);
-        if begins_with_code(data) && !begins_inside(data) {
+        if begins_with_code(data) && !begins_inside(codec, data) {
             self.starts.held();
         } else if self.starts.is_trusted() && !after_gap {
             self.starts.broken();

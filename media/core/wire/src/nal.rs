@@ -83,13 +83,17 @@ pub fn starts_access_unit(codec: VideoCodec, nal: &[u8]) -> bool {
     }
 }
 
-/// Whether `nal` is a slice that begins no picture. Its coding need not be known: the headers of slices are odd in H.264, and
-/// even in H.265.
-pub fn continues_picture(nal: &[u8]) -> bool {
-    match *nal {
-        [header, first, ..] if matches!(header & 0x9F, 1 | 5) => first & 0x80 == 0,
-        [header, 1..=7, first, ..] if header & 0x81 == 0 && matches!(header >> 1, 0..=9 | 16..=21) => {
+/// Whether `nal` is a slice that begins no picture. Where the coding is not known, only what can be nothing else is taken for
+/// one: the headers of slices are odd in H.264 and even in H.265, but so is that of supplemental information in H.264.
+pub fn continues_picture(codec: Option<VideoCodec>, nal: &[u8]) -> bool {
+    match (codec, nal) {
+        (Some(VideoCodec::H264) | None, &[header, first, ..]) if matches!(header & 0x9F, 1 | 5) => {
             first & 0x80 == 0
+        }
+        // TRAIL_N and TRAIL_R would be nothing, or a data partition, in H.264.
+        (None, &[0x00 | 0x02, 1..=7, first, ..]) => first & 0x80 == 0,
+        (Some(VideoCodec::H265), &[header, 1..=7, first, ..]) => {
+            header & 0x81 == 0 && matches!(header >> 1, 0..=9 | 16..=21) && first & 0x80 == 0
         }
         _ => false,
     }
@@ -225,15 +229,31 @@ mod tests {
 
     #[test]
     fn slices_in_the_middle_of_a_picture_continue_it() {
-        for nal in
-            [&[0x41, 0x40][..], &[0x65, 0x7F], &[0x01, 0], &[0x02, 1, 0x40], &[0x26, 1, 0], &[0x00, 2, 0x7F]]
-        {
-            assert!(continues_picture(nal), "{nal:?}");
+        const H264: Option<VideoCodec> = Some(VideoCodec::H264);
+        const H265: Option<VideoCodec> = Some(VideoCodec::H265);
+        for nal in [&[0x41, 0x40][..], &[0x65, 0x7F], &[0x01, 0]] {
+            assert_eq!([H264, H265, None].map(|codec| continues_picture(codec, nal)), [true, false, true]);
         }
+        for nal in [&[0x02, 1, 0x40][..], &[0x00, 2, 0x7F]] {
+            assert_eq!([H264, H265, None].map(|codec| continues_picture(codec, nal)), [false, true, true]);
+        }
+        assert!(continues_picture(H265, &[0x26, 1, 0]));
         for nal in
             [&[0x41, 0x88][..], &[0x65], &[0x67, 0, 1], &[0x02, 1, 0x80], &[0x02, 1], &[0x40, 1, 0], &[]]
         {
-            assert!(!continues_picture(nal), "{nal:?}");
+            assert!([H264, H265, None].iter().all(|&codec| !continues_picture(codec, nal)), "{nal:?}");
+        }
+    }
+
+    #[test]
+    fn supplemental_information_continues_no_picture() {
+        for nal in [[0x06, 1, 4], [0x06, 5, 0x2F], [0x06, 4, 0x47], [0x06, 6, 1]] {
+            for codec in [Some(VideoCodec::H264), None] {
+                assert!(!continues_picture(codec, &nal), "{nal:?}");
+            }
+        }
+        for codec in [Some(VideoCodec::H265), None] {
+            assert!(!continues_picture(codec, &[0x4E, 1, 5]));
         }
     }
 

@@ -28,6 +28,8 @@ const LENGTH: usize = 4;
 /// How long a picture lasts of which nothing is known: 25 a second.
 const PICTURE: Ticks = Ticks(Ticks::PER_SECOND / 25);
 
+/// A PES packet of more pictures is none: what follows stays together. Bounds what one frame can turn into.
+const JOINED_MAX: usize = 64;
 /// So many pictures in vain show that no key frame comes (10 s of 25 a second).
 const REFUSED_MAX: u16 = 250;
 
@@ -74,7 +76,9 @@ impl Look {
             look.any = true;
             match nal::kind(codec, nal) {
                 // Without its first slice it is the rest of a picture, at which no decoding can start.
-                NalKind::KeySlice if !look.slice && nal::continues_picture(nal) => look.slice = true,
+                NalKind::KeySlice if !look.slice && nal::continues_picture(Some(codec), nal) => {
+                    look.slice = true;
+                }
                 NalKind::KeySlice => (look.key, look.slice) = (look.key || !look.slice, true),
                 NalKind::Slice => look.slice = true,
                 NalKind::Set(_) => look.sets = true,
@@ -221,13 +225,16 @@ impl Units {
     pub(crate) fn handle_pictures(&mut self, now: Instant, data: BytesMut, stamp: Stamp) -> bool {
         let mut data = nal::into_length_prefixed(data, &mut self.spans).freeze();
         let mut stamp = stamp;
-        let mut joined = false;
-        while let Some(next) = self.next_picture(&data) {
+        for joined in 0..JOINED_MAX {
+            let Some(next) = self.next_picture(&data) else {
+                self.handle_video(now, data, stamp);
+                return joined > 0;
+            };
             self.handle_video(now, data.split_to(next), stamp);
-            (stamp, joined) = (Stamp::After(PICTURE), true);
+            stamp = Stamp::After(PICTURE);
         }
         self.handle_video(now, data, stamp);
-        joined
+        true
     }
 
     /// Where a second picture begins. Fields belong together in pairs: where there may be some, nothing is parted.
@@ -237,7 +244,7 @@ impl Units {
         for nal in nal::length_prefixed(data) {
             if nal::kind(codec, nal).is_slice() {
                 if sliced && nal::starts_access_unit(codec, nal) {
-                    return begins.or(Some(at)).filter(|_| !self.has_fields(codec, data));
+                    return begins.or(Some(at)).filter(|&at| !self.has_fields(codec, &data[..at]));
                 }
                 (sliced, begins) = (true, None);
             } else if sliced && nal::starts_access_unit(codec, nal) {
@@ -248,9 +255,9 @@ impl Units {
         None
     }
 
-    /// Whether pictures may be fields, as the sets of this frame say, else those that are known.
-    fn has_fields(&self, codec: VideoCodec, data: &[u8]) -> bool {
-        let own = nal::length_prefixed(data)
+    /// Whether pictures may be fields, as the sets of this one say, else those that are known.
+    fn has_fields(&self, codec: VideoCodec, picture: &[u8]) -> bool {
+        let own = nal::length_prefixed(picture)
             .find(|nal| nal::kind(codec, nal) == NalKind::Set(ParameterSet::Sequence));
         let known = || self.tracks.video.as_ref()?.sps.first().map(|set| &set[..]);
         let fields = own.or_else(known).filter(|_| codec == VideoCodec::H264).and_then(h264::order_fields);

@@ -65,6 +65,32 @@ fn slices_in_packs_of_their_own_and_times_of_sending_are_one_picture() {
 }
 
 #[test]
+fn pictures_that_begin_with_supplemental_information_are_pictures() {
+    for (codec, first, markers, ordered) in
+        [Codec::H264, Codec::H265].into_iter().flat_map(|codec| [0, 3].map(|first| (codec, first))).flat_map(
+            |(codec, first)| [(true, true), (false, true), (false, false)].map(|(m, o)| (codec, first, m, o)),
+        )
+    {
+        let sent: Vec<_> =
+            (first..60).map(|number| supplemented(codec, number % 20 == 0, 400, number)).collect();
+        let (mut run, mut packetizer) = (Run::new(), Packetizer { markers, ..Packetizer::new() });
+        for (number, nals) in (0_u64..).zip(&sent) {
+            let time = 900_000 + number * FRAME_TICKS;
+            let mut pack = if ordered || number == 0 { pack_header(time) } else { vec![] };
+            pack.extend(pes(0xE0, Some(time), None, &annex_b(nals), true));
+            run.frame(&packetizer.packets(time as u32, &pack));
+        }
+        // Nothing can be done with pictures before a key frame.
+        let kept = if first == 0 { &sent[..] } else { &sent[17..] };
+        let last = kept.len() - usize::from(run.seen.video().len() < kept.len());
+        assert_nals(&run.seen, &kept[..last]);
+        let faults = run.seen.fault_names();
+        let wanted = ["key_frame_awaited", "psm_missing"];
+        assert!(faults.iter().all(|name| wanted.contains(name)), "{codec:?} from {first}: {faults:?}");
+    }
+}
+
+#[test]
 fn the_rest_of_a_key_frame_is_no_key_frame() {
     for codec in [Codec::H264, Codec::H265] {
         let sent: Vec<_> = (0..30).map(|number| sliced(codec, number % 10 == 0, 3, number)).collect();
@@ -216,4 +242,42 @@ fn fields_of_one_pes_packet_stay_together() {
         run.frame(&packetizer.packets(time as u32, &pack));
     }
     assert_nals(&run.seen, &sent);
+}
+
+/// A key frame, and one with `bytes` in as many PES packets of `len` bytes each as it takes; what comes out of the other.
+fn behind_a_key_frame(bytes: &[u8], len: usize, packs: bool) -> Seen {
+    let camera = Camera { key_bytes: 3000, ..Camera::new(Codec::H264) };
+    let (mut run, mut packetizer) = (Run::new(), Packetizer { size: 60_000, ..Packetizer::new() });
+    run.frame(&packetizer.packets(camera.pts(0) as u32, &camera.pack(0)));
+    let mut frame = pack_header(camera.pts(1));
+    for part in bytes.chunks(len) {
+        if packs {
+            frame.extend(pack_header(camera.pts(1)));
+        }
+        frame.extend(pes(0xE0, None, None, part, true));
+    }
+    run.frame(&packetizer.packets(camera.pts(1) as u32, &frame));
+    for number in 2..12 {
+        run.frame(&packetizer.packets(camera.pts(number) as u32, &camera.pack(number)));
+    }
+    let next_key = length_prefixed(&camera.nals(10));
+    assert!(run.seen.video().iter().any(|unit| unit.data == next_key), "it goes on at the next key frame");
+    run.seen
+}
+
+#[test]
+fn a_frame_of_very_many_pictures_is_parted_into_few() {
+    let seen = behind_a_key_frame(&b"\0\0\x01\x65\x88".repeat(100_000), 60_000, false);
+    assert!((64..100).contains(&seen.video().len()), "{}", seen.video().len());
+    let bytes: usize = seen.video().iter().map(|unit| unit.data.len()).sum();
+    assert!(bytes > 600_000, "nothing of it is lost: {bytes}");
+}
+
+#[test]
+fn a_picture_in_very_many_packs_takes_no_longer_than_its_bytes() {
+    for head in [b"\0\0\x01\x0C", b"\0\0\x01\x41", b"\x7F\x7F\x7F\x7F"] {
+        let part = [&head[..], &[0x40, 0x11, 0x11, 0x11]].concat();
+        let seen = behind_a_key_frame(&part.repeat(100_000), 8, true);
+        assert!(seen.video().len() < 100);
+    }
 }

@@ -131,3 +131,29 @@ fn a_picture_in_several_pes_packets_that_state_their_lengths_is_one() {
     assert_pictures(&run.seen, &camera, 10..39);
     assert_eq!(run.seen.count(Fault::SplitUnit), 1);
 }
+
+#[test]
+fn pictures_that_begin_with_supplemental_information_are_pictures() {
+    for codec in [Codec::H264, Codec::H265] {
+        let camera = Camera::new(codec);
+        let mut tables = BytesMut::new();
+        TsMuxer::new().write_tables(&Tracks { audio: None, ..tracks(codec) }, &mut tables);
+        let (mut run, mut packetizer, mut counter) = (Run::new(), packetizer(), 0);
+        let sent: Vec<_> =
+            (0..40).map(|number| supplemented(codec, number % 10 == 0, 3000, number)).collect();
+        for (nals, number) in sent.iter().zip(0..) {
+            let mut frame = tables.to_vec();
+            frame.extend(in_packets(
+                &pes(0xE0, Some(camera.pts(number)), None, &annex_b(nals), true),
+                &mut counter,
+            ));
+            run.frame(&packetizer.packets(camera.pts(number) as u32, &frame));
+        }
+        assert_eq!(run.seen.fault_names(), [""; 0]);
+        let video = run.seen.video();
+        assert!(
+            video.len() >= 39
+                && video.iter().zip(&sent).all(|(unit, nals)| unit.data == length_prefixed(nals))
+        );
+    }
+}

@@ -10,7 +10,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use memchr::memmem;
 
 use super::{
-    Event, Frame,
+    Event, Frame, UNPROVED,
     open::{Open, ZEROS_MAX, begins_with_code},
     times::{Stated, Times},
 };
@@ -92,12 +92,17 @@ impl Cutter {
     }
 
     /// Takes payload; complete access units go to `events`. Parameter sets may prove another `codec`.
-    pub(super) fn handle_data(&mut self, bytes: &[u8], codec: &mut VideoCodec, events: &mut VecDeque<Event>) {
+    pub(super) fn handle_data(
+        &mut self,
+        bytes: &[u8],
+        codec: &mut Option<VideoCodec>,
+        events: &mut VecDeque<Event>,
+    ) {
         self.data.put_slice(bytes);
         while let Some(end) = self.find_end(codec) {
             if self.synced {
                 let data = self.data.split_to(end);
-                let stamp = self.times.handle_picture(self.stated, *codec, &data);
+                let stamp = self.times.handle_picture(self.stated, codec.unwrap_or(UNPROVED), &data);
                 events.push_back(Event::Frame(Frame { kind: Kind::Video, data, stamp }));
             } else {
                 self.data.advance(end);
@@ -113,7 +118,7 @@ impl Cutter {
     }
 
     /// Finds where the next access unit begins.
-    fn find_end(&mut self, codec: &mut VideoCodec) -> Option<usize> {
+    fn find_end(&mut self, codec: &mut Option<VideoCodec>) -> Option<usize> {
         loop {
             let Some(code) = memmem::find(&self.data[self.scanned..], &START_CODE) else {
                 self.scanned = self.scanned.max(self.data.len().saturating_sub(START_CODE.len() - 1));
@@ -124,10 +129,11 @@ impl Cutter {
                 self.scanned = code;
                 return None;
             };
-            *codec = nal::evidence(head).unwrap_or(*codec);
+            *codec = nal::evidence(head).or(*codec);
+            let codec = codec.unwrap_or(UNPROVED);
             self.scanned = code + START_CODE.len();
-            let slice = nal::kind(*codec, head).is_slice();
-            let begins = (self.sliced || !self.synced) && nal::starts_access_unit(*codec, head);
+            let slice = nal::kind(codec, head).is_slice();
+            let begins = (self.sliced || !self.synced) && nal::starts_access_unit(codec, head);
             self.sliced = slice || (self.sliced && !begins);
             if begins {
                 return Some(self.edge(code));

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::Event;
+use super::{Event, PROBE, UNPROVED};
 use crate::{endings::Tail, media::VideoCodec, nal, ps::PesHeader, timeline::Stamp};
 
 /// Clock of RTP timestamps for PS (RFC 2250 §3, GB/T 28181-2016 annex C).
@@ -29,6 +29,10 @@ pub(super) struct Open {
     pub(super) tail: Tail,
     /// A PES packet began here that may be another frame.
     pub(super) seam: Option<Seam>,
+    /// What the NAL units before `looked` show.
+    looked: usize,
+    proved: Option<VideoCodec>,
+    sliced: bool,
 }
 
 /// What RTP times other than its first one a frame has.
@@ -70,6 +74,9 @@ impl Open {
             sound: Vec::new(),
             tail: Tail::default(),
             seam: None,
+            looked: 0,
+            proved: None,
+            sliced: false,
         }
     }
 
@@ -105,26 +112,74 @@ impl Open {
         next
     }
 
+    /// Looks at the NAL units before `end`, up to the first slice, and none twice; the coding that sets among them prove, else
+    /// the one that is `known`.
+    pub(super) fn coding(&mut self, known: Option<VideoCodec>, end: usize) -> Option<VideoCodec> {
+        if !self.sliced && self.looked < end {
+            let bytes = &self.data[self.looked..end];
+            for nal in nal::annex_b(bytes).map(|span| &bytes[span]) {
+                self.proved = nal::evidence(nal).or(self.proved);
+                let codec = self.proved.or(known).unwrap_or(UNPROVED);
+                self.sliced = nal::kind(codec, nal).is_slice();
+                if self.sliced {
+                    break;
+                }
+            }
+            self.looked = end.saturating_sub(PROBE).max(self.looked); // a start code may go on behind the end
+        }
+        self.proved.or(known)
+    }
+
     /// Whether a picture lies before `seam` and what stands behind it begins another one. Parameter sets of the frame prove
     /// its coding.
-    pub(super) fn holds_two(&self, codec: VideoCodec, seam: Seam) -> bool {
-        let (before, behind) = self.data.split_at(seam.at);
-        let codec = nal::annex_b(before).find_map(|span| nal::evidence(&before[span])).unwrap_or(codec);
+    pub(super) fn holds_two(&mut self, known: Option<VideoCodec>, seam: Seam) -> bool {
+        let behind = &self.data[seam.at..];
         let behind = &behind[..behind.len().min(ZEROS_MAX)];
-        let first = nal::annex_b(behind).next().filter(|span| span.start <= 4);
-        let begins = first.is_some_and(|span| nal::starts_access_unit(codec, &behind[span]));
-        begins && nal::annex_b(before).any(|span| nal::kind(codec, &before[span]).is_slice())
+        let Some(first) = nal::annex_b(behind).next().filter(|span| span.start <= 4) else { return false };
+        let mut head = [0; PROBE];
+        let len = first.len().min(PROBE);
+        head[..len].copy_from_slice(&behind[first][..len]);
+        let codec = self.coding(known, seam.at).unwrap_or(UNPROVED);
+        self.sliced && nal::starts_access_unit(codec, &head[..len])
     }
 }
 
 /// Whether `data` begins with a slice from the middle of its picture.
-pub(super) fn begins_inside(data: &[u8]) -> bool {
+pub(super) fn begins_inside(codec: Option<VideoCodec>, data: &[u8]) -> bool {
     let zeros = data.iter().take(ZEROS_MAX).take_while(|&&byte| byte == 0).count();
-    matches!(data.get(zeros..), Some([1, nal @ ..]) if zeros >= 2 && nal::continues_picture(nal))
+    matches!(data.get(zeros..), Some([1, nal @ ..]) if zeros >= 2 && nal::continues_picture(codec, nal))
 }
 
 /// Whether `data` begins with a start code, or is too short to tell.
 pub(crate) fn begins_with_code(data: &[u8]) -> bool {
     let zeros = data.iter().take(ZEROS_MAX).take_while(|&&byte| byte == 0).count();
     data.get(zeros).map_or(zeros == data.len(), |&byte| zeros >= 2 && byte == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{H264_PPS, H264_SPS, H265_PPS, H265_SPS, H265_VPS};
+
+    #[test]
+    fn what_is_looked_at_bit_by_bit_shows_the_same_as_at_once() {
+        let header = PesHeader { stream_id: 0xE0, pts: None, dts: None, len: None };
+        let sets: [(_, &[&[u8]]); 2] = [
+            (VideoCodec::H264, &[&[0x09, 0xF0], H264_SPS, H264_PPS, &[0x65, 0x88]]),
+            (VideoCodec::H265, &[&[0x46, 1, 0x50], H265_VPS, H265_SPS, H265_PPS, &[0x26, 1, 0xAF]]),
+        ];
+        for (codec, nals) in sets {
+            let bytes: Vec<u8> = nals.iter().flat_map(|nal| [&[0, 0, 0, 1][..], nal].concat()).collect();
+            let sets = bytes.len() - nals.last().unwrap().len();
+            for step in 1..bytes.len() {
+                let mut frame = Open::new(64, &header, 0);
+                frame.data.extend_from_slice(&bytes);
+                for end in (0..sets).step_by(step).chain([sets]) {
+                    frame.coding(None, end);
+                    assert!(!frame.sliced && frame.looked + PROBE >= end, "{codec:?}, {end} by {step}");
+                }
+                assert_eq!((frame.coding(None, bytes.len()), frame.sliced), (Some(codec), true));
+            }
+        }
+    }
 }

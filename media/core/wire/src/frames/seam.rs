@@ -15,8 +15,11 @@ impl Frames {
             return self.cut_units();
         }
         frame.seam = None;
-        if seam.apart && begins_inside(&frame.data[seam.at..]) {
-            return self.join(seam);
+        if seam.apart {
+            let codec = frame.coding(self.codec, seam.at);
+            if begins_inside(codec, &frame.data[seam.at..]) {
+                return self.join(seam);
+            }
         }
         if !seam.apart && !frame.holds_two(self.codec, seam) {
             return self.endings.breach(seam.tail);

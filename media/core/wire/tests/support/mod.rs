@@ -70,6 +70,19 @@ pub fn picture(codec: Codec, key: bool, len: usize, seed: u64) -> Vec<Vec<u8>> {
     nals
 }
 
+/// The same with supplemental information before the slice, as cameras of many makers send it.
+pub fn supplemented(codec: Codec, key: bool, len: usize, seed: u64) -> Vec<Vec<u8>> {
+    let mut nals = picture(codec, key, len, seed);
+    let header: &[u8] = match (codec, seed % 3) {
+        (Codec::H264, 0) => &[0x06, 5, 0x2F],
+        (Codec::H264, 1) => &[0x06, 1, 4],
+        (Codec::H264, _) => &[0x06, 4, 0x47],
+        (Codec::H265, _) => &[0x4E, 1, 5, 0x2F],
+    };
+    nals.insert(nals.len() - 1, [header, &filler(40, seed)].concat());
+    nals
+}
+
 pub fn annex_b(nals: &[Vec<u8>]) -> Vec<u8> {
     nals.iter().flat_map(|nal| [&[0, 0, 0, 1][..], nal].concat()).collect()
 }
