@@ -12,6 +12,7 @@ import pytest
 
 from media._core import CoreError, Event
 from tests.media.house import HOST, REMUX, House
+from tests.media.ports import listening
 from tests.media.test_pull import digests, film
 
 NGINX = """
@@ -68,6 +69,7 @@ async def test_ffmpeg_takes_every_packet_as_it_was(house: House, source: Path, t
     url = f"rtmp://{HOST}:{port}/live/cam?key=secret"
     house.decide = lambda house, event: pushing(url, house, event)
     async with process(*ffmpeg("-listen", "1", "-f", "flv", "-i", url, "-c", "copy", "-f", "flv", out)) as server:
+        await listening(port)
         async with process(*ffmpeg("-re", "-i", source, "-c", "copy", "-f", "flv", house.url("cam"))) as sender:
             connected = await house.event("push_connected")
             assert connected.detail["peer"] == f"{HOST}:{port}"
