@@ -2,20 +2,24 @@
 //!
 //! Who fetches a file makes it as large as it will be and lists beside it which bytes of it are there, one piece a line
 //! (`first-behind`), in `NAME.there`, always replaced as a whole. The list goes once all is there. What is not there is
-//! [`io::ErrorKind::WouldBlock`] to who reads it.
+//! [`io::ErrorKind::WouldBlock`] to who reads it. It is [`io::ErrorKind::NotFound`] once the list says that no more comes
+//! (a line `gone`), or who fetched gave up and deleted the file, which is done before its list goes.
 
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
 use wire::file::{ReadError, Source};
 
-/// A list of pieces is no larger: who fetches goes on where it is.
-const LIST_MAX: u64 = 4096;
+/// A list of pieces is no larger: who fetches lists about 100 pieces at most (`PIECES_MAX` of
+/// `gateway/playback/pieces.py`), each of 42 bytes at most.
+const LIST_MAX: u64 = 8192;
+/// The line of a list which says that what is not there never comes.
+const GONE: &str = "gone";
 
 #[derive(Debug)]
 pub(super) struct OnDisk {
@@ -29,6 +33,8 @@ struct Coming {
     list: PathBuf,
     size: u64,
     pieces: Vec<(u64, u64)>,
+    /// No more comes.
+    gone: bool,
 }
 
 impl OnDisk {
@@ -40,7 +46,7 @@ impl OnDisk {
         let coming = list.exists();
         let file = File::open(path)?;
         let size = file.metadata()?.len();
-        Ok(Self { file, coming: coming.then_some(Coming { list, size, pieces: Vec::new() }) })
+        Ok(Self { file, coming: coming.then_some(Coming { list, size, pieces: Vec::new(), gone: false }) })
     }
 
     /// Its bytes, those that are not there yet too.
@@ -60,14 +66,23 @@ impl OnDisk {
             }
             fs::read_to_string(&coming.list)
         }) {
-            Ok(list) => coming.pieces = pieces(&list),
+            // A list beside a deleted file is that of another one, which is fetched anew.
+            _ if self.file.metadata()?.nlink() == 0 => return Err(io::ErrorKind::NotFound.into()),
+            Ok(list) => {
+                coming.pieces = pieces(&list);
+                coming.gone = list.lines().any(|line| line == GONE);
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.coming = None;
                 return Ok(());
             }
             Err(error) => return Err(error),
         }
-        if coming.has(offset, length) { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        match coming {
+            coming if coming.has(offset, length) => Ok(()),
+            Coming { gone: true, .. } => Err(io::ErrorKind::NotFound.into()),
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 }
 
@@ -131,6 +146,31 @@ mod tests {
         assert!(file.read(100, 1).unwrap().is_empty());
         fs::remove_file(&list).unwrap();
         assert_eq!(file.read(10, 5).unwrap().len(), 5, "all of it is there");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn who_fetches_can_say_that_no_more_comes() {
+        let folder = std::env::temp_dir().join(format!("gone-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (path, list) = (folder.join("1.mp4"), folder.join("1.mp4.there"));
+        fs::write(&path, [1; 100]).unwrap();
+        fs::write(&list, "0-10\n").unwrap();
+        let mut file = OnDisk::open(&path).unwrap();
+        assert_eq!(file.read(10, 1).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        fs::write(&list, "0-20\ngone\n").unwrap();
+        assert_eq!(file.read(10, 10).unwrap().len(), 10, "what is there can be read");
+        assert_eq!(file.read(20, 1).unwrap_err().kind(), io::ErrorKind::NotFound);
+
+        fs::write(&list, "0-20\n").unwrap();
+        let mut file = OnDisk::open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::remove_file(&list).unwrap();
+        assert_eq!(
+            file.read(20, 1).unwrap_err().kind(),
+            io::ErrorKind::NotFound,
+            "it is not whole, but deleted"
+        );
         fs::remove_dir_all(&folder).unwrap();
     }
 }
