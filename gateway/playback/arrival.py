@@ -9,9 +9,10 @@ from typing import Final
 
 import structlog
 
-from gateway.errors import NotFoundError
+from gateway.errors import NotFoundError, UnavailableError
 from gateway.playback.pieces import Pieces, place, reached_ms
 from gateway.playback.sources import Source
+from gateway.playback.unbroken import unbroken
 from media._core import CoreError, file_facts
 
 HEAD_BYTES: Final = 256 * 1024
@@ -34,7 +35,7 @@ class Arrival:
     def __init__(self, source: Source, target: Path, turns: asyncio.Semaphore) -> None:
         """`turns`: taken for each piece, so that many slices share the way."""
         self.failure: Exception | None = None
-        """Why the next piece is not there; it is asked for again by and by."""
+        """Why the next piece is not there; it is asked for again by and by, unless it is `gone`."""
         self._source = source
         self._target = target
         self._list = target.with_name(f"{target.name}.there")
@@ -42,9 +43,11 @@ class Arrival:
         self._turns = turns
         self._pieces = Pieces(source.size)
         self._entries: list[tuple[int, int]] = []
-        self._wanted_ms = 0
+        self._wishes: dict[object, int] = {}
+        """The times that are played, by who plays there."""
         self._file = -1
         self._closed = False
+        self._left = False
         self._writing = threading.Lock()
         """A thread goes on writing although nobody waits for it any more."""
         self._task: asyncio.Task[None] | None = None
@@ -55,6 +58,11 @@ class Arrival:
     @property
     def whole(self) -> bool:
         return self._pieces.whole
+
+    @property
+    def gone(self) -> bool:
+        """It is deleted where it comes from: no more of it comes."""
+        return isinstance(self.failure, NotFoundError)
 
     async def begin(self) -> None:
         """Fetches the head, and goes on by itself from then on. What `Source.read` raises."""
@@ -70,10 +78,13 @@ class Arrival:
             raise
         self._task = asyncio.create_task(self._go_on())
 
-    def want(self, at_ms: int) -> None:
-        """What is played from this time of the file on is fetched before the rest."""
-        self._wanted_ms = at_ms
-        self._pieces.want(place(self._entries, at_ms))
+    def want(self, who: object, at_ms: int) -> None:
+        """What somebody plays from this time of the file on is fetched before the rest, until they `drop` it."""
+        self._wishes[who] = at_ms
+
+    def drop(self, who: object) -> None:
+        """They play elsewhere."""
+        self._wishes.pop(who, None)
 
     def playable_ms(self, at_ms: int) -> float:
         """How much of the file can be played from a time on; infinite if all of the rest."""
@@ -83,18 +94,31 @@ class Arrival:
         return max(0.0, reached_ms(self._entries, end - READ_AHEAD_BYTES) - at_ms)
 
     async def reach(self, at_ms: int, for_ms: float) -> None:
-        """Returns when so much can be played from there. What `Source.read` raises, if it does now."""
-        self.want(at_ms)
-        self.failure = None
+        """Returns when so much can be played from there. What `Source.read` raises, if it does now; NotFoundError if it
+        is gone, UnavailableError if it is closed."""
+        who = object()
+        self.want(who, at_ms)
+        if not self.gone:
+            self.failure = None
         self._again.set()
-        while self.playable_ms(at_ms) < for_ms:
-            if self.failure is not None:
-                raise self.failure
-            self._changed.clear()
-            await self._changed.wait()
+        try:
+            while self.playable_ms(at_ms) < for_ms:
+                if self.failure is not None:
+                    raise self.failure
+                if self._closed:
+                    raise UnavailableError("the recording is not fetched any more")
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            self.drop(who)
 
     async def close(self) -> None:
-        """Stops; deletes the file unless it is whole."""
+        """Stops, also if the caller is cancelled; deletes the file unless it is whole. Who waits in `reach` is told."""
+        self._closed = True
+        self._changed.set()
+        await unbroken(self._close())
+
+    async def _close(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -108,7 +132,13 @@ class Arrival:
                 async with self._turns:
                     await self._fetch(*piece)
             except FileNotFoundError:
+                # Told to who reads the file first: nobody waits for more of it then.
+                with suppress(OSError):
+                    await asyncio.to_thread(self._write_list, f"{self._pieces.listed()}gone\n")
                 self.failure = NotFoundError("recording", self._target.stem)
+                self._changed.set()
+                log.warning("a recording that is played was deleted where it is kept", slice=self._target.stem)
+                return
             except Exception as error:
                 self.failure = error
             else:
@@ -125,7 +155,9 @@ class Arrival:
                     await self._again.wait()
 
     def _next(self) -> tuple[int, int] | None:
-        return self._pieces.missing(hurried=self.playable_ms(self._wanted_ms) < HURRY_MS)
+        """For the one who has the least to play."""
+        at_ms = min(self._wishes.values(), key=self.playable_ms, default=0)
+        return self._pieces.missing(place(self._entries, at_ms), hurried=self.playable_ms(at_ms) < HURRY_MS)
 
     async def _fetch(self, first: int, behind: int) -> None:
         data = await self._source.read(first, behind)
@@ -160,11 +192,12 @@ class Arrival:
 
     def _leave(self) -> None:
         with self._writing:
-            self._closed = True
-            if self._file < 0:
-                return
-            os.close(self._file)
-            self._file = -1
+            if self._left:
+                return  # what is there now may be another one's
+            self._left = True
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
             # The file first: without a list it would be taken for whole.
-            for path in () if self._pieces.whole else (self._target, self._fresh, self._list):
+            for path in (*(() if self._pieces.whole else (self._target,)), self._fresh, self._list):
                 path.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from typing import Final
 from gateway.errors import InvalidError, NotFoundError, UnavailableError
 from gateway.playback.arrival import HEAD_BYTES, Arrival
 from gateway.playback.sources import InPlace, Source, on_disk
+from gateway.playback.unbroken import unbroken
 from gateway.retention.model import Slice, SliceState
 from gateway.retention.places import Place
 
@@ -69,20 +70,21 @@ class Library:
         finally:
             self._held[target] -= 1
             if not self._held[target]:
-                async with self._turns.setdefault(target, asyncio.Lock()):
-                    await self._let_go(target)
+                await unbroken(self._let_go(target))
 
     async def _let_go(self, target: Path) -> None:
-        """What nobody holds any more stays only if it is whole; called in its turn."""
-        if self._held.get(target):
-            return
-        self._held.pop(target, None)
-        self._turns.pop(target, None)
-        arrival = self._arrivals.pop(target, None)
-        if arrival is not None:
-            if not arrival.whole:
-                del self._sizes[target]
-            await arrival.close()
+        """What nobody holds any more stays only if it is whole."""
+        async with self._turns.setdefault(target, asyncio.Lock()):
+            if self._held.get(target):
+                return
+            self._held.pop(target, None)
+            arrival = self._arrivals.pop(target, None)
+            if arrival is not None:
+                if not arrival.whole:
+                    del self._sizes[target]
+                await arrival.close()
+            if target not in self._held:
+                self._turns.pop(target, None)
 
     async def path(self, found: Slice) -> Path:
         """Where the file of a slice is, or will be while `held` is entered. NotFoundError."""
@@ -160,14 +162,15 @@ class Library:
             size = await place.size(found.key)
             await self._make_room(size)
             self._sizes[target] = size
-            arrival = Arrival(InPlace(place, found.key, size), target, self._fetches)
-            await arrival.begin()
+            # Known before its file is made, which is at its full size at once: it is not taken for whole.
+            self._arrivals[target] = Arrival(InPlace(place, found.key, size), target, self._fetches)
+            await self._arrivals[target].begin()
         except BaseException as error:
+            self._arrivals.pop(target, None)
             self._sizes.pop(target, None)
             if isinstance(error, FileNotFoundError):
                 raise NotFoundError("recording", found.slice_id) from error
             raise
-        self._arrivals[target] = arrival
 
     async def _make_room(self, size_bytes: int) -> None:
         for path in list(self._sizes):

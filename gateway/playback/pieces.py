@@ -7,28 +7,28 @@ from typing import Final
 HURRIED_BYTES: Final = 512 * 1024
 """Asked for at once if somebody waits for them."""
 MOST_BYTES: Final = 4 * 1024 * 1024
+PIECES_MAX: Final = 100
+"""With so many the first gap is closed before another piece is begun: the relay reads no longer list (`LIST_MAX` of
+`media/core/relay/src/playback/disk.rs`)."""
 
 
 class Pieces:
-    """`want` a place, fetch what `missing` says, `add` it."""
+    """Fetch what `missing` says, `add` it."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._there: list[tuple[int, int]] = []
-        self._wanted = 0
 
     @property
     def whole(self) -> bool:
         return self.size == 0 or self._there == [(0, self.size)]
 
-    def want(self, at: int) -> None:
-        """What is missing from this byte on comes first."""
-        self._wanted = at
-
-    def missing(self, *, hurried: bool) -> tuple[int, int] | None:
-        """The bytes to be fetched next, few if it is `hurried`; None once all are there."""
-        first = self.end(self._wanted)
-        if first >= self.size:
+    def missing(self, at: int, *, hurried: bool) -> tuple[int, int] | None:
+        """The bytes to be fetched next: the first that are missing from a byte on, few if it is `hurried`, then those
+        before; None once all are there."""
+        first = self.end(at)
+        begins_another = all(behind != first for _, behind in self._there)
+        if first >= self.size or (begins_another and len(self._there) >= PIECES_MAX):
             first = self.end(0)
         if first >= self.size:
             return None

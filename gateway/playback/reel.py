@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 AHEAD: Final = 1
@@ -37,23 +38,35 @@ def further(spans: Sequence[Span], position_ms: int, by_ms: float) -> int:
 
 
 def playable_ms(
-    spans: Sequence[Span], position_ms: int, ready: Collection[int], coming: Mapping[int, Callable[[int], float]]
+    spans: Sequence[Span],
+    position_ms: int,
+    ready: Collection[int],
+    coming: Mapping[int, Callable[[int], float]],
+    gone: Collection[int] = (),
 ) -> float:
     """How much can be played before something is missing; infinite if nothing is. `coming` tells of files of which a
-    part is there how much of them can be played from a time of theirs on."""
+    part is there how much of them can be played from a time of theirs on. What is missing of those that are `gone` is
+    jumped over."""
     total = 0.0
     for number in range(number_at(spans, position_ms), len(spans)):
         start_ms, end_ms = spans[number]
         length = max(0, end_ms - max(position_ms, start_ms))
         if number not in ready:
             part = coming[number](max(0, position_ms - start_ms)) if number in coming else 0.0
-            if part < length or number not in coming:
+            if number in gone:
+                length = int(min(part, length))
+            elif part < length or number not in coming:
                 return total + part
         total += length
     return float("inf")
 
 
-def wanted(spans: Sequence[Span], position_ms: int, ready: Collection[int]) -> int | None:
+def near(spans: Sequence[Span], position_ms: int, gone: Collection[int] = ()) -> list[int]:
+    """The file that is read now and those ahead, without those that are gone."""
+    there = (one for one in range(number_at(spans, position_ms), len(spans)) if one not in gone)
+    return list(islice(there, AHEAD + 1))
+
+
+def wanted(spans: Sequence[Span], position_ms: int, ready: Collection[int], gone: Collection[int] = ()) -> int | None:
     """The file to be fetched next: the one that is read now, then those ahead."""
-    number = number_at(spans, position_ms)
-    return next((one for one in range(number, min(number + AHEAD + 1, len(spans))) if one not in ready), None)
+    return next((one for one in near(spans, position_ms, gone) if one not in ready), None)

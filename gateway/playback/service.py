@@ -228,6 +228,8 @@ class Playbacks:
         found.used_at = self._clock()
         if wish.position is not None:
             await found.leader.fetch(_ms(wish.position))
+            if playback_id not in self._running:
+                raise NotFoundError("playback", playback_id)
         try:
             if wish.speed is not None:
                 self._relay.playback_speed(found.receiver, wish.speed)

@@ -30,6 +30,12 @@ def test_it_can_go_on_as_far_as_a_file_that_comes_is_there() -> None:
     assert playable_ms(SPANS, 500, {1, 2}, {0: lambda _: float("inf")}) == float("inf")
 
 
+def test_what_is_gone_is_jumped_over() -> None:
+    assert playable_ms(SPANS, 500, {2}, {0: lambda at_ms: 700 - at_ms}, {0, 1}) == float("inf")
+    assert playable_ms(SPANS, 500, set(), {0: lambda at_ms: 700 - at_ms}, {0, 1}) == 200
+    assert wanted(SPANS, 500, {0, 1}, {0, 1}) == 2
+
+
 def test_the_file_that_is_read_comes_first_and_then_the_next_one() -> None:
     assert wanted(SPANS, 1500, set()) == 1
     assert wanted(SPANS, 1500, {1}) == 2
