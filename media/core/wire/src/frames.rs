@@ -160,7 +160,7 @@ impl Frames {
             return false;
         }
         self.timestamp = timestamp;
-        (self.first, self.touched) = (false, true);
+        (self.first, self.touched, self.in_row) = (false, true, 0);
         frame.packets += 1;
         frame.data.put_slice(bytes);
         self.endings.measure(bytes.len());

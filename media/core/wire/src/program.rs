@@ -112,13 +112,12 @@ mod tests {
         prop_oneof![4 => video, 1 => sound, 4 => Just(PACK.to_vec()), 1 => vec(any::<u8>(), 0..9)]
     }
 
-    /// Of a packet: its length, whether its RTP time is another one, whether it is marked, whether it gets lost.
-    fn cut() -> impl Strategy<Value = (usize, bool, bool, bool)> {
-        let rarely = || proptest::bool::weighted(0.08);
+    /// Of a packet: its length, how far its RTP time goes on or back, whether it is marked, whether it gets lost.
+    fn cut() -> impl Strategy<Value = (usize, i32, bool, bool)> {
         (
             prop_oneof![3 => Just(100_usize), 1 => 1..150_usize],
-            rarely(),
-            rarely(),
+            prop_oneof![86 => Just(0), 9 => Just(3600), 5 => Just(-3600)],
+            proptest::bool::weighted(0.08),
             proptest::bool::weighted(0.02),
         )
     }
@@ -135,12 +134,12 @@ mod tests {
             units in vec(unit(), 1..40), cuts in vec(cut(), 200)
         ) {
             let (mut short, mut long) = (Program::new(3000), Program::new(3000));
-            let (bytes, mut timestamp, mut shortened) = (units.concat(), 0, 0);
+            let (bytes, mut timestamp, mut shortened) = (units.concat(), 900_000_u32, 0);
             let mut rest = &bytes[..];
-            for (number, (len, later, marker, lost)) in (0..).zip(cuts) {
+            for (number, (len, step, marker, lost)) in (0..).zip(cuts) {
                 let (payload, behind) = rest.split_at(len.min(rest.len()));
                 rest = behind;
-                timestamp += if later { 3600 } else { 0 };
+                timestamp = timestamp.wrapping_add_signed(step);
                 if payload.is_empty() {
                     break;
                 }

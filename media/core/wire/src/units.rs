@@ -187,6 +187,7 @@ impl Units {
         (self.announced, self.sets, self.tracks) = (None, None, Tracks::default());
         (self.started, self.saw_video, self.audio_announced, self.muted) = (false, false, false, false);
         (self.begun, self.held_since) = (None, None);
+        (self.refused, self.keyless) = (0, false);
         self.held.clear();
         self.handle_video_gap();
     }
@@ -260,8 +261,8 @@ impl Units {
         let own = nal::length_prefixed(picture)
             .find(|nal| nal::kind(codec, nal) == NalKind::Set(ParameterSet::Sequence));
         let known = || self.tracks.video.as_ref()?.sps.first().map(|set| &set[..]);
-        let fields = own.or_else(known).filter(|_| codec == VideoCodec::H264).and_then(h264::order_fields);
-        fields.is_some_and(|fields| !fields.frames_only)
+        let set = own.or_else(known).filter(|_| codec == VideoCodec::H264);
+        set.and_then(h264::frames_only) == Some(false)
     }
 
     /// A frame of NAL units behind 4-byte lengths.
@@ -297,8 +298,8 @@ impl Units {
         self.emit(now, Kind::Video, stamp, key, data);
     }
 
-    /// Whether a picture takes the place of key frames that never come: some cameras refresh pictures bit by bit, or send
-    /// intra pictures that are no IDR.
+    /// Whether a picture takes the place of key frames that never come: some cameras send intra pictures that are no IDR. Those
+    /// that refresh pictures slice by slice, and send no intra picture either, are not shown.
     fn stands_in(&mut self, codec: VideoCodec, data: &[u8]) -> bool {
         self.keyless |= self.awaits_key && self.refused >= REFUSED_MAX;
         self.keyless && codec == VideoCodec::H264 && is_intra(data)
@@ -465,5 +466,31 @@ impl Units {
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         if self.started { None } else { self.deadline() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        test_clock::start,
+        testing::{H264_PPS, H264_SPS},
+    };
+
+    #[test]
+    fn a_source_that_begins_anew_has_to_show_anew_that_no_key_frame_comes() {
+        let mut units = Units::new(Options::default());
+        let nals = [H264_SPS, H264_PPS, &[0x61, 0x88, 0x84]];
+        let picture: Vec<u8> = nals.iter().flat_map(|nal| [&[0, 0, 0, 1][..], nal].concat()).collect();
+        let shown = |units: &mut Units, timestamp: u32| {
+            let stamp = Stamp::Rtp { timestamp, rate: 90_000 };
+            units.handle_annex_b(start(), BytesMut::from(&picture[..]), stamp);
+            std::iter::from_fn(|| units.poll_output()).any(|output| matches!(output, Output::Unit(_)))
+        };
+        for _ in 0..2 {
+            units.handle_restart();
+            let first = (0..1000).position(|number| shown(&mut units, number * 3600));
+            assert_eq!(first, Some(usize::from(REFUSED_MAX)));
+        }
     }
 }

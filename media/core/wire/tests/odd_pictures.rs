@@ -215,17 +215,49 @@ fn bare_sound_under_the_same_payload_type_is_learnt_from_pictures_that_it_spoilt
     }
 }
 
+#[test]
+fn bare_sound_behind_each_packet_of_a_large_picture_is_not_many_in_a_row() {
+    let camera = Camera { gop: 10, key_bytes: 60_000, ..Camera::new(Codec::H264) };
+    let (mut run, mut packetizer) = (Run::new(), Packetizer::new());
+    for number in 0..40 {
+        let packets = packetizer.packets(camera.pts(number) as u32, &camera.pack(number));
+        if number != 20 {
+            run.frame(&packets);
+            continue;
+        }
+        let last = packets.len() - 1;
+        for (at, packet) in packets.into_iter().enumerate() {
+            let sound = Rtp { timestamp: 5, marker: false, payload: vec![0xD5; 160], ..packet.clone() };
+            run.packets(&[packet]);
+            if at < last {
+                run.packets(&[sound]);
+            }
+        }
+        run.wait(std::time::Duration::from_millis(40));
+    }
+    assert_pictures(&run.seen, &camera, 0..40);
+    assert_eq!(run.seen.count(Fault::ForeignPacket), 42);
+}
+
 /// 352 by 288, 25 Hz, High 4:4:4 profile, interlaced (x264).
 const FIELDS_SPS: &[u8] =
     b"\x67\xf4\x00\x15\x91\x9d\x02\xc2\x5b\x01\x10\x00\x00\x03\x00\x10\x00\x00\x03\x03\x21\xf1\x42\xaa";
 
+/// 352 by 288, Main profile, interlaced, pictures shown as they are decoded (`pic_order_cnt_type` 2).
+const ORDERED_FIELDS_SPS: &[u8] = b"\x67\x4d\x00\x1e\xda\x05\x84\x92";
+
 #[test]
 fn fields_of_one_pes_packet_stay_together() {
+    fields_stay_together(FIELDS_SPS);
+    fields_stay_together(ORDERED_FIELDS_SPS);
+}
+
+fn fields_stay_together(sps: &[u8]) {
     let sent: Vec<_> = (0..30)
         .map(|number| {
             let mut nals = picture(Codec::H264, number % 10 == 0, 400, number);
             if number % 10 == 0 {
-                nals[0] = FIELDS_SPS.to_vec();
+                nals[0] = sps.to_vec();
             }
             nals.extend(picture(Codec::H264, false, 300, 1000 + number));
             nals

@@ -82,7 +82,7 @@ impl Open {
 
     /// Whether more bytes of this RTP time change nothing but the frame's length.
     pub(super) fn is_plain(&self, timestamp: u32) -> bool {
-        let told = self.tail.marker || self.tail.short;
+        let told = self.tail.marker || self.tail.short || self.times != OtherTimes::None;
         self.timestamp == timestamp && !(self.damaged || self.over || told) && self.seam.is_none()
     }
 

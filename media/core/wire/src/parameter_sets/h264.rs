@@ -64,11 +64,24 @@ pub(crate) fn order_fields(nal: &[u8]) -> Option<OrderFields> {
     let mut bits = Bits::new(bytes.get(3..)?);
     let Head { planes, frame_number_bits, order_bits, .. } = head(&bytes, &mut bits)?;
     (frame_number_bits <= 16 && (1..=16).contains(&order_bits)).then_some(())?;
+    Some(OrderFields { planes, frame_number_bits, frames_only: frames_flag(&mut bits)?, order_bits })
+}
+
+/// Whether pictures are never fields, as a sequence parameter set states it.
+pub(crate) fn frames_only(nal: &[u8]) -> Option<bool> {
+    let bytes = unescape(nal.get(1..)?, BYTES_MAX);
+    let mut bits = Bits::new(bytes.get(3..)?);
+    head(&bytes, &mut bits)?;
+    frames_flag(&mut bits)
+}
+
+/// `frame_mbs_only_flag`; `bits` stand behind the head.
+fn frames_flag(bits: &mut Bits) -> Option<bool> {
     bits.ue()?; // max_num_ref_frames
     bits.skip(1)?; // gaps_in_frame_num_value_allowed_flag
     bits.ue()?;
     bits.ue()?; // width and height
-    Some(OrderFields { planes, frame_number_bits, frames_only: bits.flag()?, order_bits })
+    bits.flag()
 }
 
 pub(super) fn parse(nal: &[u8]) -> Option<SpsInfo> {
