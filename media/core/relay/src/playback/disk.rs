@@ -31,7 +31,6 @@ pub(super) struct OnDisk {
 #[derive(Debug)]
 struct Coming {
     list: PathBuf,
-    size: u64,
     pieces: Vec<(u64, u64)>,
     /// No more comes.
     gone: bool,
@@ -42,11 +41,12 @@ impl OnDisk {
         let mut list = path.as_os_str().to_owned();
         list.push(".there");
         let list = PathBuf::from(list);
-        // Looked for first: where there is none, the file that is opened then is whole.
-        let coming = list.exists();
+        // The list is there before the file and goes after its last byte came: looked for before and behind, it cannot be
+        // missed.
+        let before = list.exists();
         let file = File::open(path)?;
-        let size = file.metadata()?.len();
-        Ok(Self { file, coming: coming.then_some(Coming { list, size, pieces: Vec::new(), gone: false }) })
+        let coming = before || list.exists();
+        Ok(Self { file, coming: coming.then_some(Coming { list, pieces: Vec::new(), gone: false }) })
     }
 
     /// Its bytes, those that are not there yet too.
@@ -57,7 +57,9 @@ impl OnDisk {
     /// `WouldBlock` if not all of these bytes are there.
     fn await_bytes(&mut self, offset: u64, length: usize) -> io::Result<()> {
         let Some(coming) = &mut self.coming else { return Ok(()) };
-        if coming.has(offset, length) {
+        let size = self.file.metadata()?.len();
+        // Who opens it while it is being made finds nothing in it.
+        if size > 0 && coming.has(offset, length, size) {
             return Ok(());
         }
         match fs::metadata(&coming.list).and_then(|list| {
@@ -79,7 +81,7 @@ impl OnDisk {
             Err(error) => return Err(error),
         }
         match coming {
-            coming if coming.has(offset, length) => Ok(()),
+            coming if size > 0 && coming.has(offset, length, size) => Ok(()),
             Coming { gone: true, .. } => Err(io::ErrorKind::NotFound.into()),
             _ => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -87,8 +89,8 @@ impl OnDisk {
 }
 
 impl Coming {
-    fn has(&self, offset: u64, length: usize) -> bool {
-        let behind = offset.saturating_add(length as u64).min(self.size);
+    fn has(&self, offset: u64, length: usize, size: u64) -> bool {
+        let behind = offset.saturating_add(length as u64).min(size);
         offset >= behind || self.pieces.iter().any(|(first, last)| *first <= offset && behind <= *last)
     }
 }
