@@ -113,10 +113,12 @@ async def test_a_transport_stream_over_http_comes_out_as_it_was(tmp_path: Path, 
     await asyncio.to_thread(film, source, 4, coding)
     async with files(tmp_path) as server, relay_at(23600) as relay:
         events = await watch(relay, server, "source.ts", out)
-    assert next(event for event in events if event.kind == "disconnected").detail["cause"] == "ended"
+    assert next(event for event in events if event.kind == "disconnected").detail["cause"] == "complete"
     assert "tracks" in kinds(events)
     assert await asyncio.to_thread(pictures, out) == await asyncio.to_thread(pictures, source)
-    assert await asyncio.to_thread(sounds, out) == await asyncio.to_thread(sounds, source)
+    sent = await asyncio.to_thread(sounds, source)
+    # Sound that stands before the first picture is left out.
+    assert await asyncio.to_thread(sounds, out) in (sent, sent[1:])
 
 
 HLS_FORMS = {
