@@ -57,7 +57,8 @@ class World:
         async with asyncio.timeout(seconds):
             while True:
                 channels = await self.app.store.channels.of_devices([device_id])
-                if channels.get(device_id):
+                # It is stored first, and can be invited a moment later.
+                if channels.get(device_id) and self.status(channels[device_id][0]) is not None:
                     return channels[device_id][0]
                 await asyncio.sleep(0.05)
 
