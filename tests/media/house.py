@@ -152,3 +152,16 @@ def md5(data: bytes) -> str:
 
 def same_times(one: list[int], other: list[int]) -> bool:
     return len(one) == len(other) and all(abs(a - b) <= 2 for a, b in zip(one, other, strict=True))
+
+
+async def copied_from(url: str, seconds: int, transport: str, *output: str) -> None:
+    """What ffmpeg plays from so many seconds on, into a file."""
+    player = await asyncio.create_subprocess_exec(
+        "ffmpeg", "-v", "error", "-rtsp_transport", transport, "-ss", str(seconds), "-i", url, *output
+    )
+    try:
+        async with asyncio.timeout(30):
+            await player.wait()
+    finally:
+        if player.returncode is None:
+            player.kill()

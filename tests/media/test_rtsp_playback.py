@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from media.relay import Relay
-from tests.media.house import HOST, House, play, push, run
+from tests.media.house import HOST, House, copied_from, play, push, run
 from tests.media.rtsp_client import Answer, Client
 
 SECONDS = 12
@@ -144,16 +144,7 @@ async def test_ffmpeg_begins_where_it_is_told_to(
     replay: Replay, transport: str, tmp_path: Path, recording: Path
 ) -> None:
     file = tmp_path / "played.h264"
-    player = await asyncio.create_subprocess_exec(
-        "ffmpeg", "-v", "error", "-rtsp_transport", transport, "-ss", "8", "-i", replay.url,
-        "-map", "0:v", "-c", "copy", str(file),
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(30):
-            await player.wait()
-    finally:
-        if player.returncode is None:
-            player.kill()
+    await copied_from(replay.url, 8, transport, "-map", "0:v", "-c", "copy", str(file))
     got, all_of = play(str(file)).pictures, play(str(recording)).pictures
     assert 25 <= len(got) <= 45, "the last four seconds"
     assert got[-20:] == all_of[-20:]

@@ -16,7 +16,7 @@ from gateway.simulator.clip import ClipSpec, clip
 from gateway.simulator.model import AudioCodec, VideoCodec
 from media._core import parse_rtp
 from media.relay import Relay
-from tests.media.house import HOST, play
+from tests.media.house import HOST, copied_from, play
 from tests.media.rtsp_client import Answer, Client
 from tests.media.test_recording import Bench, bursts, send
 
@@ -206,15 +206,7 @@ async def test_ffmpeg_begins_where_it_is_told_to_with_sound_in_step(
     replay: Replay, transport: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "played.mkv"
-    player = await asyncio.create_subprocess_exec(
-        "ffmpeg", "-v", "error", "-rtsp_transport", transport, "-ss", "8", "-i", replay.url, "-c", "copy", str(file)
-    )
-    try:
-        async with asyncio.timeout(30):
-            await player.wait()
-    finally:
-        if player.returncode is None:
-            player.kill()
+    await copied_from(replay.url, 8, transport, "-c", "copy", str(file))
     got, all_of = play(str(file)), play(str(replay.file))
     assert got.codecs == {"video": "hevc", "audio": "aac"}
     assert (SECONDS - 9) * FPS <= len(got.pictures) <= (SECONDS - 8) * FPS + 5
