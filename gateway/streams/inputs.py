@@ -15,6 +15,11 @@ from gateway.errors import InvalidError
 
 INPUTS_MAX: Final = 8
 """With the primary."""
+ROUND_SECONDS: Final = 1.0
+"""All inputs were tried in a row: the wait before they are again. It doubles with each round."""
+ROUND_SECONDS_MAX: Final = 60.0
+SOUND_SECONDS: Final = 10.0
+"""An input that flowed for so long is sound: what fails afterwards is another outage."""
 
 
 class BackupType(StrEnum):
@@ -79,7 +84,12 @@ class Switch:
 class Failover:
     """Follows the inputs of one stream; all times are monotonic seconds.
 
-    `return_after`: the primary must have been connected for so long before the stream returns to it; None: never.
+    `return_after`: the primary must have been ready for so long before the stream returns to it; None: never.
+
+    In an outage each input gets one turn, those that are ready before the others, in their order from the current one
+    on. Once all had theirs the current one is kept for a while, which doubles from round to round, unless one is ready
+    for `ROUND_SECONDS`. Until one has flowed for `SOUND_SECONDS` it is the same outage: an input that sends what its
+    server had kept, and then no more, is not taken for sound.
     """
 
     def __init__(self, inputs: Sequence[Input], *, return_after: float | None) -> None:
@@ -88,6 +98,14 @@ class Failover:
         self._return_after = return_after
         self._ready: dict[int, float] = {}
         self._pinned = False
+        self._flows_since: float | None = None
+        self._failed: set[int] = set()
+        """Those that had their turn in this round."""
+        self._rounds = 0
+        self._again_at: float | None = None
+        """When the next round begins."""
+        self._reason = ""
+        """Why it will."""
 
     def take_over(self, before: "Failover") -> list[int]:
         """Goes on from who followed the stream until its inputs were changed: what stands by unchanged stays connected,
@@ -95,6 +113,7 @@ class Failover:
         unchanged = {entry.number for entry in before.inputs if entry in self.inputs}
         left = [number for number in self.standing if number in unchanged and number in before.standing]
         self._ready.update({number: before._ready[number] for number in left if before.is_ready(number)})
+        self._flows_since = before._flows_since
         return left
 
     @property
@@ -112,43 +131,60 @@ class Failover:
         ]
 
     def is_ready(self, number: int) -> bool:
-        """Whether an input stands by and is connected."""
+        """Whether an input stands by, is connected and has brought something."""
         return number in self._ready
 
-    def handle_standby(self, now: float, number: int, *, connected: bool) -> None:
-        """An input that stands by connected, or failed."""
-        if not connected:
+    def handle_standby(self, now: float, number: int, *, ready: bool) -> None:
+        """An input that stands by has brought something, or failed."""
+        if not ready:
             self._ready.pop(number, None)
         elif number in self.standing:
             self._ready.setdefault(number, now)
 
-    def handle_failure(self, reason: str, *, again: bool) -> Switch | None:
-        """The current input failed; `again`: its connection could not be made anew either, or it brings nothing.
+    def handle_flow(self, now: float) -> None:
+        """Something came from the current input."""
+        if self._flows_since is None:
+            self._flows_since = now
+        self._again_at = None
+
+    def handle_failure(self, now: float, reason: str, *, again: bool, quiet: float = 0.0) -> Switch | None:
+        """The current input failed; `again`: its connection could not be made anew either, or it brings nothing, and
+        that for `quiet` seconds.
 
         One that is ready takes over at once; one that must be connected first only if the current one stays away.
         """
-        ready = [number for number in self.standing if number in self._ready]
-        if ready:
-            return self._switch(ready[0], SwitchCause.FAILED, reason)
-        usable = [entry.number for entry in self.inputs if entry.backup is not BackupType.DISABLED]
-        if not again or not [number for number in usable if number != self.current]:
+        self._settle(now - quiet)
+        self._flows_since = None
+        if self._again_at is not None:
             return None
-        later = [number for number in usable if number > self.current]
-        return self._switch((later or usable)[0], SwitchCause.FAILED, reason)
+        left = [number for number in self._order() if number not in self._failed]
+        if not self._ready.keys() & left and not again:
+            return None
+        self._failed.add(self.current)
+        if left:
+            return self._switch(self._first(left), SwitchCause.FAILED, reason)
+        if self._order():
+            self._reason = reason
+            self._again_at = now + min(ROUND_SECONDS * 2**self._rounds, ROUND_SECONDS_MAX)
+            self._rounds = min(self._rounds + 1, 10)  # the wait does not grow any more
+        return None
 
     def handle_timeout(self, now: float) -> Switch | None:
         """Lets time pass; called early, it does nothing."""
         due = self.next_timeout()
         if due is None or now < due:
             return None
+        again = self._tries_again_at()
+        if again is not None and now >= again:
+            self._failed = {self.current}
+            return self._switch(self._first(self._order()), SwitchCause.FAILED, self._reason)
+        self._settle(now)
         return self._switch(1, SwitchCause.RETURNED, "the primary input is back")
 
     def next_timeout(self) -> float | None:
         """When to call `handle_timeout`."""
-        since = self._ready.get(1)
-        if since is None or self._return_after is None or self._pinned or self.current == 1:
-            return None
-        return since + self._return_after
+        times = [self._tries_again_at(), self._returns_at()]
+        return min((at for at in times if at is not None), default=None)
 
     def choose(self, number: int) -> Switch | None:
         """Somebody wants this input: the stream stays with it for as long as it can be had.
@@ -161,12 +197,43 @@ class Failover:
         self._pinned = number != 1
         if number == self.current:
             return None
+        self._failed.clear()
+        self._rounds = 0
         switch = self._switch(number, SwitchCause.MANUAL, "chosen by hand")
         self._pinned = number != 1
         return switch
+
+    def _settle(self, until: float) -> None:
+        """Something came from the current input `until` then: whether the outage before it is over."""
+        if self._flows_since is not None and until - self._flows_since >= SOUND_SECONDS:
+            self._failed.clear()
+            self._rounds = 0
+
+    def _tries_again_at(self) -> float | None:
+        if self._again_at is None:
+            return None
+        return min([self._again_at, *(since + ROUND_SECONDS for since in self._ready.values())])
+
+    def _returns_at(self) -> float | None:
+        since = self._ready.get(1)
+        if since is None or self._return_after is None or self._pinned or self.current == 1:
+            return None
+        return since + self._return_after
+
+    def _order(self) -> list[int]:
+        """The others that may be used, from the one behind the current one on, round and round."""
+        usable = [entry.number for entry in self.inputs if entry.backup is not BackupType.DISABLED]
+        later = [number for number in usable if number > self.current]
+        return later + [number for number in usable if number < self.current]
+
+    def _first(self, numbers: Sequence[int]) -> int:
+        """Whose turn it is; there is one at least."""
+        return next((number for number in numbers if number in self._ready), numbers[0])
 
     def _switch(self, number: int, cause: SwitchCause, reason: str) -> Switch:
         self.current = number
         self._ready.pop(number, None)
         self._pinned = False
+        self._flows_since = None
+        self._again_at = None
         return Switch(number, cause, reason)

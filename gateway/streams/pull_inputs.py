@@ -51,7 +51,7 @@ class InputView:
     active: bool
     """It feeds the stream."""
     ready: bool
-    """It stands by and is connected."""
+    """It stands by, is connected and has brought something."""
     identity: str = ""
     """What it is called in whatever place."""
 
@@ -153,28 +153,31 @@ class PullInputs:
         if entry is None:
             return
         detail, failover = event.detail, entry.failover
-        reason = detail.get("reason", "")
+        now, reason = asyncio.get_running_loop().time(), detail.get("reason", "")
         switch: Switch | None = None
         label = detail.get("input", entry.feeding)
         match event.kind:
             case "disconnected" | "connect_failed" if label != entry.feeding:
                 return
             case "disconnected" if detail.get("cause") != SWITCHED_ITSELF:
-                switch = failover.handle_failure(reason, again=False)
+                # One that connects, brings nothing and breaks off will do so the next time.
+                switch = failover.handle_failure(now, reason, again=detail.get("brought") == "0")
             case "connect_failed":
-                switch = failover.handle_failure(reason, again=True)
+                switch = failover.handle_failure(now, reason, again=True)
             case "switched":
                 entry.told = label
             case "connected":
                 entry.heard = entry.told
+            case "first_packet" | "resumed" if entry.heard == entry.feeding:
+                failover.handle_flow(now)
             case "silent" if entry.heard == entry.feeding:  # else this one still connects, or fails, which is told
-                switch = failover.handle_failure("nothing comes", again=True)
+                quiet = int(detail.get("ms", 0)) / 1000
+                switch = failover.handle_failure(now, "nothing comes", again=True, quiet=quiet)
             case "standby_connected" | "standby_failed":
                 number = entry.standing_as(label)
                 if number is None:
                     return
-                connected = event.kind == "standby_connected"
-                failover.handle_standby(asyncio.get_running_loop().time(), number, connected=connected)
+                failover.handle_standby(now, number, ready=event.kind == "standby_connected")
             case _:
                 return
         self._follow(entry, switch)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,35 @@ async def test_a_backup_takes_over_from_a_broken_input_and_one_may_be_chosen(bac
         assert inputs.switches == {"FAILED": 2, "RETURNED": 0, "MANUAL": 1}
         inputs.forget(pulled.id)
         assert inputs.look(pulled.id) == []
+
+
+async def test_inputs_that_connect_and_stay_mute_are_left_in_turn_for_one_that_flows() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\n\r\n")
+        with suppress(OSError):
+            await reader.read()  # until the relay leaves
+        writer.close()
+
+    class Mixed(Made):
+        def command(self, url: str) -> tuple[str, ...]:
+            return () if url.startswith("http:") else super().command(url)
+
+    server, history = await asyncio.start_server(answer, "127.0.0.1", 0), History()
+    mute = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    record = stream(access_type=AccessType.HTTP_FLV, url=mute + "1")
+    async with server, Relay(play_key=b"key", rtp_host="127.0.0.1", threads=1, silence_ms=300) as relay:
+        inputs = PullInputs(relay, history, lambda: NOW, programs=Mixed(), return_after=None)  # type: ignore[arg-type]
+        kinds: list[str] = []
+        relay.listen(lambda event: (kinds.append(event.kind), inputs.handle_media(event)))
+        pulled = relay.open_pull(record.app, record.name, mute + "1", allow_private=True, label="1")
+        passive = BackupType.PASSIVE
+        inputs.begin(record, pulled.id, [Input(2, mute + "2", passive), Input(3, "made:3", passive)])
+        await until(lambda: "first_key_frame" in kinds)
+        told = [(event.after, event.cause, event.detail) for event in history.events]
+        assert told == [("INPUT 2", "SWITCH_FAILED", "nothing comes"), ("INPUT 3", "SWITCH_FAILED", "nothing comes")]
+        assert kinds.count("silent") >= 2, "of each connection by itself"
+        inputs.forget(pulled.id)
 
 
 class Switchboard:

@@ -85,6 +85,24 @@ fn a_source_that_comes_back_has_resumed_however_soon() {
 }
 
 #[test]
+fn each_connection_that_brings_nothing_is_told_to_be_silent() {
+    let relay = Relay::start(Config { silence: Duration::from_millis(100), ..Config::default() });
+    let mut feeder = relay.core.open_feed(&wanted("mute")).unwrap();
+    let peer: SocketAddr = "192.0.2.1:80".parse().unwrap();
+    feeder.connected(peer);
+    relay.core.runtime().unwrap().block_on(feed(&mut feeder, 1, 1000)).unwrap();
+    for _ in 0..2 {
+        feeder.disconnected(vec![("reason", "gone".to_owned())]);
+        relay.wait_event(EventKind::Disconnected);
+        feeder.connected(peer);
+        relay.wait_event(EventKind::Silent);
+    }
+    let runtime = relay.core.runtime().unwrap();
+    runtime.block_on(feeder.send(picture(&tracks(VideoCodec::H264, None), 1, 1000))).unwrap();
+    relay.wait_event(EventKind::Resumed);
+}
+
+#[test]
 fn a_feeder_is_told_of_the_end_from_outside() {
     let relay = Relay::start(Config::default());
     let mut feeder = relay.core.open_feed(&wanted("closed")).unwrap();

@@ -41,6 +41,7 @@ impl Fed {
             News::Portion(portion, _credit) => self.take(stream, turn, portion),
             News::Connected(peer) => {
                 (self.connected, self.peer) = (true, peer);
+                stream.await_first(turn.now);
                 stream.tell(turn, Kind::Connected, named(peer));
             }
             News::CarriedBy(transport, payload) => (self.transport, self.payload) = (transport, payload),

@@ -91,6 +91,9 @@ struct Firsts {
 #[derive(Default)]
 struct Told {
     wrong_payload: bool,
+    /// That nothing comes, in whatever way: `Resumed` when something does.
+    still: bool,
+    /// So that no `Silent` follows: it was told, or nothing is there that could be silent.
     silent: bool,
     no_viewers: bool,
 }
@@ -133,8 +136,8 @@ impl Stream {
         self.bytes_in += bytes;
         self.rate_in.add(turn.second, bytes);
         self.heard = turn.now;
-        if self.told.silent {
-            self.told.silent = false;
+        self.told.silent = false;
+        if std::mem::take(&mut self.told.still) {
             self.entry.feeds.set_flows(true);
             self.tell(turn, Kind::Resumed, vec![]);
         }
@@ -142,8 +145,14 @@ impl Stream {
 
     /// Nothing comes for a reason that was told: no `Silent` follows, and `Resumed` when something comes again.
     fn await_resumption(&mut self) {
-        self.told.silent = true;
+        (self.told.still, self.told.silent) = (true, true);
         self.entry.feeds.set_flows(false);
+    }
+
+    /// What carries the stream stands: from now on it is this one's silence that counts.
+    fn await_first(&mut self, now: Instant) {
+        self.heard = now;
+        self.told.silent = false;
     }
 
     /// The source is known to send; told once.
@@ -187,7 +196,7 @@ impl Stream {
         let quiet = turn.now.saturating_duration_since(self.heard);
         let begins = listening && !self.told.silent && quiet >= turn.config.silence;
         if begins {
-            self.told.silent = true;
+            (self.told.still, self.told.silent) = (true, true);
             self.entry.feeds.set_flows(false);
             self.tell(turn, Kind::Silent, vec![("ms", quiet.as_millis().to_string())]);
         }

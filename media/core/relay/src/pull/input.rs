@@ -74,6 +74,8 @@ pub(super) struct Input {
     /// Its other end.
     pub(super) peer: Option<SocketAddr>,
     pub(super) carrier: Option<(Transport, &'static str)>,
+    /// It was told to be ready: it stands by, and its connection brought pictures or sound.
+    pub(super) ready: bool,
     pub(super) kept: Kept,
 }
 
@@ -89,7 +91,8 @@ impl Input {
         let (sender, notes) = mpsc::unbounded_channel();
         let outlet = Outlet { notes: sender, credit: Arc::new(Semaphore::new(PORTIONS)) };
         let task = tokio::spawn(repeat(Arc::clone(&order), puller, may, outlet));
-        Self { order, notes, task, connected: false, peer: None, carrier: None, kept: Kept::default() }
+        let (connected, ready) = (false, false);
+        Self { order, notes, task, connected, peer: None, carrier: None, ready, kept: Kept::default() }
     }
 
     /// What it tells next; `None` if its task broke.
@@ -101,7 +104,7 @@ impl Input {
     pub(super) fn notice(&mut self, note: &Note) {
         match note {
             Note::Connecting | Note::Failed(..) => {
-                (self.connected, self.peer) = (false, None);
+                (self.connected, self.ready, self.peer) = (false, false, None);
                 self.kept = Kept::default();
             }
             Note::Connected(peer) => (self.connected, self.peer) = (true, *peer),
@@ -172,6 +175,7 @@ async fn repeat(order: Arc<Order>, puller: Arc<Puller>, may: Judge, outlet: Outl
             ("reason", failure.to_string()),
             ("cause", failure.cause()),
             ("retry_ms", wait.as_millis().to_string()),
+            ("brought", u8::from(attempt.has_brought()).to_string()),
         ];
         outlet.tell(Note::Failed(flowed.is_some(), detail));
         sleep(wait).await;

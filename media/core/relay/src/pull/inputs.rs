@@ -151,17 +151,20 @@ impl Inputs {
         input.notice(&note);
         let named = || vec![("input", input.order.label.clone()), ("url", input.order.location.to_string())];
         match note {
-            Note::Connected(peer) => {
-                let peer = peer.map(|peer| ("peer", peer.to_string()));
-                let detail = named().into_iter().chain(peer).collect();
-                feeder.tell(Kind::StandbyConnected, detail);
-            }
             Note::Failed(_, detail) => {
                 let detail = named().into_iter().chain(detail).collect();
                 feeder.tell(Kind::StandbyFailed, detail);
             }
-            Note::Portion(portion, _credit) => input.kept.take(portion.outputs),
-            Note::Connecting | Note::CarriedBy(..) => {}
+            Note::Portion(portion, _credit) => {
+                // One that connects and stays mute could not take over.
+                let brings = portion.outputs.iter().any(|output| matches!(output, Output::Unit(_)));
+                if brings && !std::mem::replace(&mut input.ready, true) {
+                    let peer = input.peer.map(|peer| ("peer", peer.to_string()));
+                    feeder.tell(Kind::StandbyConnected, named().into_iter().chain(peer).collect());
+                }
+                input.kept.take(portion.outputs);
+            }
+            Note::Connecting | Note::Connected(_) | Note::CarriedBy(..) => {}
         }
     }
 
