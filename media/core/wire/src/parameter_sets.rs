@@ -7,7 +7,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::{
-    media::{VideoCodec, VideoTrack},
+    media::{Ticks, VideoCodec, VideoTrack},
     nal::{self, NalKind, ParameterSet},
 };
 
@@ -43,6 +43,8 @@ pub struct SpsInfo {
     pub height: u32,
     /// Frames per second as numerator and denominator, if the VUI states it.
     pub rate: Option<(u32, u32)>,
+    /// How many pictures at most are decoded before one and shown behind it, if the set states it.
+    pub reorder: Option<u32>,
 }
 
 const SIDE_MAX: u32 = 16_384;
@@ -63,6 +65,15 @@ pub fn parse_sps(codec: VideoCodec, nal: &[u8]) -> Result<SpsInfo, SpsError> {
     } else {
         Err(SpsError::Size(info.width, info.height))
     }
+}
+
+/// How many pictures are decoded before one that is shown earlier, and how long a picture stands (40 ms, if it is not
+/// stated), as a track's sequence parameter set states it; `None` if it does not.
+pub(crate) fn reordering(track: &VideoTrack) -> Option<(u32, Ticks)> {
+    let info = parse_sps(track.codec, track.sps.first()?).ok()?;
+    let (frames, seconds) = info.rate.unwrap_or((25, 1));
+    let step = Ticks::PER_SECOND * i64::from(seconds) / i64::from(frames.max(1));
+    Some((info.reorder?, Ticks(step)))
 }
 
 /// A rate as a fraction in lowest terms, if it makes sense (up to 480 frames per second).

@@ -408,6 +408,8 @@ mod tests {
                 let name = if video == VideoCodec::H264 { "H264/90000" } else { "H265/90000" };
                 let names = [(98, name), (97, "MPEG4-GENERIC/16000/1"), (8, "PCMA/8000")];
                 let back = received(&frames, &units, &names);
+                // What may be reordered is shown later, and sound with it.
+                let lead = essence(&back, Kind::Video)[0].2;
                 for kind in [Kind::Video, Kind::Audio] {
                     let (sent, got) = (essence(&units, kind), essence(&back, kind));
                     // Sound in packets of its own is believed from its second packet on.
@@ -415,7 +417,7 @@ mod tests {
                     assert_eq!(sent.len(), got.len() + doubted, "{video:?} {audio:?} {kind:?}");
                     for (sent, got) in sent[doubted..].iter().zip(&got) {
                         assert!(
-                            sent.0 == got.0 && (sent.1 - got.1).abs() < 90,
+                            sent.0 == got.0 && (sent.2 + lead - got.2).abs() < 90,
                             "{video:?} {audio:?} {kind:?}"
                         );
                     }

@@ -8,11 +8,14 @@
 //! Where a source begins, and where sound is put back beside its picture, the first sound may belong to a time that is
 //! over: before the first picture, or that of what was heard already. It is `early`, and to be left out.
 
+mod order;
+
 use std::time::{Duration, Instant};
 
 use crate::{
     fault::Fault,
     media::{Kind, Ticks},
+    timeline::order::{Order, Stated},
 };
 
 /// More than this from the expected time is a jump.
@@ -23,11 +26,11 @@ const STUCK: u32 = 4;
 const DELAY_MAX: i64 = 5 * Ticks::PER_SECOND;
 /// Sound is put in step with the picture when it is off by more (20 ms): sender reports are not exact to the sample.
 const TIE_SLACK: i64 = Ticks::PER_SECOND / 50;
-/// Pictures that may be shown before one decoded earlier, when no DTS tells.
-const REORDER_MAX: usize = 4;
-
 /// Units of a track follow each other by at least a millisecond: the clocks of FLV and RTMP count no finer.
 pub(crate) const STEP: i64 = Ticks::PER_SECOND / 1000;
+
+/// Sound this much before the clock's zero belongs to the first picture: sender reports are no more exact than that.
+const START_SLACK: i64 = Ticks::PER_SECOND / 200;
 
 /// When a unit claims to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,14 +157,14 @@ struct Track {
     offsets: [Option<i64>; 2], // by domain: some frames of a device may lack PES times
     sources: [i64; 2],         // the last source times
     last: Option<(Instant, i64)>,
+    /// The latest time that a unit is shown at, and when that unit came.
+    newest: Option<(Instant, i64)>,
     stuck: u32,
     /// A unit of it was taken since it began, or was put back.
     joined: bool,
     /// When the last unit was that was left out, if none was taken since.
     early: Option<i64>,
-    /// Reordering without DTS: the latest presentation times, sorted.
-    window: Window,
-    depth: usize,
+    order: Order,
 }
 
 impl Track {
@@ -169,6 +172,12 @@ impl Track {
     fn expected(&self, now: Instant) -> Option<i64> {
         let (then, dts) = self.last?;
         Some(dts + ticks(now.saturating_duration_since(then)))
+    }
+
+    /// What is taken now by the source, as far as arrival tells: what comes at once belongs together when it is shown.
+    fn newest(&self, now: Instant) -> Option<i64> {
+        let (then, pts) = self.newest?;
+        Some(pts + ticks(now.saturating_duration_since(then)))
     }
 
     /// Takes a source time; true if its clock turns out to count something else, one of `wrong`: it has no offset then.
@@ -210,57 +219,13 @@ impl Track {
 
     /// Whether a unit at `time` comes before what may follow. Sound only is left out: pictures refer to each other.
     fn precedes(&self, kind: Kind, time: i64) -> bool {
-        kind == Kind::Audio && !self.joined && time < self.last.map_or(0, |(_, last)| last + STEP)
+        kind == Kind::Audio && !self.joined && time < self.last.map_or(-START_SLACK, |(_, last)| last + STEP)
     }
 
     /// Leaves a unit out.
     fn leave_out(&mut self, time: i64, fault: Option<Fault>) -> Timed {
         self.early = Some(time);
         Timed { dts: Ticks(time), pts: Ticks(time), fault, early: true }
-    }
-
-    fn forget_order(&mut self) {
-        self.window = Window::default();
-        self.depth = 0;
-    }
-
-    /// The decoding time for a presentation time without one: with pictures out of order, the least of the
-    /// latest `depth` + 1 (all that are earlier have been decoded).
-    fn decoding(&mut self, pts: i64) -> i64 {
-        let known = self.window.times();
-        let later = known.iter().filter(|&&other| other > pts).count();
-        if later > self.depth && known.iter().any(|&other| other < pts) {
-            self.depth = later.min(REORDER_MAX);
-        }
-        self.window.insert(pts);
-        let times = self.window.times();
-        times[times.len().saturating_sub(self.depth + 1)]
-    }
-}
-
-/// The latest of some times, sorted.
-#[derive(Debug, Default, Clone, Copy)]
-struct Window {
-    times: [i64; REORDER_MAX + 1],
-    used: usize,
-}
-
-impl Window {
-    fn times(&self) -> &[i64] {
-        &self.times[..self.used]
-    }
-
-    /// Takes a time; the least goes if there is no room.
-    fn insert(&mut self, time: i64) {
-        let at = self.times().partition_point(|&other| other <= time);
-        if self.used < self.times.len() {
-            self.times.copy_within(at..self.used, at + 1);
-            self.times[at] = time;
-            self.used += 1;
-        } else if at > 0 {
-            self.times.copy_within(1..at, 0);
-            self.times[at - 1] = time;
-        }
     }
 }
 
@@ -280,9 +245,15 @@ impl Timeline {
     /// The source begins anew: its clock is another one, which is no jump.
     pub fn handle_restart(&mut self) {
         for track in [&mut self.video, &mut self.audio] {
-            let (last, depth) = (track.last, track.depth);
-            *track = Track { last, depth, ..Track::default() };
+            let Track { last, newest, order, .. } = *track;
+            *track = Track { last, newest, order: order.restarted(), ..Track::default() };
         }
+    }
+
+    /// What parameter sets state: how many pictures are decoded before one that is shown earlier, and how long a picture
+    /// stands. Where it is not stated it is learnt from the first that come out of order, whose times suffer.
+    pub fn handle_order(&mut self, depth: u32, step: Ticks) {
+        self.video.order.state(depth, step);
     }
 
     /// Times the next unit of a track, which arrived at `now`.
@@ -291,7 +262,14 @@ impl Timeline {
             Kind::Video => (&mut self.video, &self.audio),
             Kind::Audio => (&mut self.audio, &self.video),
         };
-        let expected = track.expected(now).or_else(|| other.expected(now)).unwrap_or(0);
+        // RTP has no decoding times at all; a PES packet without one is decoded when it is shown (ISO/IEC 13818-1 §2.4.3.7).
+        let stated =
+            if matches!(stamp, Stamp::Rtp { .. }) { track.order.stated() } else { Stated::default() };
+        let lead = stated.lead();
+        let expected = match (track.expected(now), other.newest(now)) {
+            (Some(own), _) => own + lead,
+            (None, other) => other.unwrap_or(lead),
+        };
         let mut rescaled = false;
         let (domain, source, delay) = match stamp {
             Stamp::Pes { pts, dts } => {
@@ -329,13 +307,13 @@ impl Timeline {
         let (offset, jumped) = choose(track, other, now, domain, source, expected);
         track.offsets[domain as usize] = Some(offset);
         if jumped {
-            track.forget_order();
+            track.order.forget();
         }
         let moved = source - std::mem::replace(&mut track.sources[domain as usize], source);
         let mapped = source + offset;
         let (dts, pts) = match delay {
             Some(delay) => (mapped, mapped + delay),
-            None => (track.decoding(mapped), mapped),
+            None => (track.order.decoding(stated, mapped), mapped),
         };
         let fault =
             if rescaled { Some(Fault::TimestampUnit) } else { jumped.then_some(Fault::TimestampJump) };
@@ -349,7 +327,7 @@ impl Timeline {
             track.stuck = 0;
             return settle(track, now, dts, pts, fault);
         }
-        stuck(track, other, now, domain, moved, (dts, pts), fault)
+        stuck(track, other, now, domain, (moved, lead), (dts, pts), fault)
     }
 }
 
@@ -402,14 +380,13 @@ fn stuck(
     other: &Track,
     now: Instant,
     domain: Domain,
-    moved: i64,
-    times: (i64, i64),
+    (moved, lead): (i64, i64),
+    (dts, pts): (i64, i64),
     fault: Option<Fault>,
 ) -> Timed {
-    let (dts, pts) = times;
     track.stuck += 1;
-    if track.stuck < STUCK {
-        return settle(track, now, dts, pts, fault);
+    if track.stuck < STUCK + 2 * track.order.depth() {
+        return settle(track, now, dts, pts, fault); // pictures whose order is being learnt are behind at first
     }
     let expected = track.expected(now).unwrap_or(0);
     if moved <= 0 {
@@ -417,14 +394,14 @@ fn stuck(
     }
     let last = track.last.map_or(0, |(_, last)| last);
     let source = track.sources[domain as usize];
-    let shared = other.offsets[domain as usize].filter(|&offset| source + offset > last);
+    let shared = other.offsets[domain as usize].filter(|&offset| source + offset - lead > last);
     let offset = shared.filter(|&offset| track.fits(now, source + offset));
-    let offset = offset.unwrap_or(expected.max(last + 1) - source);
+    let offset = offset.unwrap_or(expected.max(last + 1) + lead - source);
     track.offsets[domain as usize] = Some(offset);
-    track.forget_order();
+    track.order.forget();
     track.stuck = 0;
-    let mapped = source + offset;
-    settle(track, now, mapped, mapped + pts - dts, Some(Fault::TimestampJump))
+    let decoded = source + offset - lead;
+    settle(track, now, decoded, decoded + lead.max(pts - dts), Some(Fault::TimestampJump))
 }
 
 /// A unit without own time, at a known distance to the one before.
@@ -440,9 +417,13 @@ fn after(track: &mut Track, now: Instant, kind: Kind, step: Ticks, expected: i64
 /// Fixes a unit's times: a millisecond behind the last one or more, not negative, PTS not before DTS.
 fn settle(track: &mut Track, now: Instant, dts: i64, pts: i64, fault: Option<Fault>) -> Timed {
     let dts = track.last.map_or(dts, |(_, last)| dts.max(last + STEP)).max(0);
+    let pts = pts.clamp(dts, dts + DELAY_MAX);
     track.last = Some((now, dts));
+    if track.newest.is_none_or(|(_, newest)| pts >= newest) {
+        track.newest = Some((now, pts));
+    }
     (track.joined, track.early) = (true, None);
-    Timed { dts: Ticks(dts), pts: Ticks(pts.clamp(dts, dts + DELAY_MAX)), fault, early: false }
+    Timed { dts: Ticks(dts), pts: Ticks(pts), fault, early: false }
 }
 
 #[cfg(test)]

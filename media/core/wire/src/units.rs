@@ -13,7 +13,7 @@ use crate::{
     fault::Fault,
     media::{AccessUnit, AudioCodec, Kind, Ticks, Tracks, VideoCodec, VideoTrack},
     nal::{self, NalKind, ParameterSet},
-    parameter_sets::{ParameterSets, h264},
+    parameter_sets::{self, ParameterSets, h264},
     payload::{audio_of_entry, video_of_stream_type},
     ps::MapEntry,
     sound::{Run, Sound},
@@ -343,6 +343,9 @@ impl Units {
 
     fn set_video(&mut self, track: VideoTrack) {
         if self.tracks.video.as_ref() != Some(&track) {
+            if let Some((depth, step)) = parameter_sets::reordering(&track) {
+                self.timeline.handle_order(depth, step);
+            }
             self.tracks.video = Some(track);
             self.changed = true;
         }

@@ -7,6 +7,8 @@ use crate::{
 };
 
 const BYTES_MAX: usize = 1024;
+/// `profile_idc` of a profile without B slices (§A.2.1).
+const BASELINE: u8 = 66;
 
 /// The sequence or picture parameter set's id.
 pub(super) fn id(set: ParameterSet, nal: &[u8]) -> Option<u32> {
@@ -23,7 +25,18 @@ struct Head {
     planes: bool,
     depths: (u32, u32),
     frame_number_bits: u32,
-    order_bits: u32, // 0: slices state no order count
+    order: Order,
+}
+
+/// `pic_order_cnt_type`: how the order of pictures is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// Slices state so many bits of an order count.
+    Count(u32),
+    /// It follows from a cycle that the set states.
+    Cycle,
+    /// Pictures are shown as they are decoded.
+    AsDecoded,
 }
 
 /// The head of a set without its NAL header and emulation prevention; `bits` stand behind its first three bytes.
@@ -44,8 +57,8 @@ fn head(bytes: &[u8], bits: &mut Bits) -> Option<Head> {
     }
     (chroma_format <= 3 && depths.0 <= 14 && depths.1 <= 14).then_some(())?;
     let frame_number_bits = bits.ue()?.checked_add(4)?; // log2_max_frame_num_minus4
-    let order_bits = order_count(bits)?;
-    Some(Head { profile, constraints, level, chroma_format, planes, depths, frame_number_bits, order_bits })
+    let order = order(bits)?;
+    Some(Head { profile, constraints, level, chroma_format, planes, depths, frame_number_bits, order })
 }
 
 /// What must be known to read the order count of a slice.
@@ -62,7 +75,10 @@ pub(crate) struct OrderFields {
 pub(crate) fn order_fields(nal: &[u8]) -> Option<OrderFields> {
     let bytes = unescape(nal.get(1..)?, BYTES_MAX);
     let mut bits = Bits::new(bytes.get(3..)?);
-    let Head { planes, frame_number_bits, order_bits, .. } = head(&bytes, &mut bits)?;
+    let Head { planes, frame_number_bits, order: Order::Count(order_bits), .. } = head(&bytes, &mut bits)?
+    else {
+        return None;
+    };
     (frame_number_bits <= 16 && (1..=16).contains(&order_bits)).then_some(())?;
     Some(OrderFields { planes, frame_number_bits, frames_only: frames_flag(&mut bits)?, order_bits })
 }
@@ -91,8 +107,11 @@ pub(super) fn parse(nal: &[u8]) -> Option<SpsInfo> {
     bits.ue()?; // max_num_ref_frames
     bits.skip(1)?; // gaps_in_frame_num_value_allowed_flag
     let (width, height) = size(&mut bits, head.chroma_format, head.planes)?;
-    let rate =
-        if bits.flag()? { timing(&mut bits).and_then(|(scale, unit)| rate(scale, unit)) } else { None };
+    let mut vui = Vui::default();
+    if bits.flag()? {
+        vui.read(&mut bits); // as far as it goes
+    }
+    let in_order = head.order == Order::AsDecoded || head.profile == BASELINE;
     Some(SpsInfo {
         profile: head.profile,
         compatibility: u32::from(head.constraints),
@@ -102,7 +121,8 @@ pub(super) fn parse(nal: &[u8]) -> Option<SpsInfo> {
         chroma_depth: head.depths.1 as u8,
         width,
         height,
-        rate,
+        rate: vui.timing.and_then(|(scale, unit)| rate(scale, unit)),
+        reorder: if in_order { Some(0) } else { vui.reorder },
     })
 }
 
@@ -123,10 +143,10 @@ fn scaling_matrices(bits: &mut Bits, lists: usize) -> Option<()> {
     Some(())
 }
 
-/// `pic_order_cnt_type` and what depends on it: how many bits of a slice are its order count.
-fn order_count(bits: &mut Bits) -> Option<u32> {
+/// `pic_order_cnt_type` and what depends on it.
+fn order(bits: &mut Bits) -> Option<Order> {
     match bits.ue()? {
-        0 => bits.ue()?.checked_add(4), // log2_max_pic_order_cnt_lsb_minus4
+        0 => Some(Order::Count(bits.ue()?.checked_add(4)?)), // log2_max_pic_order_cnt_lsb_minus4
         1 => {
             bits.skip(1)?;
             bits.se()?;
@@ -134,9 +154,9 @@ fn order_count(bits: &mut Bits) -> Option<u32> {
             let cycle = bits.ue()?;
             (cycle <= 255).then_some(())?;
             (0..cycle).try_for_each(|_| bits.se().map(drop))?;
-            Some(0)
+            Some(Order::Cycle)
         }
-        2 => Some(0),
+        2 => Some(Order::AsDecoded),
         _ => None,
     }
 }
@@ -166,29 +186,69 @@ fn size(bits: &mut Bits, chroma_format: u32, planes: bool) -> Option<(u32, u32)>
     Some((width.saturating_sub(cut_x), height.saturating_sub(cut_y)))
 }
 
-/// The VUI as far as `timing_info`: ticks per second and ticks per frame (a frame has two ticks, §E.2.1).
-fn timing(bits: &mut Bits) -> Option<(u32, u32)> {
-    if bits.flag()? && bits.read(8)? == 255 {
-        bits.skip(32)?; // sar_width, sar_height
-    }
-    if bits.flag()? {
-        bits.skip(1)?; // overscan_appropriate_flag
-    }
-    if bits.flag()? {
-        bits.skip(4)?; // video_format, video_full_range_flag
-        if bits.flag()? {
-            bits.skip(24)?; // colour description
+/// What is read of the VUI (§E.1.1).
+#[derive(Default)]
+struct Vui {
+    /// Ticks per second and ticks per frame (a frame has two ticks, §E.2.1).
+    timing: Option<(u32, u32)>,
+    /// `max_num_reorder_frames`.
+    reorder: Option<u32>,
+}
+
+impl Vui {
+    /// Reads up to the restrictions; `None` if it is cut, with what was read kept.
+    fn read(&mut self, bits: &mut Bits) -> Option<()> {
+        if bits.flag()? && bits.read(8)? == 255 {
+            bits.skip(32)?; // sar_width, sar_height
         }
+        if bits.flag()? {
+            bits.skip(1)?; // overscan_appropriate_flag
+        }
+        if bits.flag()? {
+            bits.skip(4)?; // video_format, video_full_range_flag
+            if bits.flag()? {
+                bits.skip(24)?; // colour description
+            }
+        }
+        if bits.flag()? {
+            bits.ue()?; // chroma_sample_loc_type
+            bits.ue()?;
+        }
+        if bits.flag()? {
+            let (unit, scale) = (bits.read(32)?, bits.read(32)?);
+            self.timing = unit.checked_mul(2).map(|unit| (scale, unit));
+            bits.skip(1)?; // fixed_frame_rate_flag
+        }
+        let mut buffered = false;
+        for _ in 0..2 {
+            if bits.flag()? {
+                buffered = true;
+                buffering(bits)?;
+            }
+        }
+        bits.skip(usize::from(buffered) + 1)?; // low_delay_hrd_flag, pic_struct_present_flag
+        if bits.flag()? {
+            bits.skip(1)?; // motion_vectors_over_pic_boundaries_flag
+            for _ in 0..4 {
+                bits.ue()?; // limits of sizes and vectors
+            }
+            self.reorder = Some(bits.ue()?);
+        }
+        Some(())
     }
-    if bits.flag()? {
-        bits.ue()?; // chroma_sample_loc_type
+}
+
+/// `hrd_parameters` (§E.1.2).
+fn buffering(bits: &mut Bits) -> Option<()> {
+    let count = bits.ue()?;
+    (count < 32).then_some(())?;
+    bits.skip(8)?; // scales
+    for _ in 0..=count {
         bits.ue()?;
+        bits.ue()?;
+        bits.skip(1)?;
     }
-    if !bits.flag()? {
-        return None;
-    }
-    let (unit, scale) = (bits.read(32)?, bits.read(32)?);
-    Some((scale, unit.checked_mul(2)?))
+    bits.skip(20) // lengths of delays
 }
 
 #[cfg(test)]
@@ -201,6 +261,7 @@ mod tests {
         let info = parse(H264_SPS).unwrap();
         assert_eq!((info.width, info.height, info.rate), (352, 288, Some((25, 1))));
         assert_eq!((info.profile, info.compatibility, info.level), (100, 0, 13));
+        assert_eq!(info.reorder, Some(2));
         assert_eq!((info.chroma_format, info.luma_depth, info.chroma_depth), (1, 8, 8));
         assert_eq!(
             (id(ParameterSet::Sequence, H264_SPS), id(ParameterSet::Picture, H264_PPS)),

@@ -74,6 +74,8 @@ pub(super) fn parse(nal: &[u8]) -> Option<SpsInfo> {
     let (width, height) = size(&mut bits, chroma_format, planes)?;
     let (luma_depth, chroma_depth) = (bits.ue()?.checked_add(8)?, bits.ue()?.checked_add(8)?);
     (chroma_format <= 3 && luma_depth <= 16 && chroma_depth <= 16).then_some(())?;
+    let order = ordering(&mut bits, layers);
+    let timing = order.and_then(|order| timing(&mut bits, order.bits));
     Some(SpsInfo {
         profile,
         compatibility,
@@ -83,7 +85,8 @@ pub(super) fn parse(nal: &[u8]) -> Option<SpsInfo> {
         chroma_depth: chroma_depth as u8,
         width,
         height,
-        rate: timing(&mut bits, layers).and_then(|(scale, unit)| rate(scale, unit)),
+        rate: timing.and_then(|(scale, unit)| rate(scale, unit)),
+        reorder: order.map(|order| order.reorder),
     })
 }
 
@@ -122,13 +125,32 @@ fn size(bits: &mut Bits, chroma_format: u32, planes: bool) -> Option<(u32, u32)>
     Some((width.saturating_sub(cut_x), height.saturating_sub(cut_y)))
 }
 
-/// From behind the bit depths as far as the VUI's timing: ticks per second and ticks per picture.
-fn timing(bits: &mut Bits, layers: u32) -> Option<(u32, u32)> {
+/// What the set states of the order of pictures.
+#[derive(Clone, Copy)]
+struct Ordering {
+    /// Bits of the order count.
+    bits: u32,
+    /// `sps_max_num_reorder_pics` of the highest sub-layer.
+    reorder: u32,
+}
+
+/// From behind the bit depths as far as the buffering of sub-layers.
+fn ordering(bits: &mut Bits, layers: u32) -> Option<Ordering> {
     let order_bits = bits.ue()?.checked_add(4)?; // log2_max_pic_order_cnt_lsb_minus4
     (order_bits <= 16).then_some(())?;
-    let ordered = if bits.flag()? { layers + 1 } else { 1 };
-    for _ in 0..ordered * 3 + 6 {
-        bits.ue()?; // buffering per sub-layer, then block sizes and transform depths
+    let mut reorder = 0;
+    for _ in 0..if bits.flag()? { layers + 1 } else { 1 } {
+        bits.ue()?; // sps_max_dec_pic_buffering_minus1
+        reorder = bits.ue()?;
+        bits.ue()?; // sps_max_latency_increase_plus1
+    }
+    Some(Ordering { bits: order_bits, reorder })
+}
+
+/// From behind the buffering of sub-layers as far as the VUI's timing: ticks per second and ticks per picture.
+fn timing(bits: &mut Bits, order_bits: u32) -> Option<(u32, u32)> {
+    for _ in 0..6 {
+        bits.ue()?; // block sizes and transform depths
     }
     if bits.flag()? && bits.flag()? {
         scaling_lists(bits)?;
@@ -238,6 +260,7 @@ mod tests {
         let info = parse(H265_SPS).unwrap();
         assert_eq!((info.width, info.height, info.rate), (352, 288, Some((25, 1))));
         assert_eq!((info.profile, info.level, info.compatibility >> 24), (1, 60, 0x60));
+        assert_eq!(info.reorder, Some(2));
         assert_eq!((info.chroma_format, info.luma_depth, info.chroma_depth), (1, 8, 8));
     }
 

@@ -262,6 +262,67 @@ fn sound_behind_the_first_picture_neither_stands_still_nor_leaves_its_place_at_t
     }
 }
 
+/// Pictures of 40 ms in the order that they are decoded in, by when they are shown.
+const REORDERED: [u32; 14] = [0, 3, 2, 1, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12];
+
+fn reordered(timeline: &mut Timeline) -> Vec<(i64, i64)> {
+    let stamps = REORDERED
+        .map(|shown| Stamp::Rtp { timestamp: 4_000_000_000_u32.wrapping_add(shown * 3600), rate: 90_000 });
+    let timed = run(timeline, Kind::Video, stamps);
+    assert!(timed.iter().all(|unit| unit.fault.is_none() && unit.pts >= unit.dts), "{timed:?}");
+    assert!(timed.windows(2).all(|pair| pair[0].dts < pair[1].dts), "{timed:?}");
+    timed.iter().map(|unit| (unit.dts.0, unit.pts.0)).collect()
+}
+
+#[test]
+fn pictures_in_a_stated_order_have_their_times_from_the_first_on() {
+    let mut timeline = Timeline::new();
+    timeline.handle_order(2, Ticks(3600));
+    let timed = reordered(&mut timeline);
+    for (shown, (_, pts)) in REORDERED.iter().zip(&timed) {
+        assert_eq!(*pts, i64::from(shown + 2) * 3600);
+    }
+    assert_eq!(timed[..3].iter().map(|unit| unit.0).collect::<Vec<_>>(), [0, 3600, 7200]);
+    // What arrives with a picture belongs to the latest that is shown.
+    let sound = Stamp::Rtp { timestamp: 99, rate: 8000 };
+    let sound = timeline.handle_unit(start() + Duration::from_millis(13 * 40), Kind::Audio, sound);
+    assert_eq!(sound.dts, Ticks(timed[12].1 + 3600));
+}
+
+#[test]
+fn an_order_that_nobody_states_is_learnt_without_a_jump() {
+    let timed = reordered(&mut Timeline::new());
+    for (shown, (_, pts)) in REORDERED.iter().zip(&timed).skip(5) {
+        assert_eq!(*pts, i64::from(*shown) * 3600);
+    }
+}
+
+#[test]
+fn a_stated_order_stays_behind_a_jump_and_a_restart() {
+    let mut timeline = Timeline::new();
+    timeline.handle_order(2, Ticks(3600));
+    for base in [7_u32, 90_000 * 3600] {
+        let stamps = REORDERED.map(|shown| Stamp::Rtp { timestamp: base + shown * 3600, rate: 90_000 });
+        let timed = run(&mut timeline, Kind::Video, stamps);
+        let shown: Vec<_> = timed.iter().map(|unit| (unit.pts - timed[0].pts).0).collect();
+        assert_eq!(shown, REORDERED.map(|shown| i64::from(shown) * 3600), "{base}");
+        assert!(timed.iter().skip(1).all(|unit| unit.fault.is_none()));
+    }
+    timeline.handle_restart();
+    let timed = reordered(&mut timeline);
+    assert_eq!(timed[3].1 - timed[0].1, 3600);
+}
+
+#[test]
+fn sound_that_rounding_puts_before_the_first_picture_begins_with_it() {
+    let mut timeline = Timeline::new();
+    timeline.handle_unit(start(), Kind::Video, pes(500_000));
+    let sound = [499_955, 501_755, 503_555].map(pes);
+    let timed = run(&mut timeline, Kind::Audio, sound);
+    let heard: Vec<_> = timed.iter().map(|unit| (unit.dts.0, unit.early)).collect();
+    assert_eq!(heard, [(0, false), (1755, false), (3555, false)]);
+}
+
 #[test]
 fn sound_whose_clock_stands_from_the_start_is_heard_all_the_same() {
     let mut timeline = Timeline::new();

@@ -96,9 +96,13 @@ fn what_is_sent_comes_out_with_its_times() {
             // Sound before the first picture is done is not kept.
             let skipped = went.len() - came.len();
             assert!(skipped <= 1);
+            // Pictures are shown later by the reordering that their parameter sets allow, and sound with them.
+            let first = seen.iter().find(|unit| unit.kind == Kind::Video).unwrap();
+            let lead = first.pts - first.dts;
             for (sent, got) in went[skipped..].iter().zip(&came) {
                 assert_eq!((&sent.0, sent.2), (&got.0, got.2));
-                assert!((sent.1 - got.1).0.abs() <= 11, "in step with the picture: {:?} {:?}", sent.1, got.1);
+                let apart = sent.1 + lead - got.1;
+                assert!(apart.0.abs() <= 11, "in step with the picture: {:?} {:?}", sent.1, got.1);
             }
             assert_eq!(seen.first().map(|unit| (*unit.tracks).clone()), Some((*tracks).clone()));
         }
