@@ -150,7 +150,7 @@ class App:
             traffic = await stack.enter_async_context(build_traffic(settings, store, relay, accounts))
             options = await build_options(settings, store, relay, traffic)
             webrtc = await stack.enter_async_context(open_webrtc(settings, store, relay, traffic, options))
-            works = build_retention_works(settings, store, relay)
+            works = build_retention_works(settings, store, relay, options.recording_form)
             snapshots = await stack.enter_async_context(Snapshots(relay.key_frame))
             playbacks = build_playbacks(settings, store, relay, works)
             certificates = Certificates(settings.tls, utc_now)
@@ -246,7 +246,7 @@ class App:
                     works.depot.place,
                     works.recorder,
                     buckets=settings.retention.obs.buckets,
-                    form=settings.media.recording_form,
+                    form=options.recording_form,
                 ),
                 record_plans=RecordPlans(store, works.depot.place, works.recorder, changed=keeper.changed),
                 playbacks=playbacks,

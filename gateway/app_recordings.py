@@ -14,6 +14,7 @@ from gateway.record_plans.history import missed
 from gateway.record_plans.keeper import PlanKeeper
 from gateway.retention.buckets import ObjectStorage
 from gateway.retention.depot import Depot
+from gateway.retention.model import FormOf
 from gateway.retention.spool import SpoolLimits
 from gateway.retention.works import RetentionWorks
 from gateway.settings import Settings
@@ -22,8 +23,11 @@ from media._core import salvage
 from media.relay import Relay
 
 
-def build_retention_works(settings: Settings, store: Store, relay: Relay) -> RetentionWorks:
-    """The spool, the stores of objects and of the own disk, and what moves recordings between them; not started."""
+def build_retention_works(settings: Settings, store: Store, relay: Relay, form: FormOf) -> RetentionWorks:
+    """The spool, the stores of objects and of the own disk, and what moves recordings between them; not started.
+
+    `form`: what a stream is recorded as.
+    """
     retention = settings.retention
     return RetentionWorks(
         store,
@@ -35,7 +39,7 @@ def build_retention_works(settings: Settings, store: Store, relay: Relay) -> Ret
         salvage=salvage,
         clock=utc_now,
         missed=partial(missed, store),
-        form=settings.media.recording_form,
+        form=form,
     )
 
 

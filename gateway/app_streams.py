@@ -79,6 +79,7 @@ def default_options(media: Media) -> StreamOptions:
         hls_segments=media.hls_segments,
         hls_always=media.hls_always,
         merge_write=media.merge_write,
+        recording_form=media.recording_form,
     )
 
 

@@ -163,7 +163,8 @@ class Media(Section):
     forms: tuple[Form, ...] = tuple(Form)
     """How viewers may get streams of which nothing else was chosen."""
     recording_form: RecordingForm = RecordingForm.AUTO
-    """What recordings are written as: flv, fmp4, or auto: FLV for H.264, fMP4 for H.265 and for what has Opus."""
+    """What recordings are written as: flv, fmp4, hls (fMP4 and a playlist beside each slice), or auto: FLV for H.264,
+    fMP4 for H.265 and for what has Opus."""
     audio: bool = True
     """Whether the sound of streams is given out, recorded and sent."""
     from_gop: bool = True

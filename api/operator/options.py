@@ -7,11 +7,13 @@ from litestar import Controller, get, put
 from litestar.params import FromPath, JSONBody
 
 from api.context import SCOPED, Authorised, Services
+from gateway.retention.model import RecordingForm
 from gateway.streams.option_book import OptionView
 from gateway.streams.options import GOP_BYTES_MAX, NO_VIEWERS_MAX, VIEWERS_MAX, Form, OwnOptions, Segments
 
 FormName = Literal["flv", "ts", "fmp4", "hls", "ll-hls", "rtmp", "rtsp", "webrtc"]
 SegmentsName = Literal["ts", "fmp4", "ll"]
+RecordingName = Literal["auto", "fmp4", "flv", "hls"]
 
 
 class OptionsBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -37,6 +39,8 @@ class OptionsBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Segments that are cut before anybody asks for them, for players that must begin at once."""
     merge_write: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     """What comes within so many seconds goes to a viewer with one write; 0: at once."""
+    recording_form: RecordingName | None = None
+    """As what it is recorded from now on; `hls`: fMP4 with a playlist beside each slice, `auto`: as fits the coding."""
 
 
 class OptionsView(msgspec.Struct, kw_only=True):
@@ -70,6 +74,7 @@ class OptionController(Controller):
             hls_segments=data.hls_segments,
             hls_always=None if data.hls_always is None else tuple(one for one in Segments if one in data.hls_always),
             merge_write=data.merge_write,
+            recording_form=None if data.recording_form is None else RecordingForm(data.recording_form),
         )
         return _view(await gateway.options.put(request.auth.scope, stream_name, own, gateway.clock()))
 
@@ -90,4 +95,5 @@ def _body(own: OwnOptions) -> OptionsBody:
         hls_segments=own.hls_segments,
         hls_always=None if own.hls_always is None else [one.value for one in own.hls_always],
         merge_write=own.merge_write,
+        recording_form=None if own.recording_form is None else own.recording_form.value,
     )

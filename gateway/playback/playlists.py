@@ -4,13 +4,11 @@ A slice that is fragmented MP4 is listed as byte ranges of itself; one that is F
 they are asked for. Each slice has times of its own, so a discontinuity stands before it.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-TARGET_MS: Final = 4000
-"""Segments end at the first key frame after so long."""
+from gateway.retention.playlists import complete, parts, ranges
 
 SOUND_BEHIND_MS: Final = 1000
 """Sound may stand so far behind the picture that it belongs to (the relay's `segment`)."""
@@ -32,30 +30,6 @@ class Listed:
     """Key frames: milliseconds and bytes since the file's beginning."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A segment of a slice, in milliseconds and bytes since its beginning."""
-
-    from_ms: int
-    to_ms: int
-    from_byte: int
-    to_byte: int
-
-
-def parts(one: Listed) -> list[Part]:
-    """Every key frame of the index is in one part, which begins at a key frame."""
-    starts: list[tuple[int, int]] = []
-    for at, offset in one.entries:
-        if not starts or at - starts[-1][0] >= TARGET_MS:
-            starts.append((at, offset))
-    end = max(one.duration_ms, starts[-1][0] + 1 if starts else 1)
-    ends = [*starts[1:], (end, one.size_bytes)]
-    return [
-        Part(from_ms, to_ms, from_byte, to_byte)
-        for (from_ms, from_byte), (to_ms, to_byte) in zip(starts, ends, strict=True)
-    ]
-
-
 def span(entries: Sequence[tuple[int, int]], from_ms: int, to_ms: int) -> tuple[int, int | None]:
     """The bytes of a file that a part of it is made of: from a key frame until one behind its end and behind the sound
     that belongs to it. None is the end of the file."""
@@ -70,25 +44,21 @@ def playlist(slices: Iterable[Listed], begin_ms: int, end_ms: int, query: str) -
     target = 1.0
     for one in slices:
         wanted = [
-            part for part in parts(one) if one.start_ms + part.from_ms < end_ms and one.start_ms + part.to_ms > begin_ms
+            part
+            for part in parts(one.entries, one.duration_ms, one.size_bytes)
+            if one.start_ms + part.from_ms < end_ms and one.start_ms + part.to_ms > begin_ms
         ]
         if not wanted:
             continue
         if lines:
             lines.append("#EXT-X-DISCONTINUITY")
+        target = max(target, *(part.seconds for part in wanted))
         if one.form == "mp4":
-            lines.append(f'#EXT-X-MAP:URI="{one.slice_id}.mp4?{query}",BYTERANGE="{one.head_bytes}@0"')
-        else:
-            lines.append(f'#EXT-X-MAP:URI="{one.slice_id}/init.mp4?{query}"')
+            uri = f"{one.slice_id}.mp4?{query}"
+            lines += [f'#EXT-X-MAP:URI="{uri}",BYTERANGE="{one.head_bytes}@0"', *ranges(uri, wanted)]
+            continue
+        lines.append(f'#EXT-X-MAP:URI="{one.slice_id}/init.mp4?{query}"')
         for part in wanted:
-            seconds = (part.to_ms - part.from_ms) / 1000
-            target = max(target, seconds)
-            lines.append(f"#EXTINF:{seconds:.3f},")
-            if one.form == "mp4":
-                lines.append(f"#EXT-X-BYTERANGE:{part.to_byte - part.from_byte}@{part.from_byte}")
-                lines.append(f"{one.slice_id}.mp4?{query}")
-            else:
-                # The last one takes what comes behind the last picture's time, too.
-                lines.append(f"{one.slice_id}/{part.from_ms}-{part.to_ms}.m4s?{query}")
-    head = ["#EXTM3U", "#EXT-X-VERSION:7", f"#EXT-X-TARGETDURATION:{math.ceil(target)}", "#EXT-X-PLAYLIST-TYPE:VOD"]
-    return "\n".join([*head, "#EXT-X-MEDIA-SEQUENCE:0", "#EXT-X-INDEPENDENT-SEGMENTS", *lines, "#EXT-X-ENDLIST", ""])
+            # The last one takes what comes behind the last picture's time, too.
+            lines += [f"#EXTINF:{part.seconds:.3f},", f"{one.slice_id}/{part.from_ms}-{part.to_ms}.m4s?{query}"]
+    return complete(lines, target)

@@ -32,7 +32,7 @@ from gateway.retention.errors import (
     NotAuthorisedError,
 )
 from gateway.retention.model import Slice
-from gateway.retention.names import CONTENT_TYPES
+from gateway.retention.names import CONTENT_TYPES, playlist_key
 from gateway.retention.places import Outcome
 
 PART_BYTES: Final = 8 * 1024 * 1024
@@ -104,7 +104,7 @@ class Bucket:
 
     async def put(self, found: Slice, file: Path) -> Outcome:
         """Stores the file, in parts if it is large."""
-        attributes = {"Content-Type": CONTENT_TYPES[PurePosixPath(found.key).suffix], SLICE_ID: found.slice_id}
+        attributes = _attributes(found, found.key)
         await asyncio.to_thread(file.stat)
         try:
             there = await self._there(found.key)
@@ -124,7 +124,18 @@ class Bucket:
                 return Outcome.STORED if there == (found.slice_id, found.size_bytes) else Outcome.TAKEN
         except AlreadyExistsError:
             # Either somebody was faster, or our own first try got through and only its answer was lost.
-            return await self._judge(found)
+            return await self._judge(found.key, found.slice_id, found.size_bytes)
+        except (BaseError, OSError, ValueError) as error:
+            raise self._explain(error) from error
+        return Outcome.STORED
+
+    async def put_playlist(self, found: Slice, text: bytes) -> Outcome:
+        """Stores the text; it carries the slice's id, too."""
+        key = playlist_key(found.key)
+        try:
+            await obstore.put_async(self._store, key, text, mode="create", attributes=_attributes(found, key))
+        except AlreadyExistsError:
+            return await self._judge(key, found.slice_id, len(text))
         except (BaseError, OSError, ValueError) as error:
             raise self._explain(error) from error
         return Outcome.STORED
@@ -161,12 +172,12 @@ class Bucket:
         except (BaseError, OSError, ValueError) as error:
             raise self._explain(error) from error
 
-    async def _judge(self, found: Slice) -> Outcome:
+    async def _judge(self, key: str, slice_id: str, size_bytes: int) -> Outcome:
         try:
-            there = await self._there(found.key)
+            there = await self._there(key)
         except (BaseError, OSError, ValueError) as error:
             raise self._explain(error) from error
-        return Outcome.STORED if there == (found.slice_id, found.size_bytes) else Outcome.TAKEN
+        return Outcome.STORED if there == (slice_id, size_bytes) else Outcome.TAKEN
 
     async def _there(self, key: str) -> tuple[str, int] | None:
         """Slice id and size of the object that has the key, if one has."""
@@ -188,3 +199,7 @@ class Bucket:
         if isinstance(error, FileNotFoundError):
             return NoBucketError(f"there is no bucket {self._name}: {told}")
         return BucketUnreachableError(f"bucket {self._name} cannot be reached: {told}")
+
+
+def _attributes(found: Slice, key: str) -> dict[str, str]:
+    return {"Content-Type": CONTENT_TYPES[PurePosixPath(key).suffix], SLICE_ID: found.slice_id}

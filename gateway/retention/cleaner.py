@@ -16,6 +16,7 @@ from gateway.errors import UnavailableError
 from gateway.retention.errors import BucketDeniedError, BucketUnreachableError, NotAuthorisedError
 from gateway.retention.expiry import expired
 from gateway.retention.model import Slice, SliceState
+from gateway.retention.names import stored_keys
 from gateway.retention.places import Place
 from gateway.store import Store
 
@@ -82,7 +83,7 @@ class Cleaner:
         for destination in await self._store.retention.destinations(SliceState.EXPIRING):
             while found := await self._expiring(destination):
                 try:
-                    await self._place(destination).delete([one.key for one in found])
+                    await self._place(destination).delete([key for one in found for key in stored_keys(one)])
                 except (BucketUnreachableError, BucketDeniedError, NotAuthorisedError) as error:
                     self.counters.failed += 1
                     log.warning("expired slices cannot be deleted now", destination=destination, error=str(error))

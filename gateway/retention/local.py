@@ -11,11 +11,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from gateway.retention.errors import BucketDeniedError, BucketUnreachableError, DirectoryError
 from gateway.retention.model import Slice
+from gateway.retention.names import playlist_key
 from gateway.retention.places import Outcome
 
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -34,6 +36,10 @@ class LocalDirectory:
     async def put(self, found: Slice, file: Path) -> Outcome:
         """Links the file to its name, or copies it if it is on another file system."""
         return await asyncio.to_thread(self._put, found, file)
+
+    async def put_playlist(self, found: Slice, text: bytes) -> Outcome:
+        """Writes it to a name of its own, then links it."""
+        return await asyncio.to_thread(self._put_playlist, found, text)
 
     def file(self, key: str) -> Path:
         """Below the root."""
@@ -76,11 +82,18 @@ class LocalDirectory:
             except OSError as error:
                 if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK}:
                     raise
-                return _copy(found, file, target)
+                with file.open("rb") as source:
+                    return _copy(found, source, target)
             _sync(target.parent)
         except OSError as error:
             raise _explain(error) from error
         return Outcome.STORED
+
+    def _put_playlist(self, found: Slice, text: bytes) -> Outcome:
+        try:
+            return _copy(found, BytesIO(text), self._root / playlist_key(found.key))
+        except OSError as error:
+            raise _explain(error) from error
 
     def _delete(self, keys: Sequence[str]) -> None:
         try:
@@ -107,18 +120,18 @@ class LocalDirectory:
             folder = folder.parent
 
 
-def _copy(found: Slice, file: Path, target: Path) -> Outcome:
+def _copy(found: Slice, source: BinaryIO, target: Path) -> Outcome:
     """To a name of its own beside the target, then linked: a half copied slice is never seen under the slice's name."""
     copy = target.with_name(f".{found.slice_id}.part")
     try:
-        with file.open("rb") as source, copy.open("wb") as sink:
+        with copy.open("wb") as sink:
             shutil.copyfileobj(source, sink, 1 << 20)
             sink.flush()
             os.fsync(sink.fileno())
         try:
             os.link(copy, target)
         except FileExistsError:
-            return Outcome.STORED if _same(file, target) else Outcome.TAKEN
+            return Outcome.STORED if _same(copy, target) else Outcome.TAKEN
         _sync(target.parent)
     finally:
         copy.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Retention as values: what is asked for, one recording of a stream, the slices it was cut into."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import StrEnum
@@ -77,6 +78,21 @@ class RecordingForm(StrEnum):
     FMP4 = "fmp4"
     FLV = "flv"
     """H.265 and Opus in the enhanced form."""
+    HLS = "hls"
+    """Fragmented MP4, and beside each slice a playlist over it that any server of files can give out."""
+
+    @property
+    def container(self) -> str | None:
+        """The form of the files, as the relay calls it; None: what fits the coding."""
+        return {RecordingForm.AUTO: None, RecordingForm.HLS: "fmp4"}.get(self, self.value)
+
+    def has_playlist(self, suffix: str) -> bool:
+        """Whether a playlist belongs beside a file that ends so: sound alone is FLV in any form, and has none."""
+        return self is RecordingForm.HLS and suffix == ".mp4"
+
+
+FormOf = Callable[[str, str], RecordingForm]
+"""What a stream, by app and name, is to be recorded as from now on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +112,7 @@ class Recording:
     zone_hours: int
     started_at: datetime
     ended_at: datetime | None = None
+    form: RecordingForm = RecordingForm.AUTO
 
     @property
     def zone(self) -> timezone:
@@ -134,6 +151,8 @@ class Slice:
     """H264 or H265."""
     reason: str
     """Why it ended: cut, stopped, ended, broken (the source), tracks_changed, failed, salvaged."""
+    playlist: bool = False
+    """An HLS playlist is stored beside it (`names.playlist_key`)."""
     state: SliceState = SliceState.PENDING
 
 

@@ -6,20 +6,21 @@ directories without leading zeros, as the document's example has them (2018/8/18
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Final
 
 from gateway.errors import ConflictError
-from gateway.retention.model import Recording
+from gateway.retention.model import Recording, Slice
 
 _CLOSED: Final = re.compile(r"(\d{1,15})-(\d{1,15})\.(flv|mp4)", re.ASCII)
 _OPEN: Final = re.compile(r"(\d{1,15})\.(flv|mp4)\.part", re.ASCII)
 _NUMBERED: Final = re.compile(r"(\d{4}_\d{4})_(\d{1,4})", re.ASCII)
 NUMBER_MAX: Final = 1000
 _UNSAFE: Final = re.compile(r"[^\w.-]")
-CONTENT_TYPES: Final = {".flv": "video/x-flv", ".mp4": "video/mp4"}
+PLAYLIST: Final = ".m3u8"
+CONTENT_TYPES: Final = {".flv": "video/x-flv", ".mp4": "video/mp4", PLAYLIST: "application/vnd.apple.mpegurl"}
 
 
 def read_file_name(name: str) -> tuple[datetime, datetime] | None:
@@ -55,6 +56,16 @@ def file_name(recording: Recording, start_at: datetime, end_at: datetime, suffix
     """`startMMSS_endMMSS` and the suffix (`.flv`, `.mp4`)."""
     start, end = (at.astimezone(recording.zone).strftime("%M%S") for at in (start_at, end_at))
     return f"{start}_{end}{suffix}"
+
+
+def playlist_key(key: str) -> str:
+    """Where the playlist of the slice that has `key` lies."""
+    return str(PurePosixPath(key).with_suffix(PLAYLIST))
+
+
+def stored_keys(found: Slice) -> Sequence[str]:
+    """Where all that belongs to a slice lies; in the order in which it is deleted: a playlist never lacks its file."""
+    return (playlist_key(found.key), found.key) if found.playlist else (found.key,)
 
 
 def numbered_keys(key: str) -> Iterator[str]:

@@ -28,6 +28,9 @@ class Place(Protocol):
         """Stores the file under the slice's key; never in place of anything else. FileNotFoundError if there is no
         such file."""
 
+    async def put_playlist(self, found: Slice, text: bytes) -> Outcome:
+        """Stores the playlist of a slice that is stored (`names.playlist_key`), by the same rules."""
+
     def file(self, key: str) -> Path | None:
         """Where what has this key lies on this machine; None if it must be fetched."""
 

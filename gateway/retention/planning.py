@@ -1,9 +1,9 @@
 """What is to be recorded: the difference between what should run and what runs. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gateway.retention.model import Retained
+from gateway.retention.model import RecordingForm, Retained
 
 Address = tuple[str, str]
 """App and name of a stream in the relay."""
@@ -15,6 +15,7 @@ class Running:
 
     receiver: int
     wanted: Retained
+    form: RecordingForm = RecordingForm.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +31,19 @@ def plan(
     flowing: Mapping[Address, int],
     running: Mapping[Address, Running],
     *,
+    form: Callable[[Address], RecordingForm],
     full: bool,
 ) -> Plan:
     """Every wanted stream that flows is recorded from the receiver it flows from, and nothing else is.
 
-    `flowing` gives each stream's receiver. While the spool is `full` nothing is recorded: what is in it is kept.
+    `flowing` gives each stream's receiver, `form` what it is to be recorded as now. While the spool is `full` nothing
+    is recorded: what is in it is kept.
     """
     due = {} if full else {address: flowing[address] for address in wanted if address in flowing}
     stop = tuple(
         address
         for address, run in running.items()
-        if due.get(address) != run.receiver or _differs(wanted[address], run.wanted)
+        if due.get(address) != run.receiver or run.form is not form(address) or _differs(wanted[address], run.wanted)
     )
     start = tuple(address for address in due if address not in running or address in stop)
     return Plan(start, stop)

@@ -21,7 +21,7 @@ import structlog
 
 from gateway.errors import UnavailableError
 from gateway.media_event import MediaEvent
-from gateway.retention.model import Mark, MarkKind, Recording, RecordingForm, Retained
+from gateway.retention.model import FormOf, Mark, MarkKind, Recording, RecordingForm, Retained
 from gateway.retention.names import from_ms
 from gateway.retention.planning import Address, Plan, Running, plan
 from gateway.retention.relay import RecordingRelay
@@ -100,10 +100,10 @@ class Recorder:
         *,
         look_seconds: float = LOOK_SECONDS,
         missed: Missed | None = None,
-        form: RecordingForm = RecordingForm.AUTO,
+        form: FormOf = lambda app, name: RecordingForm.AUTO,
     ) -> None:
-        """`missed` gives what record plans would have asked for between two moments at which nobody recorded; `form`
-        is what is recorded from now on."""
+        """`missed` gives what record plans would have asked for between two moments at which nobody recorded. `form`
+        is asked again and again: what is recorded in another one begins anew."""
         self.counters = RecorderCounters()
         self.usage = Usage(0, 0)
         self.full = False
@@ -116,7 +116,7 @@ class Recorder:
         self._events: deque[MediaEvent] = deque()
         self._ready = asyncio.Event()
         self._missed = missed
-        self._form = None if form is RecordingForm.AUTO else form.value
+        self._form = form
         self._always: dict[Address, Retained] = {}
         """Their retention is ACTIVE."""
         self._planned: dict[Address, Retained] = {}
@@ -302,7 +302,8 @@ class Recorder:
             await self._handle_all(list(islice(self._events, EVENTS_AT_ONCE)))
         running = {address: run.running for address, run in self._runs.items()}
         stop_all = self.full or self._closing
-        await self._carry_out(plan(self._wanted, self._flowing, running, full=stop_all))
+        due = plan(self._wanted, self._flowing, running, form=lambda address: self._form(*address), full=stop_all)
+        await self._carry_out(due)
         if self._marks:
             marks = list(self._marks)
             await self._store.retention.mark(marks)
@@ -392,7 +393,7 @@ class Recorder:
         if not found.start:
             return
         now = self._clock()
-        new = {address: _recording(self._wanted[address], now) for address in found.start}
+        new = {address: _recording(self._wanted[address], self._form(*address), now) for address in found.start}
         await self._spool.prepare([one.recording_id for one in new.values()])
         await self._store.retention.begin(list(new.values()))
         for address, recording in new.items():
@@ -410,7 +411,7 @@ class Recorder:
                 slice_ms=recording.slice_minutes * 60_000,
                 utc_offset_ms=recording.zone_hours * 3_600_000,
                 tag=recording.recording_id,
-                form=self._form,
+                form=recording.form.container,
             )
         except CoreError as error:
             self._gone(address, self._clock())
@@ -418,7 +419,8 @@ class Recorder:
             return
         self.counters.recordings += 1
         self._recordings[recording.recording_id] = recording
-        self._runs[address] = _Run(core_id, recording, Running(receiver, wanted), recording.started_at)
+        running = Running(receiver, wanted, recording.form)
+        self._runs[address] = _Run(core_id, recording, running, recording.started_at)
         self._mark(address, MarkKind.RECORDING, recording.started_at)
         log.info("recording", app=recording.app, stream=recording.name, recording=recording.recording_id)
 
@@ -465,7 +467,7 @@ async def _insist(work: Callable[[], Awaitable[None]]) -> None:
             return
 
 
-def _recording(wanted: Retained, now: datetime) -> Recording:
+def _recording(wanted: Retained, form: RecordingForm, now: datetime) -> Recording:
     retention = wanted.retention
     return Recording(
         recording_id=secrets.token_hex(16),
@@ -479,4 +481,5 @@ def _recording(wanted: Retained, now: datetime) -> Recording:
         slice_minutes=retention.slice_minutes,
         zone_hours=retention.zone_hours,
         started_at=now,
+        form=form,
     )

@@ -19,7 +19,7 @@ from gateway.retention.errors import (
     NotRetainedError,
 )
 from gateway.retention.gaps import Gap, gaps
-from gateway.retention.model import RecordingForm, Retained, Retention, Slice, StoreType
+from gateway.retention.model import FormOf, RecordingForm, Retained, Retention, Slice, StoreType
 from gateway.retention.places import Place
 from gateway.retention.rules import Wish, settle
 from gateway.scope import Scope
@@ -74,11 +74,11 @@ class Retentions:
         recorder: RecorderView,
         *,
         buckets: Mapping[str, Collection[str]] | None = None,
-        form: RecordingForm = RecordingForm.AUTO,
+        form: FormOf = lambda app, name: RecordingForm.AUTO,
     ) -> None:
         """`recorder` is told of every change once it is durable. `buckets`: those that projects, by name, may use; a
-        project that is not named may use all, and those named for others by nobody else. `form`: what recordings are
-        written as."""
+        project that is not named may use all, and those named for others by nobody else. `form`: what a stream
+        is recorded as."""
         self._store = store
         self._places = places
         self._recorder = recorder
@@ -95,7 +95,7 @@ class Retentions:
         stream = await self._stream(scope, name)
         present = await self._store.retention.get(project.project_id, name)
         wanted = settle(present.retention if present else None, wish)
-        _check_format(stream, format_, self._form)
+        _check_format(stream, format_, self._form(stream.app, stream.name))
         if wanted.store_type is StoreType.OBS:
             self._check_bucket(project, wanted.bucket)
         if wanted.state is StreamState.ACTIVE:
@@ -189,7 +189,7 @@ def _check_format(stream: StreamRecord, format_: str | None, form: RecordingForm
         raise InvalidError("format", "FLV or MP4")
     coding = stream.encode_type
     by_coding = {"H264": "FLV", "H265": "MP4"}.get(coding)
-    written = {RecordingForm.FLV: "FLV", RecordingForm.FMP4: "MP4"}.get(form, by_coding)
+    written = {"flv": "FLV", "fmp4": "MP4"}.get(form.container or "", by_coding)
     if written is None or format_.upper() == written:
         return
     if written == "MP4" and coding == "H265":

@@ -10,13 +10,15 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import structlog
 
 from gateway.retention.model import Recording, Slice, SliceState
 from gateway.retention.names import directory, file_name, is_open_file, read_file_name, slice_id
+from gateway.retention.playlists import beside
 from gateway.store import Store
 from media._core import CoreError, file_facts
 
@@ -109,6 +111,7 @@ class Spool:
                 lost=closed.lost,
                 video=closed.video or "H264",
                 reason=closed.reason,
+                playlist=recording.form.has_playlist(suffix),
             )
         )
         if found is not None:
@@ -127,6 +130,13 @@ class Spool:
         """
         for recording_id in recording_ids:
             await self._rescan(recording_id, salvage=salvage)
+
+    async def playlist(self, found: Slice) -> bytes | None:
+        """The HLS playlist that belongs beside a slice where it is stored, made of its file's index: always the same.
+
+        None if the head of the file cannot be read. FileNotFoundError.
+        """
+        return await asyncio.to_thread(_playlist, found, self.file(found))
 
     async def release(self, found: Slice) -> None:
         """Deletes the file of a slice that is stored, durably so."""
@@ -229,6 +239,24 @@ def _video(path: Path) -> str:
     except CoreError as error:
         log.warning("the head of a recording cannot be read", file=str(path), error=str(error))
         return "H265" if path.suffix == ".mp4" else "H264"
+
+
+def _playlist(found: Slice, path: Path) -> bytes | None:
+    path.stat()
+    try:
+        facts = file_facts(str(path))
+    except CoreError as error:
+        log.warning("a slice is stored without a playlist: its head cannot be read", file=str(path), error=str(error))
+        return None
+    text = beside(
+        PurePosixPath(found.key).name,
+        found.start_at,
+        head_bytes=facts.head,
+        duration_ms=facts.duration_ms or (found.end_at - found.start_at) // timedelta(milliseconds=1),
+        size_bytes=found.size_bytes,
+        entries=facts.entries,
+    )
+    return text.encode()
 
 
 def _sizes(root: Path) -> Iterator[int]:

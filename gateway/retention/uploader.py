@@ -149,8 +149,8 @@ class Uploader:
 
     async def _put(self, found: Slice) -> str:
         """Under its key, or the next one that is free; the key."""
-        place, file = self._place(found.destination), self._spool.file(found)
-        while await place.put(found, file) is Outcome.TAKEN:
+        place = self._place(found.destination)
+        while await self._put_all(place, found) is Outcome.TAKEN:
             self.counters.renamed += 1
             log.warning("something else has a slice's key", destination=found.destination, key=found.key)
             try:
@@ -159,6 +159,17 @@ class Uploader:
                 raise ConflictError(str(error)) from error
             found = self._renamed[found.slice_id] = replace(found, key=key)
         return found.key
+
+    async def _put_all(self, place: Place, found: Slice) -> Outcome:
+        """The slice's file, then its playlist, so that a playlist that can be read has its file; TAKEN, and neither is
+        there, if something else has the name of either."""
+        if await place.put(found, self._spool.file(found)) is Outcome.TAKEN:
+            return Outcome.TAKEN
+        text = await self._spool.playlist(found) if found.playlist else None
+        if text is None or await place.put_playlist(found, text) is Outcome.STORED:
+            return Outcome.STORED
+        await place.delete([found.key])
+        return Outcome.TAKEN
 
     async def _give_up(self, found: Slice) -> None:
         self.counters.missing += 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.retention.cleaner import Cleaner
 from gateway.retention.depot import Depot
-from gateway.retention.model import RecordingForm, Slice
+from gateway.retention.model import FormOf, RecordingForm, Slice
 from gateway.retention.recorder import LOOK_SECONDS, Missed, Recorder
 from gateway.retention.relay import RecordingRelay
 from gateway.retention.spool import Salvage, Spool, SpoolLimits
@@ -34,7 +34,7 @@ class RetentionWorks:
         clock: Callable[[], datetime],
         look_seconds: float = LOOK_SECONDS,
         missed: Missed | None = None,
-        form: RecordingForm = RecordingForm.AUTO,
+        form: FormOf = lambda app, name: RecordingForm.AUTO,
     ) -> None:
         self.depot = depot
         self._clock = clock

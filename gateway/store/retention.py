@@ -14,6 +14,7 @@ from gateway.retention.model import (
     Mark,
     MarkKind,
     Recording,
+    RecordingForm,
     Retained,
     Retention,
     Slice,
@@ -346,7 +347,10 @@ async def _free_key(connection: AsyncConnection, destination: str, key: str) -> 
 
 async def _insert_recordings(connection: AsyncConnection, items: Sequence[Recording]) -> None:
     values = [{name: getattr(item, name) for name in _RECORDING} for item in items]
-    await connection.execute(sa.insert(recordings), [row | {"store_type": row["store_type"].value} for row in values])
+    await connection.execute(
+        sa.insert(recordings),
+        [row | {"store_type": row["store_type"].value, "form": row["form"].value} for row in values],
+    )
 
 
 async def _insert_marks(connection: AsyncConnection, items: Sequence[Mark]) -> None:
@@ -399,7 +403,7 @@ def to_retained(row: sa.Row[Any]) -> Retained:
 
 def _to_recording(row: sa.Row[Any]) -> Recording:
     values = {name: getattr(row, name) for name in _RECORDING}
-    return Recording(**(values | {"store_type": StoreType(row.store_type)}))
+    return Recording(**(values | {"store_type": StoreType(row.store_type), "form": RecordingForm(row.form)}))
 
 
 def _to_slice(row: Any) -> Slice:

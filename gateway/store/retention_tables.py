@@ -45,6 +45,7 @@ class RecordingRow(Row, table=True):
     zone_hours: int = Field(sa_type=sa.Integer)
     started_at: datetime = Field(sa_type=UtcDateTime)
     ended_at: datetime | None = Field(sa_type=UtcDateTime)
+    form: str = Field(sa_type=sa.String(8))
 
 
 class SliceRow(Row, table=True):
@@ -73,6 +74,7 @@ class SliceRow(Row, table=True):
     video: str = Field(sa_type=sa.String(16))
     reason: str = Field(sa_type=sa.String(32))
     state: str = Field(sa_type=sa.String(16))
+    playlist: bool = Field(sa_type=sa.Boolean)
 
 
 class MarkedRow(Row, table=True):

@@ -10,6 +10,7 @@ import structlog
 
 from gateway.errors import GatewayError, NotFoundError, UnavailableError
 from gateway.media_event import MediaEvent
+from gateway.retention.model import RecordingForm
 from gateway.scope import Scope
 from gateway.store import Store
 from gateway.streams.model import StreamRecord
@@ -103,6 +104,11 @@ class OptionBook:
     def allows(self, app: str, name: str, form: Form) -> bool:
         """Whether the stream is given out so."""
         return form in self.of(app, name).forms
+
+    def recording_form(self, app: str, name: str) -> RecordingForm:
+        """What a stream is to be recorded as."""
+        own = self._own.get((app, name), NOTHING).recording_form
+        return self._defaults.recording_form if own is None else own
 
     async def get(self, scope: Scope, name: str) -> OptionView:
         """NotFoundError."""

@@ -1,4 +1,5 @@
-"""What can be chosen for each stream: the forms it is given out in, its sound, what is kept for whom. No I/O."""
+"""What can be chosen for each stream: the forms it is given out and recorded in, its sound, what is kept for whom.
+No I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -6,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 
 from gateway.errors import InvalidError
+from gateway.retention.model import RecordingForm
 
 GOP_BYTES_MAX: Final = 256 << 20
 NO_VIEWERS_MAX: Final = 86_400.0
@@ -56,6 +58,8 @@ class StreamOptions:
     """Segments that are cut before anybody asks for them."""
     merge_write: float = 0.0
     """What comes within so many seconds goes to a viewer with one write."""
+    recording_form: RecordingForm = RecordingForm.AUTO
+    """What it is recorded as from now on."""
 
     def values(self) -> dict[str, Any]:
         """All of them by name."""
@@ -77,6 +81,7 @@ class OwnOptions:
     hls_segments: int | None = None
     hls_always: tuple[Segments, ...] | None = None
     merge_write: float | None = None
+    recording_form: RecordingForm | None = None
 
     def over(self, defaults: StreamOptions) -> StreamOptions:
         """What counts, where `defaults` do for all that was not chosen."""
@@ -109,6 +114,9 @@ class OwnOptions:
             if name in chosen:
                 values = {member.value for member in kind}
                 chosen[name] = tuple(kind(value) for value in chosen[name] if value in values)
+        recorded = chosen.pop("recording_form", None)
+        if recorded in {member.value for member in RecordingForm}:
+            chosen["recording_form"] = RecordingForm(recorded)
         return cls(**chosen)
 
     def _chosen(self) -> dict[str, Any]:

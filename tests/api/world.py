@@ -338,6 +338,8 @@ class World:
             clock=lambda: self.now,
             allow_private=False,
         )
+        defaults = StreamOptions(recording_form=recording_form)
+        options = OptionBook(store, self.relay, defaults, stop=self.traffic.sources.stop_unwatched)
         depot = Depot(object_storage, local_root)
         library = Library(depot.at, lambda found: local_root / "spool" / found.file, local_root / "fetched")
         recordings = Recordings(store, self.relay, library, lambda: self.now)
@@ -359,7 +361,7 @@ class World:
             streams=Streams(store, self.relay, limits, self.traffic.sources, channel_voided=self._voided),
             senders=Senders(store, self.relay),
             siblings=Siblings(self.relay, store.streams, lambda work, name: work.close()),
-            options=OptionBook(store, self.relay, StreamOptions(), stop=self.traffic.sources.stop_unwatched),
+            options=options,
             pushes=Pushes(store, self.relay, lambda: self.now, allow_private=False),
             webrtc=WebRtcStreams(
                 store=store, relay=self.relay, traffic=self.traffic, webrtc=None, clock=lambda: self.now
@@ -367,7 +369,7 @@ class World:
             record_plans=RecordPlans(
                 store, depot.place, self.recorder, changed=lambda: self.plan_changes.append(self.now)
             ),
-            retentions=Retentions(store, depot.place, self.recorder, buckets=buckets, form=recording_form),
+            retentions=Retentions(store, depot.place, self.recorder, buckets=buckets, form=options.recording_form),
             recordings=recordings,
             snapshots=Snapshots(lambda _: None),
             playbacks=Playbacks(store, self.relay, recordings, lambda: self.now),

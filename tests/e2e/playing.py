@@ -98,7 +98,7 @@ async def ffprobe(file: Path) -> dict[str, Any]:
     return found
 
 
-async def picture_sums(file: Path, form: str | None = None) -> list[str]:
+async def picture_sums(file: str | Path, form: str | None = None) -> list[str]:
     """The MD5 of each decoded picture in order, by FFmpeg."""
     given = [] if form is None else ["-f", form]
     shown = ["-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framemd5", "-"]

@@ -97,6 +97,33 @@ async def test_a_stream_is_given_out_as_was_chosen_and_all_of_it_again(gateway: 
         assert await codecs(play["http_ts"], tmp_path / "whole.ts") == ["h264", "aac"]
 
 
+async def test_a_stream_is_recorded_as_was_chosen_for_it(gateway: RunningGateway) -> None:
+    """From the moment on; other streams go on as the setting says. Of HLS the playlist alone names all pictures."""
+    name, play = await add(gateway)
+    kept = {"retention_forever": True, "store_type": "local", "timezone": NOON, "state": "ACTIVE"}
+    await gateway.call("PUT", f"streams/{name}/retention", kept)
+    async with pushing(play["push"]):
+        spool = gateway.data_dir / "spool"
+        await reached(lambda: asyncio.to_thread(lambda: list(spool.rglob("*.flv.part"))), bool, 20, gateway)
+        assert (await choose(gateway, name, recording_form="hls"))["effective"]["recording_form"] == "hls"
+        found = await reached(lambda: slices(gateway, name), bool, 20, gateway)
+        await asyncio.sleep(3)
+    found = await reached(
+        lambda: slices(gateway, name),
+        lambda found: len(found) > 1 and {one["state"] for one in found} == {"UPLOADED"},
+        30,
+        gateway,
+    )
+    files = [gateway.data_dir / "recordings" / gateway.project / one["path"] for one in found]
+    assert [file.suffix for file in files] == [".flv"] + [".mp4"] * (len(files) - 1)
+    assert not files[0].with_suffix(".m3u8").exists()
+    for file in files[1:]:
+        listed = await ffprobe(file.with_suffix(".m3u8"))
+        assert {one["codec_name"] for one in listed["streams"]} == {"h264", "aac"}
+        packets = [len(each["packets"]) for each in (listed, await ffprobe(file))]
+        assert packets[0] == packets[1] > 20
+
+
 async def test_who_asks_for_aac_gets_it_with_the_right_to_the_stream(gateway: RunningGateway, tmp_path: Path) -> None:
     name, play = await add(gateway)
     mine = gateway.client.headers["X-Auth-Token"]

@@ -7,6 +7,8 @@ export class FakeElement {
   children: unknown[] = [];
   id = "";
   tabIndex = 0;
+  value = "";
+  textContent = "";
 
   setAttribute(): void {
     // nothing reads them

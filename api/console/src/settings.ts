@@ -113,6 +113,24 @@ export function either(name: string, word: Word, hint: Word): Setting {
   };
 }
 
+/** One of `choices`, by what they are called; or as by default. */
+export function one(name: string, word: Word, hint: Word, choices: Record<string, string>): Setting {
+  const byDefault = element("option", { value: "" }, text("byDefault"));
+  const options = Object.entries(choices).map(([value, label]) => element("option", { value }, label));
+  const input = element("select", { name }, byDefault, ...options);
+  return {
+    name,
+    ...frame(name, text(word), text(hint), input),
+    fill: (own, effective) => {
+      input.value = typeof own === "string" ? own : "";
+      const now =
+        own === null && typeof effective === "string" ? ` (${choices[effective] ?? effective})` : "";
+      byDefault.textContent = text("byDefault") + now;
+    },
+    read: () => (input.value === "" ? null : input.value),
+  };
+}
+
 /** Some of `choices`, by what they are called; or as by default. */
 export function some(name: string, word: Word, hint: Word, choices: Record<string, string>): Setting {
   const check = (value: string, label: string): [HTMLInputElement, HTMLElement] => {

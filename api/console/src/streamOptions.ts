@@ -3,7 +3,7 @@
 import { button, element, once } from "./dom";
 import { complaintOf, reasonOf } from "./play/form";
 import { NO_COMPLAINT, refusal, type Complaint } from "./refusals";
-import { either, numeric, some, type Setting } from "./settings";
+import { either, numeric, one, some, type Setting } from "./settings";
 import type { OptionsView, StreamCalls } from "./streamApi";
 import { text } from "./text";
 
@@ -18,6 +18,7 @@ const FORMS = {
   webrtc: "WebRTC",
 };
 const SEGMENTS = { ts: "TS", fmp4: "fMP4", ll: "LL-HLS" };
+const RECORDINGS = { flv: "FLV", fmp4: "fMP4", hls: "HLS (fMP4 + m3u8)" };
 const MEBIBYTE = 1 << 20;
 const MILLISECOND = 0.001;
 
@@ -38,6 +39,7 @@ export class OptionPanel {
     numeric("hls_segments", "hlsSegments", "hlsSegmentsHint", ""),
     some("hls_always", "hlsAlways", "hlsAlwaysHint", SEGMENTS),
     numeric("merge_write", "mergeWrite", "mergeWriteHint", "ms", MILLISECOND),
+    one("recording_form", "recordingForm", "recordingFormHint", { auto: text("fittingForm"), ...RECORDINGS }),
   ];
 
   constructor(private readonly stream: StreamCalls) {

@@ -17,12 +17,14 @@ async def test_what_is_chosen_counts_and_the_rest_is_the_default(client: Client)
     before = (await client("GET", PATH)).json()
     assert set(before["own"].values()) == {None}
     assert None not in before["effective"].values()
-    answer = await client("PUT", PATH, {"forms": ["rtsp", "flv"], "audio": False, "hls_segments": 10})
+    chosen = {"forms": ["rtsp", "flv"], "audio": False, "hls_segments": 10, "recording_form": "hls"}
+    answer = await client("PUT", PATH, chosen)
     assert answer.status_code == 200, answer.text
     now = (await client("GET", PATH)).json()
     assert now == answer.json()
     assert (now["own"]["forms"], now["own"]["audio"], now["own"]["merge_write"]) == (["flv", "rtsp"], False, None)
-    assert now["effective"] == before["effective"] | {"forms": ["flv", "rtsp"], "audio": False, "hls_segments": 10}
+    assert before["effective"]["recording_form"] == "auto"
+    assert now["effective"] == before["effective"] | chosen | {"forms": ["flv", "rtsp"]}
     assert (await client("PUT", PATH, {})).json() == before
 
 
@@ -33,6 +35,7 @@ async def test_what_cannot_be_is_refused(client: Client) -> None:
         {"gop_bytes_max": -1},
         {"no_viewers": "never"},
         {"hls_always": ["mp3"]},
+        {"recording_form": "mp4"},
         {"gop": 1},
     ):
         answer = await client("PUT", PATH, wrong)

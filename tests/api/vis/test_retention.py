@@ -255,6 +255,7 @@ async def test_h265_is_not_written_as_flv(local: tuple[World, Client]) -> None:
     ("form", "right", "wrong", "code"),
     [
         (RecordingForm.FMP4, "MP4", "FLV", {"H264": "VIS.0005", "H265": "VIS.0213"}),
+        (RecordingForm.HLS, "MP4", "FLV", {"H264": "VIS.0005", "H265": "VIS.0213"}),
         (RecordingForm.FLV, "FLV", "MP4", {"H264": "VIS.0005", "H265": "VIS.0005"}),
     ],
 )

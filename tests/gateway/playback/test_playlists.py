@@ -1,8 +1,8 @@
-"""Playlists over slices: every key frame in exactly one segment, byte ranges that add up."""
+"""Playlists over the slices of an interval."""
 
 from dataclasses import replace
 
-from gateway.playback.playlists import Listed, parts, playlist
+from gateway.playback.playlists import Listed, playlist
 
 START = 1_767_225_600_000
 ONE = Listed(
@@ -14,17 +14,6 @@ ONE = Listed(
     size_bytes=11_000,
     entries=[(second * 1000, 1000 + second * 900) for second in range(11)],
 )
-
-
-def test_segments_end_at_the_first_key_frame_after_four_seconds() -> None:
-    assert [(part.from_ms, part.to_ms) for part in parts(ONE)] == [(0, 4000), (4000, 8000), (8000, 10_500)]
-    assert [(part.from_byte, part.to_byte) for part in parts(ONE)] == [(1000, 4600), (4600, 8200), (8200, 11_000)]
-
-
-def test_a_file_that_was_never_finished_is_one_segment() -> None:
-    found = parts(replace(ONE, duration_ms=0, entries=[(0, 1000)]))
-    assert [(part.from_byte, part.to_byte) for part in found] == [(1000, 11_000)]
-    assert found[0].to_ms > found[0].from_ms
 
 
 def test_mp4_is_listed_by_byte_ranges_and_flv_by_segments_that_are_made() -> None:

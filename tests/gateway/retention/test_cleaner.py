@@ -1,6 +1,7 @@
 """Expiry over real stores: what is marked, deleted and remembered."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from gateway.credentials.model import Credential, CredentialType
 from gateway.devices.model import CatalogueEntry, DeviceId, DeviceType
 from gateway.retention.cleaner import GONE_KEPT, Cleaner
 from gateway.retention.depot import Depot
-from gateway.retention.model import Recording, Slice, SliceState, StoreType
+from gateway.retention.model import Recording, RecordingForm, Slice, SliceState, StoreType
+from gateway.retention.places import Outcome
 from gateway.retention.rules import Wish
 from gateway.scope import Scope
 from gateway.store import NewDevices, SecretBox, Store, StreamFilter
@@ -34,7 +36,9 @@ class World:
 
     async def keep(self, minute: int, of: Recording | None = None) -> Slice:
         """A slice that is stored."""
-        found = a_slice(of or self.of, NOW + timedelta(minutes=minute), size_bytes=5)
+        of = of or self.of
+        hls = of.form is RecordingForm.HLS
+        found = a_slice(of, NOW + timedelta(minutes=minute), size_bytes=5, playlist=hls)
         kept = await self.store.retention.add_slice(found)
         assert kept is not None
         file = self.root / "file"
@@ -98,6 +102,30 @@ async def test_a_directory_goes_when_all_in_it_is_expired(world: World) -> None:
     assert not list((world.root / "local" / PROJECT).iterdir()), "empty directories go too"
     await world.cleaner.clean(NOW + 4 * HOUR + GONE_KEPT)
     assert await world.states() == []
+
+
+async def test_a_playlist_goes_with_its_slice(world: World, s3_server: s3.Server, bucket: str, store: Store) -> None:
+    """In a directory and in a bucket; the playlist of a slice that is not expired stays."""
+    await store.retention.set(PROJECT, world.name, WISH, NOW)
+    there = recording(recording_id="2" * 32, stream_id=world.stream_id, name=world.name, bucket=bucket)
+    for of in (replace(world.of, form=RecordingForm.HLS), replace(there, form=RecordingForm.HLS)):
+        for minute in (0, 60):
+            kept = await world.keep(minute, of)
+            assert await world.depot.at(kept.destination).put_playlist(kept, b"#EXTM3U") is Outcome.STORED
+
+    async def lists() -> list[list[str]]:
+        lying = [path.name for path in (world.root / "local").rglob("*.m3u8")]
+        return [sorted(lying), sorted(key for key in await s3_server.objects(bucket) if key.endswith(".m3u8"))]
+
+    local, stored = await lists()
+    assert (len(local), len(stored)) == (2, 2)
+    await world.cleaner.clean(NOW + 2 * HOUR + timedelta(minutes=59))
+    assert world.files() == ["0100_0200.flv"]
+    assert await lists() == [local[1:], stored[1:]]
+    assert len(await s3_server.objects(bucket)) == 2
+    await world.cleaner.clean(NOW + 5 * HOUR)
+    assert (await lists(), await s3_server.objects(bucket)) == ([[], []], {})
+    assert not list((world.root / "local" / PROJECT).iterdir())
 
 
 async def test_what_is_kept_for_no_time_goes_every_hour(world: World) -> None:

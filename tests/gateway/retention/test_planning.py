@@ -1,17 +1,30 @@
 """What is started and stopped, so that just what should be recorded is."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.retention.model import Retained, StoreType
-from gateway.retention.planning import Address, Plan, Running, plan
+from gateway.retention.model import RecordingForm, Retained, StoreType
+from gateway.retention.planning import Address, Plan, Running
+from gateway.retention.planning import plan as planned
 from gateway.retention.rules import Wish, settle
 from tests.gateway.retention.samples import PROJECT
 
 RETENTION = settle(None, Wish(zone_hours=8, hours=1, store_type=StoreType.LOCAL))
 GATE, YARD = ("default", "gate"), ("default", "yard")
+
+
+def plan(
+    want: Mapping[Address, Retained],
+    flowing: Mapping[Address, int],
+    running: Mapping[Address, Running],
+    *,
+    full: bool,
+    form: RecordingForm = RecordingForm.AUTO,
+) -> Plan:
+    return planned(want, flowing, running, form=lambda address: form, full=full)
 
 
 def wanted(address: Address, **changes: object) -> Retained:
@@ -44,6 +57,12 @@ def test_another_place_begins_another_recording_but_another_age_does_not() -> No
     run = {GATE: Running(1, wanted(GATE))}
     assert plan({GATE: wanted(GATE, path="x/")}, {GATE: 1}, run, full=False) == Plan((GATE,), (GATE,))
     assert plan({GATE: wanted(GATE, hours=9)}, {GATE: 1}, run, full=False) == Plan((), ())
+
+
+def test_another_form_begins_another_recording() -> None:
+    want, run = {GATE: wanted(GATE)}, {GATE: Running(1, wanted(GATE), RecordingForm.HLS)}
+    assert plan(want, {GATE: 1}, run, full=False) == Plan((GATE,), (GATE,))
+    assert plan(want, {GATE: 1}, run, full=False, form=RecordingForm.HLS) == Plan((), ())
 
 
 def test_a_full_spool_stops_everything() -> None:

@@ -1,12 +1,15 @@
 """Recording over the real relay: what is to be retained is, from the first picture to the last, and nothing else."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,13 +19,15 @@ from gateway.credentials.model import Credential, CredentialType
 from gateway.devices.model import CatalogueEntry, DeviceId, DeviceType
 from gateway.media_event import MediaEvent
 from gateway.retention.depot import Depot
-from gateway.retention.model import MarkKind, Slice, SliceState, StoreType
+from gateway.retention.model import MarkKind, RecordingForm, Slice, SliceState, StoreType
+from gateway.retention.names import playlist_key
 from gateway.retention.recorder import Recorder
 from gateway.retention.rules import Wish
 from gateway.retention.spool import SpoolLimits
 from gateway.retention.works import RetentionWorks
 from gateway.scope import Scope
 from gateway.simulator.clip import ClipSpec, clip
+from gateway.simulator.model import AudioCodec, VideoCodec
 from gateway.simulator.ps_writer import PsWriter
 from gateway.simulator.rtp_sender import RtpStream, StreamFaults
 from gateway.store import NewDevices, SecretBox, Store, StreamFilter
@@ -31,7 +36,8 @@ from media._core import Stream, salvage
 from media.relay import Relay
 from tests import s3
 from tests.databases import sqlite
-from tests.e2e.playing import picture_sums, sent_sums
+from tests.e2e.files import serving_files
+from tests.e2e.playing import picture_sums, run, sent_sums
 from tests.gateway.media_events import Event
 from tests.gateway.retention.samples import NOW, PROJECT
 
@@ -73,17 +79,18 @@ class Hasty:
 class Camera:
     """Sends pictures to a receiver, one every few milliseconds."""
 
-    def __init__(self, relay: Relay, name: str, ssrc: int) -> None:
-        self._relay, self._name = relay, name
+    def __init__(self, relay: Relay, name: str, ssrc: int, spec: ClipSpec = SPEC) -> None:
+        self._relay, self._name, self._spec = relay, name, spec
         self.receiver = relay.open_receiver("default", name, transport="udp", ssrc=ssrc, peer=HOST)
-        self._stream = RtpStream(PsWriter(SPEC.video, SPEC.audio), ssrc, StreamFaults())
+        self._stream = RtpStream(PsWriter(spec.video, spec.audio), ssrc, StreamFaults())
         self.sent = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     async def send(self, seconds: float) -> None:
-        units = clip(SPEC).units
+        source = clip(self._spec)
+        units = source.units
         for _ in range(round(seconds * 50)):
-            unit = units[self.sent % len(units)].at(self.sent // len(units) * clip(SPEC).duration)
+            unit = units[self.sent % len(units)].at(self.sent // len(units) * source.duration)
             for packet in self._stream.packetise(unit):
                 self._socket.sendto(packet, (HOST, self.receiver.port))
             self.sent += 1
@@ -99,6 +106,7 @@ class World:
         self.store, self.relay, self.root = store, relay, root
         self.name, self.stream_id = name, stream_id
         self.hasty = Hasty(relay)
+        self.form = RecordingForm.AUTO
         self.depot = Depot(None, root / "kept")
         self.works = self.build(PLENTY)
         self.ssrc = 115_000_000
@@ -115,15 +123,16 @@ class World:
             salvage=salvage,
             clock=utc_now,
             look_seconds=0.2,
+            form=lambda app, name: self.form,
         )
 
     @property
     def recorder(self) -> Recorder:
         return self.works.recorder
 
-    def camera(self) -> Camera:
+    def camera(self, spec: ClipSpec = SPEC) -> Camera:
         self.ssrc += 1
-        self.cameras.append(Camera(self.relay, self.name, self.ssrc))
+        self.cameras.append(Camera(self.relay, self.name, self.ssrc, spec))
         return self.cameras[-1]
 
     async def want(self, wish: Wish) -> None:
@@ -306,6 +315,63 @@ async def test_events_that_were_lost_are_made_good(world: World) -> None:
         Recorder.handle_media(recorder, Event("overflow", detail={"lost": "3"}))
         await world.until(lambda: world.works.uploader.counters.stored >= 1)
     assert {one.reason for one in await world.slices()} == {"found"}, "one, or two where a minute ended meanwhile"
+
+
+@pytest.mark.parametrize("kept_in", StoreType)
+async def test_what_is_kept_as_hls_needs_no_gateway(
+    world: World, s3_server: s3.Server, bucket: str, tmp_path: Path, kept_in: StoreType
+) -> None:
+    """FFmpeg plays H.264 with G.711 of a bucket, and H.265 of a directory, from a plain server of files: what was sent,
+    picture for picture, and as long as it was. It was FLV, or fMP4 without a playlist, until that was chosen."""
+    stored = kept_in is StoreType.OBS
+    coded = VideoCodec.H264 if stored else VideoCodec.H265
+    spec = replace(SPEC, video=coded, width=160, height=96, gop=25, audio=AudioCodec.G711A if stored else None)
+    sent = await sent_sums(spec, tmp_path)
+    world.hasty.haste = 10
+    world.depot = Depot(s3_server.storage(), tmp_path / "kept")
+    world.works = world.build(PLENTY)
+    await world.want(replace(START, store_type=kept_in, bucket=bucket if stored else None, path="kept/"))
+    async with world.working():
+        camera = world.camera(spec)
+        await camera.send(0.6)
+        world.form = RecordingForm.HLS
+        await camera.send(3.6)
+        await world.until(lambda: world.hasty.started == 2)
+        await world.want(STOP)
+        await world.until(lambda: not list((world.root / "spool").rglob("*.*")))
+    slices = await world.slices()
+    assert [one.playlist for one in slices] == [False] + [True] * (len(slices) - 1), slices
+    assert slices[0].key.endswith(".flv" if stored else ".mp4")
+    root = tmp_path / "kept" / PROJECT
+    if stored:
+        for key, content in (await s3_server.objects(bucket)).items():
+            (root / key).parent.mkdir(parents=True, exist_ok=True)
+            (root / key).write_bytes(content)
+    pictures: list[int] = []
+    with serving_files(root) as url:
+        for one in slices[1:]:
+            address = f"{url}/{playlist_key(one.key)}"
+            shown = await picture_sums(address)
+            pictures += [sent.index(picture) for picture in shown]
+            played = await probed(address)
+            assert played["packets"] == (await probed(f"{url}/{one.key}"))["packets"], "all of the file, at its times"
+            assert {packet["codec_type"] for packet in played["packets"]} == {"video"} | (
+                {"audio"} if stored else set()
+            )
+            assert abs(float(played["format"]["duration"]) - len(shown) / spec.fps) < 0.1
+    count = sum(unit.is_video for unit in islice(cycle(clip(spec).units), camera.sent))
+    assert pictures == [number % len(sent) for number in range(count - len(pictures), count)]
+    assert len(pictures) > count / 2
+
+
+async def probed(address: str) -> dict[str, Any]:
+    """Packets by kind and time, and how long it is, as ffprobe sees it."""
+    wanted = "packet=codec_type,pts_time,size:format=duration"
+    found: dict[str, Any] = json.loads(
+        await run("ffprobe", "-v", "error", "-show_entries", wanted, "-of", "json", address)
+    )
+    found["packets"].sort(key=lambda packet: (packet["codec_type"], float(packet["pts_time"])))
+    return found
 
 
 async def test_a_bucket_that_is_away_for_an_hour_misses_no_picture(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import obstore
 import pytest
 
 from gateway.retention.depot import Depot
-from gateway.retention.model import Recording, Slice, SliceState, StoreType
+from gateway.retention.model import Recording, RecordingForm, Slice, SliceState, StoreType
+from gateway.retention.names import next_key, playlist_key
+from gateway.retention.places import Outcome
+from gateway.retention.playlists import beside
 from gateway.retention.spool import Closed, Spool
 from gateway.retention.uploader import Uploader
 from gateway.store import SecretBox, Store
@@ -19,6 +23,13 @@ from media._core import salvage
 from tests import s3
 from tests.databases import sqlite
 from tests.gateway.retention.samples import NOW, recording
+
+
+def _box(name: bytes, content: bytes = b"") -> bytes:
+    return (8 + len(content)).to_bytes(4) + name + content
+
+
+HEAD = _box(b"ftyp", b"iso5") + _box(b"moov")
 
 
 class World:
@@ -43,9 +54,13 @@ class World:
 
     def write(self, of: Recording, number: int, size: int = 1000) -> Closed:
         start = round(of.started_at.timestamp() * 1000) + number * 60_000
-        file = self.spool.directory(of.recording_id) / f"{start}-{start + 60_000}.flv"
-        file.write_bytes(bytes([number]) * size)
-        return Closed(file=file.name, size_bytes=size, frames=1500, reason="cut")
+        content = bytes([number]) * size
+        suffix = ".flv"
+        if of.form is RecordingForm.HLS:
+            suffix, content = ".mp4", HEAD + _box(b"moof") + _box(b"mdat", content)
+        file = self.spool.directory(of.recording_id) / f"{start}-{start + 60_000}{suffix}"
+        file.write_bytes(content)
+        return Closed(file=file.name, size_bytes=len(content), frames=1500, reason="cut")
 
     def files(self) -> list[Path]:
         return [path for path in self.spool.directory("").rglob("*") if path.is_file()]
@@ -156,6 +171,86 @@ async def test_something_else_with_the_same_name_stays(
     assert await s3_server.objects(of.bucket) == {one.key: b"a stranger's", second: bytes(1000)}
     [kept] = await store.retention.slices(of.stream_id, NOW, NOW + timedelta(days=1), limit=10)
     assert (kept.key, kept.state) == (second, SliceState.UPLOADED)
+
+
+def listing(file: str, size_bytes: int) -> bytes:
+    """The playlist of a file that `World.write` made."""
+    return beside(
+        file, NOW, head_bytes=len(HEAD), duration_ms=60_000, size_bytes=size_bytes, entries=[(0, len(HEAD))]
+    ).encode()
+
+
+@pytest.mark.parametrize("kept_in", StoreType)
+async def test_a_crash_between_a_slice_and_its_playlist(
+    store: Store, tmp_path: Path, s3_server: s3.Server, bucket: str, kept_in: StoreType
+) -> None:
+    """Before the playlist was stored, and before that was written down; of FLV there is none."""
+    depot = Depot(s3_server.storage(), tmp_path / "kept")
+    dead = World(store, tmp_path, depot)
+    of = recording(bucket=bucket, store_type=kept_in, form=RecordingForm.HLS)
+    slices = await dead.record(of, 3)
+    dead.write(replace(of, form=RecordingForm.FLV), 9)  # sound alone
+    place = depot.at(of.destination)
+    for one in slices[:2]:
+        await place.put(one, dead.spool.file(one))
+    text = await dead.spool.playlist(slices[1])
+    assert text is not None
+    assert await place.put_playlist(slices[1], text) is Outcome.STORED
+    world = World(store, tmp_path, depot)
+    async with world.working():
+        await world.spool.rescan(await world.spool.recordings(), salvage=True)
+        await world.until(lambda: world.uploader.counters.stored == 4)
+    assert world.uploader.counters.renamed == 0
+    assert not world.files()
+    found = await everything(s3_server, of, tmp_path / "kept")
+    assert len(found) == 7, sorted(found)
+    name = slices[0].key.rpartition("/")[2]
+    assert found[playlist_key(slices[0].key)] == listing(name, slices[0].size_bytes)
+    for one in slices:
+        assert len(found[one.key]) == one.size_bytes
+        assert one.key.rpartition("/")[2].encode() in found[playlist_key(one.key)]
+
+
+async def everything(server: s3.Server, of: Recording, root: Path) -> dict[str, bytes]:
+    if of.store_type is StoreType.OBS:
+        return await server.objects(of.bucket)
+    files = [path for path in (root / of.project_id).rglob("*") if path.is_file()]
+    return {str(path.relative_to(root / of.project_id)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("kept_in", StoreType)
+async def test_a_stranger_s_playlist_stays_and_ours_keeps_the_name_of_its_slice(
+    store: Store, tmp_path: Path, s3_server: s3.Server, bucket: str, kept_in: StoreType
+) -> None:
+    world = World(store, tmp_path, Depot(s3_server.storage(), tmp_path / "kept"))
+    of = recording(bucket=bucket, store_type=kept_in, form=RecordingForm.HLS)
+    [one] = await world.record(of, 1)
+    if kept_in is StoreType.OBS:
+        await obstore.put_async(s3_server.bucket(bucket), playlist_key(one.key), b"a stranger's")
+    else:
+        target = tmp_path / "kept" / of.project_id / playlist_key(one.key)
+        target.parent.mkdir(parents=True)
+        target.write_bytes(b"a stranger's")
+    async with world.working():
+        await world.until(lambda: world.uploader.counters.stored == 1)
+    second = next_key(one.key)
+    found = await everything(s3_server, of, tmp_path / "kept")
+    assert sorted(found) == sorted([playlist_key(one.key), second, playlist_key(second)])
+    assert found[playlist_key(one.key)] == b"a stranger's"
+    assert found[playlist_key(second)] == listing(second.rpartition("/")[2], one.size_bytes)
+
+
+async def test_a_slice_that_no_playlist_can_be_made_of_is_stored(store: Store, tmp_path: Path) -> None:
+    world = World(store, tmp_path, Depot(None, tmp_path / "kept"))
+    of = recording(store_type=StoreType.LOCAL, form=RecordingForm.HLS)
+    await store.retention.begin([of])
+    await world.spool.prepare([of.recording_id])
+    closed = world.write(of, 0)
+    (world.spool.directory(of.recording_id) / closed.file).write_bytes(bytes(closed.size_bytes))
+    async with world.working():
+        await world.spool.take(of, closed)
+        await world.until(lambda: world.uploader.counters.stored == 1)
+    assert [path.suffix for path in (tmp_path / "kept").rglob("*") if path.is_file()] == [".mp4"]
 
 
 async def test_a_file_that_is_gone_is_told_and_does_not_stop_the_rest(

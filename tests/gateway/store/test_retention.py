@@ -8,7 +8,7 @@ import pytest
 from gateway.devices.model import CatalogueEntry, DeviceId, DeviceType
 from gateway.errors import NotFoundError
 from gateway.retention.errors import RetainingError
-from gateway.retention.model import HourDirectory, Mark, MarkKind, SliceState, StoreType
+from gateway.retention.model import HourDirectory, Mark, MarkKind, RecordingForm, SliceState, StoreType
 from gateway.retention.names import next_key
 from gateway.retention.rules import Wish
 from gateway.scope import Scope
@@ -53,9 +53,13 @@ async def test_of_another_project_nothing_is_found(store: Store, stream: str) ->
 
 
 async def test_a_slice_is_kept_once(store: Store) -> None:
-    of = recording()
+    of = recording(form=RecordingForm.HLS)
     await store.retention.begin([of])
     assert await store.retention.recordings([of.recording_id, "x"]) == {of.recording_id: of}
+    listed = a_slice(of, NOW + timedelta(hours=1), playlist=True)
+    assert await store.retention.add_slice(listed) == listed
+    await store.retention.set_state([listed.slice_id], SliceState.UPLOADED)
+    assert [one.playlist for one in await store.retention.in_state(SliceState.UPLOADED, of.destination, 10)] == [True]
     assert await store.retention.add_slice(a_slice(of)) == a_slice(of)
     assert await store.retention.add_slice(a_slice(of)) is None
     assert await store.retention.in_state(SliceState.PENDING, of.destination, 10) == [a_slice(of)]

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.accounts.model import Project, User
 from gateway.errors import InvalidError, NotFoundError
+from gateway.retention.model import RecordingForm
 from gateway.scope import Scope
 from gateway.store import Store, StreamQuotas
 from gateway.streams.option_book import OptionBook
@@ -21,6 +22,7 @@ from tests.gateway.streams.samples import stream
 
 STREAM = stream(project_id=PROJECT)
 SCOPE = Scope(PROJECT)
+HLS = RecordingForm.HLS
 RTSP = OwnOptions(forms=(Form.RTSP,), viewers_max=3, no_viewers=5.0)
 
 
@@ -32,8 +34,9 @@ def test_what_was_not_chosen_is_the_default() -> None:
 
 
 def test_what_is_kept_is_read_also_by_others() -> None:
-    chosen = OwnOptions(forms=(Form.HLS,), hls_always=(Segments.TS,), merge_write=0.3)
+    chosen = OwnOptions(forms=(Form.HLS,), hls_always=(Segments.TS,), merge_write=0.3, recording_form=HLS)
     assert OwnOptions.read(chosen.kept()) == chosen
+    assert OwnOptions.read({"recording_form": "dash"}) == NOTHING
     assert OwnOptions.read({"forms": ["hls", "dash"], "unknown": 1}) == OwnOptions(forms=(Form.HLS,))
     assert NOTHING.kept() == {}
 
@@ -122,6 +125,17 @@ async def test_what_was_chosen_outlives_a_restart(world: World, database: Store)
     again.open("default", STREAM.name, 1)
     assert again.told == [(1, (Form.RTSP,), 5000)]
     assert (await again.book.get(SCOPE, STREAM.name)).own == RTSP
+
+
+async def test_what_a_stream_is_recorded_as(world: World, database: Store) -> None:
+    assert world.book.recording_form("default", STREAM.name) is RecordingForm.AUTO
+    await world.book.put(SCOPE, STREAM.name, OwnOptions(recording_form=HLS), NOW)
+    assert world.book.recording_form("default", STREAM.name) is HLS
+    again = OptionBook(database, world, StreamOptions(recording_form=RecordingForm.FLV), stop=world._stop)
+    await again.load()
+    assert [again.recording_form("default", name) for name in (STREAM.name, "other")] == [HLS, RecordingForm.FLV]
+    await again.put(SCOPE, STREAM.name, NOTHING, NOW)
+    assert again.recording_form("default", STREAM.name) is RecordingForm.FLV
 
 
 async def test_a_new_stream_of_a_deleted_one_s_name_has_no_options(world: World, database: Store) -> None:
