@@ -94,6 +94,8 @@ class EventView(msgspec.Struct, kw_only=True):
     after: str
     cause: str
     detail: str
+    reason_code: str = ""
+    """Where `detail` is a reason: the word for it that does not change (docs/media.md)."""
 
 
 class EventList(msgspec.Struct, kw_only=True):

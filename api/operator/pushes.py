@@ -27,6 +27,8 @@ class PushBody(msgspec.Struct, kw_only=True):
     reason: str
     """Of the last failure since the gateway started."""
     cause: str
+    reason_code: str
+    """The same as `cause`, by the name that it has everywhere: the word for the reason that does not change."""
     failed_at: datetime | None
     created_at: datetime
 
@@ -68,6 +70,7 @@ def _body(view: PushView) -> PushBody:
         failures=view.failures,
         reason=view.reason,
         cause=view.cause,
+        reason_code=view.cause,
         failed_at=view.failed_at,
         created_at=view.record.created_at.astimezone(UTC),
     )

@@ -77,6 +77,8 @@ class SenderEndView(msgspec.Struct, kw_only=True):
     reached: bool
     """False: it never reached its target."""
     reason: str
+    reason_code: str
+    """The word for it that does not change (docs/media.md)."""
 
 
 class SenderList(msgspec.Struct, kw_only=True):
@@ -158,6 +160,7 @@ def _end(end: SenderEnd) -> SenderEndView:
         ssrc=end.ssrc,
         reached=end.reached,
         reason=end.reason,
+        reason_code=end.reason_code,
     )
 
 

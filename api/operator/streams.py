@@ -31,6 +31,8 @@ class SourceBody(msgspec.Struct, kw_only=True):
     peer: str | None
     reason: str
     """Of the last failure."""
+    reason_code: str
+    """The word for it that does not change (docs/media.md)."""
     failures: int
     """Tries to connect that failed since it last was there."""
     retry_at: datetime | None
@@ -176,7 +178,10 @@ class StreamController(Controller):
             views = [_event(number, one.at, one.before, one.after, one.cause.value, one.detail) for number, one in told]
         else:
             found = await gateway.streams.history(stream, before=before, limit=limit)
-            views = [_event(number, one.at, one.before, one.after, one.cause, one.detail) for number, one in found]
+            views = [
+                _event(number, one.at, one.before, one.after, one.cause, one.detail, one.reason_code)
+                for number, one in found
+            ]
         for view in views:
             view.channel_id = stream.channel_id
         return EventList(events=views, next=views[-1].number if len(views) == limit else None)
@@ -196,7 +201,9 @@ def _stream(gateway: Gateway, bases: Bases, stream: StreamNow) -> StreamView:
     )
 
 
-def _event(number: int, at: datetime, before: str, after: str, cause: str, detail: str) -> EventView:
+def _event(
+    number: int, at: datetime, before: str, after: str, cause: str, detail: str, reason_code: str = ""
+) -> EventView:
     return EventView(
         number=number,
         at=at.astimezone(UTC),
@@ -205,6 +212,7 @@ def _event(number: int, at: datetime, before: str, after: str, cause: str, detai
         after=after,
         cause=cause,
         detail=detail,
+        reason_code=reason_code,
     )
 
 
@@ -226,6 +234,7 @@ def _source(view: SourceView) -> SourceBody:
         since=view.since.astimezone(UTC),
         peer=view.peer,
         reason=view.reason,
+        reason_code=view.reason_code,
         failures=view.failures,
         retry_at=view.retry_at.astimezone(UTC) if view.retry_at else None,
     )

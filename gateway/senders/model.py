@@ -69,3 +69,5 @@ class SenderEnd:
     reached: bool
     """False: it never reached its target."""
     reason: str
+    reason_code: str
+    """The word for it that does not change."""

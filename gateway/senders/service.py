@@ -140,6 +140,7 @@ class Senders:
             ssrc=int(detail["ssrc"]),
             reached=reached,
             reason=detail.get("reason", ""),
+            reason_code=detail.get("cause", ""),
         )
         self.counts["ended" if reached else "failed"] += 1
         self._ends.append(end)

@@ -66,4 +66,5 @@ def _event(row: sa.Row[Any]) -> StreamEvent:
         after=row.after,
         cause=row.cause,
         detail=row.detail,
+        reason_code=row.reason_code,
     )

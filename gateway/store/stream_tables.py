@@ -44,6 +44,7 @@ class StreamEventRow(Row, table=True):
     after: str = Field(sa_type=sa.String(16))
     cause: str = Field(sa_type=sa.String(16))
     detail: str = Field(sa_type=sa.Text)
+    reason_code: str = Field(sa_type=sa.String(32))
 
 
 def _table(row: type[Row]) -> sa.Table:

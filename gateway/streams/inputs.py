@@ -79,6 +79,8 @@ class Switch:
     number: int
     cause: SwitchCause
     reason: str
+    code: str = ""
+    """The word for the reason that does not change."""
 
 
 class Failover:
@@ -104,8 +106,8 @@ class Failover:
         self._rounds = 0
         self._again_at: float | None = None
         """When the next round begins."""
-        self._reason = ""
-        """Why it will."""
+        self._reason = "", ""
+        """Why it will: a sentence, and the word for it."""
 
     def take_over(self, before: "Failover") -> list[int]:
         """Goes on from who followed the stream until its inputs were changed: what stands by unchanged stays connected,
@@ -147,9 +149,11 @@ class Failover:
             self._flows_since = now
         self._again_at = None
 
-    def handle_failure(self, now: float, reason: str, *, again: bool, quiet: float = 0.0) -> Switch | None:
-        """The current input failed; `again`: its connection could not be made anew either, or it brings nothing, and
-        that for `quiet` seconds.
+    def handle_failure(
+        self, now: float, reason: str, *, again: bool, quiet: float = 0.0, code: str = ""
+    ) -> Switch | None:
+        """The current input failed; `code` is the word for the `reason`. `again`: its connection could not be made anew
+        either, or it brings nothing, and that for `quiet` seconds.
 
         One that is ready takes over at once; one that must be connected first only if the current one stays away.
         """
@@ -162,9 +166,9 @@ class Failover:
             return None
         self._failed.add(self.current)
         if left:
-            return self._switch(self._first(left), SwitchCause.FAILED, reason)
+            return self._switch(self._first(left), SwitchCause.FAILED, reason, code)
         if self._order():
-            self._reason = reason
+            self._reason = reason, code
             self._again_at = now + min(ROUND_SECONDS * 2**self._rounds, ROUND_SECONDS_MAX)
             self._rounds = min(self._rounds + 1, 10)  # the wait does not grow any more
         return None
@@ -177,9 +181,9 @@ class Failover:
         again = self._tries_again_at()
         if again is not None and now >= again:
             self._failed = {self.current}
-            return self._switch(self._first(self._order()), SwitchCause.FAILED, self._reason)
+            return self._switch(self._first(self._order()), SwitchCause.FAILED, *self._reason)
         self._settle(now)
-        return self._switch(1, SwitchCause.RETURNED, "the primary input is back")
+        return self._switch(1, SwitchCause.RETURNED, "the primary input is back", "primary_back")
 
     def next_timeout(self) -> float | None:
         """When to call `handle_timeout`."""
@@ -199,7 +203,7 @@ class Failover:
             return None
         self._failed.clear()
         self._rounds = 0
-        switch = self._switch(number, SwitchCause.MANUAL, "chosen by hand")
+        switch = self._switch(number, SwitchCause.MANUAL, "chosen by hand", "chosen")
         self._pinned = number != 1
         return switch
 
@@ -230,10 +234,10 @@ class Failover:
         """Whose turn it is; there is one at least."""
         return next((number for number in numbers if number in self._ready), numbers[0])
 
-    def _switch(self, number: int, cause: SwitchCause, reason: str) -> Switch:
+    def _switch(self, number: int, cause: SwitchCause, reason: str, code: str) -> Switch:
         self.current = number
         self._ready.pop(number, None)
         self._pinned = False
         self._flows_since = None
         self._again_at = None
-        return Switch(number, cause, reason)
+        return Switch(number, cause, reason, code)

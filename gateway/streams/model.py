@@ -87,3 +87,5 @@ class StreamEvent:
     after: str
     cause: str
     detail: str
+    reason_code: str = ""
+    """Where `detail` is a reason: the word for it that does not change, of at most 32 characters."""

@@ -153,7 +153,7 @@ class PullInputs:
         if entry is None:
             return
         detail, failover = event.detail, entry.failover
-        now, reason = asyncio.get_running_loop().time(), detail.get("reason", "")
+        now, reason, code = asyncio.get_running_loop().time(), detail.get("reason", ""), detail.get("cause", "")
         switch: Switch | None = None
         label = detail.get("input", entry.feeding)
         match event.kind:
@@ -161,9 +161,9 @@ class PullInputs:
                 return
             case "disconnected" if detail.get("cause") != SWITCHED_ITSELF:
                 # One that connects, brings nothing and breaks off will do so the next time.
-                switch = failover.handle_failure(now, reason, again=detail.get("brought") == "0")
+                switch = failover.handle_failure(now, reason, again=detail.get("brought") == "0", code=code)
             case "connect_failed":
-                switch = failover.handle_failure(now, reason, again=True)
+                switch = failover.handle_failure(now, reason, again=True, code=code)
             case "switched":
                 entry.told = label
             case "connected":
@@ -172,7 +172,7 @@ class PullInputs:
                 failover.handle_flow(now)
             case "silent" if entry.heard == entry.feeding:  # else this one still connects, or fails, which is told
                 quiet = int(detail.get("ms", 0)) / 1000
-                switch = failover.handle_failure(now, "nothing comes", again=True, quiet=quiet)
+                switch = failover.handle_failure(now, "nothing comes", again=True, quiet=quiet, code="silent")
             case "standby_connected" | "standby_failed":
                 number = entry.standing_as(label)
                 if number is None:
@@ -230,6 +230,7 @@ class PullInputs:
                 after=f"INPUT {switch.number}",
                 cause=f"SWITCH_{switch.cause.value}",
                 detail=switch.reason,
+                reason_code=switch.code,
             )
         )
         self._stand_by(entry)

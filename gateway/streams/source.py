@@ -43,6 +43,8 @@ class SourceView:
     peer: str | None
     reason: str
     """Of the last failure or disconnection."""
+    reason_code: str
+    """The word for it that does not change."""
     failures: int
     """Tries to connect that failed since it last was there."""
     retry_at: datetime | None

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import structlog
 
@@ -48,6 +48,23 @@ CAUSES: Final[Mapping[str, SourceCause]] = {
     "failed": C.ENDED,
 }
 """What events of the relay mean for a source."""
+
+
+class Why(NamedTuple):
+    """Why something became of a source."""
+
+    reason: str = ""
+    """A sentence."""
+    code: str = ""
+    """The word for it that does not change."""
+
+
+NO_REASON: Final = Why()
+STOPPED: Final = Why("the stream was stopped", "stream_stopped")
+UNWATCHED: Final = Why("nobody watched it for as long as its options allow", "unwatched")
+CHANGED: Final = Why("the stream was changed", "changed")
+DELETED: Final = Why("the stream was deleted", "deleted")
+REPLACED: Final = Why("another push took its place", "replaced")
 
 
 class ReceiverHandle(Protocol):
@@ -95,7 +112,8 @@ class _Live:
     since: datetime
     source: Source = field(default_factory=Source)
     peer: str | None = None
-    reason: str = ""
+    why: Why = NO_REASON
+    """Of the last failure."""
     retry_at: datetime | None = None
 
     def outdated(self, stream: StreamRecord) -> bool:
@@ -173,7 +191,7 @@ class StreamSources:
         except GatewayError as error:
             log.warning("a stream cannot be pulled", app=app, stream=name, error=str(error))
 
-    async def follow(self, app: str, name: str, *, stopped: str = "the stream was stopped") -> None:
+    async def follow(self, app: str, name: str, *, stopped: Why = STOPPED) -> None:
         """Brings what runs in line with what is stored of the stream; `stopped`: what history says of one that is.
 
         UrlError if it cannot be pulled; UnavailableError while the database is away: then it is tried again.
@@ -188,13 +206,13 @@ class StreamSources:
         self._adrift.add((app, name))
         self._woken.set()
 
-    async def _follow(self, app: str, name: str, reason: str) -> None:
+    async def _follow(self, app: str, name: str, why: Why) -> None:
         async with self._turns.of((app, name)):
             stream = await self._store.streams.find(app, name)
             live = self._live.get((app, name))
             stopped = stream is None or stream.state is not StreamState.ACTIVE
             if live is not None and (stream is None or stopped or live.outdated(stream)):
-                self._close(live, reason if stopped else "the stream was changed")
+                self._close(live, why if stopped else CHANGED)
                 live = None
             if stream is None or stopped:
                 return
@@ -217,7 +235,7 @@ class StreamSources:
         # What stops needs no quota.
         await self._store.streams.update(stream.project_id, name, stopped, quotas=StreamQuotas(0, 0))
         log.info("nobody watches", app=app, stream=name)
-        await self.follow(app, name, stopped="nobody watched it for as long as its options allow")
+        await self.follow(app, name, stopped=UNWATCHED)
 
     async def set_inputs(self, stream: StreamRecord, change: Callable[[Sequence[Input]], Sequence[Input]]) -> None:
         """Puts what `change` makes of the inputs that back the stream up in their place, also if it is pulled now; it
@@ -242,7 +260,7 @@ class StreamSources:
         async with self._turns.of((stream.app, stream.name)):
             live = self._live.get((stream.app, stream.name))
             if live is not None:
-                self._close(live, "the stream was deleted")
+                self._close(live, DELETED)
             try:
                 yield
             except BaseException:
@@ -268,7 +286,7 @@ class StreamSources:
         """
         live = self._live.get((stream.app, stream.name))
         if live is not None and live.source.state is SourceState.SILENT:
-            self._close(live, "another push took its place")
+            self._close(live, REPLACED)
         receiver = self._relay.accept_publish(
             ticket, stream.app, stream.name, private=stream.private, generation=stream.generation
         )
@@ -280,7 +298,7 @@ class StreamSources:
         """The same for a publisher of whom the relay knows nothing: its frames are pushed into the feed. CoreError."""
         live = self._live.get((stream.app, stream.name))
         if live is not None and live.source.state is SourceState.SILENT:
-            self._close(live, "another push took its place")
+            self._close(live, REPLACED)
         feed = self._relay.open_feed(
             stream.app, stream.name, transport="whip", private=stream.private, generation=stream.generation
         )
@@ -310,7 +328,7 @@ class StreamSources:
             self._forget(live)
             if live.stream.access_type is AccessType.HTTP_FLV:  # we did not end it
                 self._set_adrift(live.stream.app, live.stream.name)
-        self._step(live, cause, at, event.detail.get("reason", ""))
+        self._step(live, cause, at, Why(event.detail.get("reason", ""), event.detail.get("cause", "")))
 
     def look(self, app: str, name: str) -> SourceView | None:
         """Where the source of a stream stands; None if there is none."""
@@ -321,7 +339,8 @@ class StreamSources:
             state=live.source.state,
             since=live.since,
             peer=live.peer,
-            reason=live.reason,
+            reason=live.why.reason,
+            reason_code=live.why.code,
             failures=live.source.failures,
             retry_at=live.retry_at,
         )
@@ -358,13 +377,13 @@ class StreamSources:
     def _add(self, live: _Live, cause: SourceCause) -> None:
         self._live[live.stream.app, live.stream.name] = live
         self._by_receiver[live.receiver] = live
-        self._step(live, cause, live.since, "")
+        self._step(live, cause, live.since, NO_REASON)
 
-    def _close(self, live: _Live, reason: str) -> None:
+    def _close(self, live: _Live, why: Why) -> None:
         self._forget(live)
         with suppress(CoreError):
             self._relay.close_receiver(live.receiver)
-        self._step(live, C.ENDED, self._clock(), reason)
+        self._step(live, C.ENDED, self._clock(), why)
 
     def _forget(self, live: _Live) -> None:
         self._by_receiver.pop(live.receiver, None)
@@ -372,14 +391,14 @@ class StreamSources:
         if self._live.get((live.stream.app, live.stream.name)) is live:
             del self._live[live.stream.app, live.stream.name]
 
-    def _step(self, live: _Live, cause: SourceCause, at: datetime, reason: str) -> None:
-        stream = live.stream
+    def _step(self, live: _Live, cause: SourceCause, at: datetime, why: Why) -> None:
+        stream, reason = live.stream, why.reason
         try:
             before, after, told = live.source.handle(cause, reason)
         except IllegalTransitionError as error:
             log.warning("a source did what it cannot do", app=stream.app, stream=stream.name, error=str(error))
             return
-        live.reason = reason or live.reason
+        live.why = why if reason else live.why
         if after is not before:
             live.since = at
         if not told:
@@ -396,5 +415,6 @@ class StreamSources:
                 after=after.value,
                 cause=cause.value,
                 detail=reason or (live.peer or "" if cause is C.CONNECTED else ""),
+                reason_code=why.code,
             )
         )

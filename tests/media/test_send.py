@@ -220,6 +220,7 @@ async def test_events_and_figures_tell_what_becomes_of_a_sender(relay: Relay) ->
         "ssrc": "7",
         "peer": f"{HOST}:{target.port}",
         "reason": "the stream is over",
+        "cause": "stream_over",
     }
     with pytest.raises(core.UnknownReceiverError):
         relay.open_sender(receiver.id, transport="udp", host=HOST, port=9, ssrc=7)

@@ -7,7 +7,7 @@ export interface Stream {
   access_type: "GB28181" | "RTMP" | "HTTP-FLV";
   share_type: string;
   state: "ACTIVE" | "STOPPED";
-  source: { state: string; peer: string | null; reason: string } | null;
+  source: { state: string; peer: string | null; reason: string; reason_code: string } | null;
   stream: StreamFigures | null;
   play: PlayAddresses | null;
 }
@@ -28,6 +28,7 @@ export interface Push {
   state: string;
   bytes_out: number;
   reason: string;
+  reason_code: string;
 }
 
 export interface Sender {

@@ -1,12 +1,13 @@
 // What hangs on a stream: its addresses, who watches, where it is sent, where it comes from.
 
 import type { PlayAddresses, StreamFigures } from "./api";
+import { sayCause } from "./causes";
 import { element } from "./dom";
 import { size, since } from "./format";
 import type { StreamCalls } from "./streamApi";
 import { field, Fresh, line, select, table } from "./table";
 import type { Panel } from "./tabs";
-import { statusText, text } from "./text";
+import { chineseReader, statusText, text } from "./text";
 
 const BACKUPS: Record<string, string> = {
   passive: text("passive"),
@@ -67,7 +68,9 @@ export function pushes(stream: StreamCalls): Panel {
       element(
         "span",
         { title: push.reason },
-        push.reason === "" ? statusText(push.state) : `${statusText(push.state)}: ${push.reason}`,
+        push.reason === ""
+          ? statusText(push.state)
+          : `${statusText(push.state)}: ${sayCause(push.reason_code, push.reason, chineseReader)}`,
       ),
       size(push.bytes_out),
       list.act(text("remove"), push.push_id, () => stream.removePush(push)),

@@ -1,6 +1,7 @@
 // Streams of one's own: pushed to us, or pulled from somewhere.
 
 import type { Session } from "./api";
+import { sayCause } from "./causes";
 import { button, element } from "./dom";
 import { describe, viewerCount } from "./format";
 import { reasonOf } from "./play/form";
@@ -9,13 +10,12 @@ import { StreamCalls, Streams, type NewStream, type Stream } from "./streamApi";
 import { StreamPanel } from "./streamPanel";
 import { addressList } from "./streamTabs";
 import { field, Fresh, line, select } from "./table";
-import { text } from "./text";
+import { chineseReader, text } from "./text";
 
 const PAGE_SIZE = 50;
 
-/** Without what the system calls it by number. */
-function plain(reason: string): string {
-  return reason.replace(/ \(os error \d+\)/g, "");
+function why({ reason, reason_code }: { reason: string; reason_code: string }): string {
+  return sayCause(reason_code, reason, chineseReader);
 }
 
 export class StreamsPage {
@@ -105,7 +105,7 @@ export class StreamsPage {
         element("span", { class: "figures" }, figures),
         stream.source === null || stream.source.reason === "" || stream.stream !== null
           ? null
-          : element("span", { class: "error" }, plain(stream.source.reason)),
+          : element("span", { class: "error", title: stream.source.reason }, why(stream.source)),
       ),
       element("div", { class: "actions" }, ...actions),
     );

@@ -60,7 +60,7 @@ async def test_a_push_is_kept_and_opened_with_its_stream(client: Client, world: 
     detail = {"push": str(opened), "reason": "the server refused: no", "cause": "refused", "retry_ms": "1000"}
     world.gateway.pushes.handle_media(Event("push_failed", 70, detail, app="default", name="stream1"))
     [push] = (await client.ok("GET", PUSHES))["pushes"]
-    assert (push["reason"], push["cause"]) == ("the server refused: no", "refused")
+    assert (push["reason"], push["cause"], push["reason_code"]) == ("the server refused: no", "refused", "refused")
     assert push["failed_at"] is not None
     ended = Event(
         "push_ended", 70, {"push": str(opened), "reason": "the stream is over"}, app="default", name="stream1"

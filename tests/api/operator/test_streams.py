@@ -117,13 +117,14 @@ async def test_where_a_source_stands_and_what_became_of_it(client: Client, world
         world.traffic.handle_media(Event(kind, receiver, detail, round(world.now.timestamp() * 1000)))
 
     happens("connect_failed", reason="no route to host", retry_ms="4000")
-    happens("connect_failed", reason="no route to host", retry_ms="8000")
+    happens("connect_failed", reason="no route to host", cause="unreachable", retry_ms="8000")
     shown = await client.ok("GET", "/gb/v1/streams/stream1")
     assert shown["source"] == {
         "state": "BROKEN",
         "since": "2026-03-01T08:00:01Z",
         "peer": None,
         "reason": "no route to host",
+        "reason_code": "unreachable",
         "failures": 2,
         "retry_at": "2026-03-01T08:00:10Z",
     }

@@ -134,6 +134,7 @@ async def test_history_is_read_backwards_and_outlives_the_stream(store: Store) -
             after="CONNECTED",
             cause="CONNECTED",
             detail=f"{number}",
+            reason_code="ended",
         )
 
     await store.stream_events.append([event(number) for number in range(5)])

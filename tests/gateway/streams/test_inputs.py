@@ -24,7 +24,7 @@ def test_one_that_is_ready_takes_over_at_once_and_the_primary_returns_when_it_wa
     failover.handle_standby(125, 1, ready=True)
     assert failover.next_timeout() == 155
     assert failover.handle_timeout(154.9) is None
-    assert failover.handle_timeout(155) == Switch(1, SwitchCause.RETURNED, "the primary input is back")
+    assert failover.handle_timeout(155) == Switch(1, SwitchCause.RETURNED, "the primary input is back", "primary_back")
     assert (failover.current, failover.next_timeout(), failover.standing) == (1, None, [3, 4])
 
 
@@ -114,7 +114,7 @@ def test_what_stands_by_unchanged_is_still_ready_after_a_change() -> None:
 
 def test_what_is_chosen_by_hand_stays_until_it_fails() -> None:
     failover = Failover(inputs(A, D), return_after=10)
-    assert failover.choose(2) == Switch(2, SwitchCause.MANUAL, "chosen by hand")
+    assert failover.choose(2) == Switch(2, SwitchCause.MANUAL, "chosen by hand", "chosen")
     assert failover.standing == [1], "an active primary stands by"
     failover.handle_standby(0, 1, ready=True)
     assert failover.next_timeout() is None

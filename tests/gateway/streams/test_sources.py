@@ -289,10 +289,13 @@ async def test_where_a_pull_stands(world: World) -> None:
     receiver = world.receiver
     world.event("connecting", receiver, url=URL)
     for _ in range(3):
-        world.event("connect_failed", receiver, reason="connection refused", retry_ms="2000")
+        world.event(
+            "connect_failed", receiver, reason="connection refused", cause="connection_refused", retry_ms="2000"
+        )
     view = world.sources.look("default", "s1")
     assert view is not None
     assert (view.state, view.failures, view.reason) == ("BROKEN", 3, "connection refused")
+    assert view.reason_code == "connection_refused"
     assert view.retry_at == NOW + timedelta(seconds=2)
     world.now += timedelta(seconds=5)
     world.event("connected", receiver, peer="192.0.2.1:80")

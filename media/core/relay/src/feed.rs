@@ -88,8 +88,8 @@ pub(crate) enum News {
     Disconnected(Vec<(&'static str, String)>),
     /// An event of the source's own.
     Told(Kind, Vec<(&'static str, String)>),
-    /// The stream is over; why.
-    Ended(String),
+    /// The stream is over; why, as a sentence and as a word.
+    Ended(String, &'static str),
 }
 
 /// The shard's end: while it lives, the stream does.
@@ -111,7 +111,7 @@ pub struct Feeder {
     credit: Arc<Semaphore>,
     alive: watch::Receiver<()>,
     pace: Pace,
-    reason: Option<String>,
+    reason: Option<(String, &'static str)>,
 }
 
 impl Feeder {
@@ -181,9 +181,9 @@ impl Feeder {
         .await
     }
 
-    /// Ends the stream: events `disconnected`, if a connection stood, and `ended`.
-    pub fn close(mut self, reason: impl Into<String>) {
-        self.reason = Some(reason.into());
+    /// Ends the stream: events `disconnected`, if a connection stood, and `ended`. `cause` is a word that does not change.
+    pub fn close(mut self, reason: impl Into<String>, cause: &'static str) {
+        self.reason = Some((reason.into(), cause));
     }
 
     fn push(&self, news: News) {
@@ -193,8 +193,9 @@ impl Feeder {
 
 impl Drop for Feeder {
     fn drop(&mut self) {
-        let reason = self.reason.take().unwrap_or_else(|| "the source is gone".to_owned());
-        self.push(News::Ended(reason));
+        let gone = || ("the source is gone".to_owned(), "source_gone");
+        let (reason, cause) = self.reason.take().unwrap_or_else(gone);
+        self.push(News::Ended(reason, cause));
     }
 }
 
@@ -250,10 +251,10 @@ mod tests {
             drop(intake);
             feeder.closed().await;
             assert_eq!(feeder.send(portion(1)).await, Err(Closed));
-            feeder.close("enough");
+            feeder.close("enough", "closed");
             let last = inbox.take().pop_back();
             assert!(
-                matches!(last, Some(Command::Feed { news: News::Ended(reason), .. }) if reason == "enough")
+                matches!(last, Some(Command::Feed { news: News::Ended(reason, "closed"), .. }) if reason == "enough")
             );
         });
     }

@@ -29,6 +29,7 @@ mod publishers;
 pub mod pull;
 pub mod push;
 mod questions;
+mod reason;
 mod record;
 mod rtmp;
 mod rtsp;

@@ -57,9 +57,12 @@ fn a_fed_stream_tells_what_a_receiver_tells() {
     assert_eq!(stats.faults["bad_nal"], 1);
     relay.wait_event(EventKind::Silent);
     feeder.tell(EventKind::Resumed, vec![]);
-    feeder.close("the end");
+    feeder.close("the end", "finished");
     let ended = relay.wait_event(EventKind::Ended);
-    assert_eq!((ended.receiver, ended.detail), (id, vec![("reason", "the end".to_owned())]));
+    assert_eq!(
+        (ended.receiver, ended.detail),
+        (id, vec![("reason", "the end".to_owned()), ("cause", "finished".to_owned())])
+    );
     until("the stream to be gone", || (relay.core.stream_count() == 0).then_some(()));
     let kinds = [EventKind::Connected, EventKind::FirstPacket, EventKind::Tracks, EventKind::FirstKeyFrame];
     let peers = kinds.map(|kind| relay.wait_event(kind).detail.into_iter().find(|(name, _)| *name == "peer"));

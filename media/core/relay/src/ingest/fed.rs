@@ -9,6 +9,7 @@ use crate::{
     config::Transport,
     events::Kind,
     feed::{Intake, News, Portion},
+    reason,
     shard::turn::Turn,
     stats::StreamStats,
 };
@@ -50,9 +51,10 @@ impl Fed {
                 stream.hub.handle_break();
             }
             News::Told(kind, detail) => stream.tell(turn, kind, detail),
-            News::Ended(reason) => {
-                self.part(stream, turn, vec![("reason", reason.clone())]);
-                stream.tell(turn, Kind::Ended, vec![("reason", reason)]);
+            News::Ended(reason, cause) => {
+                let detail = reason::detail(reason, cause).to_vec();
+                self.part(stream, turn, detail.clone());
+                stream.tell(turn, Kind::Ended, detail);
                 return true;
             }
         }

@@ -10,6 +10,8 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use wire::rfc4571::Framer;
 
+use crate::reason::Reason;
+
 /// The first packet must come within so long after connecting.
 pub(crate) const FIRST_PACKET: Duration = Duration::from_secs(5);
 
@@ -42,7 +44,7 @@ pub(crate) enum Attempt {
     /// An attempt began: its socket is to be watched.
     Begun,
     /// The last one failed.
-    GaveUp(String),
+    GaveUp(Reason),
 }
 
 /// A connection that carries the stream.
@@ -89,8 +91,8 @@ impl Link {
                     *self = Self::Connecting { socket, to, tries_left, until };
                     Attempt::Pending
                 }
-                Ok(false) => self.fail(now, to, tries_left, "timed out".to_owned()),
-                Err(error) => self.fail(now, to, tries_left, error.to_string()),
+                Ok(false) => self.fail(now, to, tries_left, Reason::Slow),
+                Err(error) => self.fail(now, to, tries_left, Reason::unconnected(&error)),
             },
             other => {
                 *self = other;
@@ -115,11 +117,11 @@ impl Link {
                 *self = Self::Connecting { socket, to, tries_left: tries_left - 1, until };
                 Attempt::Begun
             }
-            Err(error) => self.fail(now, to, tries_left - 1, error.to_string()),
+            Err(error) => self.fail(now, to, tries_left - 1, Reason::unconnected(&error)),
         }
     }
 
-    fn fail(&mut self, now: Instant, to: SocketAddr, tries_left: u32, reason: String) -> Attempt {
+    fn fail(&mut self, now: Instant, to: SocketAddr, tries_left: u32, reason: Reason) -> Attempt {
         if tries_left == 0 {
             return Attempt::GaveUp(reason);
         }

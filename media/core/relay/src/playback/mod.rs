@@ -187,15 +187,15 @@ impl Playback {
         (steering, mut controls): (Arc<Steering>, mpsc::Receiver<Control>),
         mut feeder: Feeder,
     ) {
-        let reason = match self.play(&mut feeder, &steering, &mut controls).await {
+        let (reason, cause) = match self.play(&mut feeder, &steering, &mut controls).await {
             Ok(()) => {
                 let _ = feeder.unless_closed(tokio::time::sleep(FAREWELL)).await;
-                "end"
+                ("end", "complete")
             }
-            Err(Closed) => "closed",
+            Err(Closed) => ("closed", "closed"),
         };
         lock(&playbacks.0).remove(&feeder.id());
-        feeder.close(reason);
+        feeder.close(reason, cause);
     }
 
     async fn play(

@@ -203,7 +203,7 @@ impl Pull {
                 })
                 .await;
             }
-            feeder.close("closed");
+            feeder.close("closed", "closed");
         }
     }
 }

@@ -147,7 +147,7 @@ impl Told {
                 self.note(if kind == Kind::ConnectFailed { "failed" } else { kind.name() }, &detail);
             }
             News::Disconnected(detail) => self.note("lost", &detail),
-            News::Ended(reason) => self.events.push(reason),
+            News::Ended(reason, _) => self.events.push(reason),
         }
     }
 

@@ -43,6 +43,7 @@ use crate::{
     events::Kind,
     hub::Order,
     pull::{Backoff, Failure, Judge, Location, Puller, Scheme},
+    reason::Reason,
     rtmp::address::Address,
     shard::inbox::{Command, Inbox},
     table::Entry,
@@ -151,7 +152,7 @@ impl Push {
     /// Pushes until the stream is over, or somebody closes the push. Dropping this closes it without a word.
     pub(crate) async fn run(mut self) {
         if let End::Over = self.repeat().await {
-            self.presence.end("the stream is over");
+            self.presence.end(Reason::StreamOver);
         }
     }
 

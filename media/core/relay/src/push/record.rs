@@ -16,6 +16,7 @@ use crate::{
     error::Error,
     events::{Event, EventQueue, Kind},
     pull::Failure,
+    reason::Reason,
     table::{Entry, lock},
 };
 
@@ -120,7 +121,7 @@ impl Pushes {
         });
         let (close, closing) = watch::channel(false);
         listed.running.insert(record.id, (Arc::clone(&record), close));
-        Ok(Presence { record, closing, pushes: Arc::clone(self), reason: None })
+        Ok(Presence { record, closing, pushes: Arc::clone(self), reason: Reason::Closed })
     }
 
     /// Closes a push, which takes its leave of the server; an unknown one is ignored.
@@ -170,7 +171,7 @@ pub(crate) struct Presence {
     pub(super) record: Arc<Record>,
     closing: watch::Receiver<bool>,
     pushes: Arc<Pushes>,
-    reason: Option<&'static str>,
+    reason: Reason,
 }
 
 impl Presence {
@@ -203,8 +204,8 @@ impl Presence {
     }
 
     /// Says why it ends.
-    pub(super) fn end(&mut self, reason: &'static str) {
-        self.reason = Some(reason);
+    pub(super) fn end(&mut self, reason: Reason) {
+        self.reason = reason;
     }
 
     pub(super) fn tell(&self, kind: Kind, mut detail: Vec<(&'static str, String)>) {
@@ -220,6 +221,6 @@ impl Drop for Presence {
         lock(&self.pushes.listed).running.remove(&self.record.id);
         let sent = self.record.bytes_out.load(Ordering::Relaxed);
         self.pushes.bytes_before.fetch_add(sent, Ordering::Relaxed);
-        self.tell(Kind::PushEnded, vec![("reason", self.reason.unwrap_or("closed").to_owned())]);
+        self.tell(Kind::PushEnded, self.reason.detail().to_vec());
     }
 }

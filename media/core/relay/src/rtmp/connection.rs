@@ -42,6 +42,21 @@ pub(super) enum End {
     Io(#[from] io::Error),
 }
 
+impl End {
+    /// A word that does not change.
+    pub(super) fn cause(&self) -> &'static str {
+        match self {
+            Self::Closed => "ended",
+            Self::Finished => "finished",
+            Self::Thrown => "closed",
+            Self::Idle(_) => "silent",
+            Self::Stuck => "stalled",
+            Self::Protocol(_) => "not_rtmp",
+            Self::Io(_) => "broken",
+        }
+    }
+}
+
 /// A socket and the machine that understands what comes by it.
 pub(super) struct Connection {
     pub(super) stream: TcpStream,

@@ -57,7 +57,7 @@ async fn carry(mut connection: Connection, mut feeder: Feeder) {
     connection.server.accept_publish();
     connection.widen();
     let Err(end) = feed(&mut connection, &mut feeder).await;
-    feeder.close(end.to_string());
+    feeder.close(end.to_string(), end.cause());
     if let End::Thrown = end {
         connection.server.end_publish("the gateway closed the stream");
     }

@@ -79,6 +79,21 @@ pub(super) enum End {
     Io(#[from] io::Error),
 }
 
+impl End {
+    /// A word that does not change.
+    pub(super) fn cause(&self) -> &'static str {
+        match self {
+            Self::Closed => "ended",
+            Self::Finished => "finished",
+            Self::Thrown => "closed",
+            Self::Idle(_) => "silent",
+            Self::Slow => "stalled",
+            Self::Protocol(_) => "not_rtsp",
+            Self::Io(_) => "broken",
+        }
+    }
+}
+
 /// A stream that a client was let in to, and what it set up of it.
 struct Session {
     app: String,

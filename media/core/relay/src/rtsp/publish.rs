@@ -124,7 +124,7 @@ pub(super) async fn carry(mut connection: Connection<'_>, mut publisher: Publish
     }
     // What is left to say, above all the answer to TEARDOWN; who does not listen is closed all the same.
     let _ = connection.flush().await;
-    publisher.feeder.close(end.to_string());
+    publisher.feeder.close(end.to_string(), end.cause());
 }
 
 async fn feed(

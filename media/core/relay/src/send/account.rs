@@ -15,11 +15,9 @@ use super::Transport;
 use crate::{
     clock,
     events::{EventQueue, Kind},
+    reason::Reason,
     table::{Entry, lock},
 };
-
-/// The reason of senders whose stream ended.
-pub(crate) const OVER: &str = "the stream is over";
 
 /// Where a sender stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,15 +111,15 @@ impl Account {
     }
 
     /// Tells an event of this sender.
-    pub(crate) fn tell(&self, kind: Kind, reason: Option<&str>) {
+    pub(crate) fn tell(&self, kind: Kind, reason: Option<&Reason>) {
         let mut detail = vec![("sender", self.id.to_string()), ("ssrc", self.ssrc.to_string())];
         detail.extend(lock(&self.peer).map(|peer| ("peer", peer.to_string())));
-        detail.extend(reason.map(|reason| ("reason", reason.to_owned())));
+        detail.extend(reason.map(Reason::detail).into_iter().flatten());
         self.events.push(self.entry.event(kind, clock::wall_ms(), detail));
     }
 
     /// Tells the last event; later ones are not told.
-    pub(crate) fn end(&self, kind: Kind, reason: &str) {
+    pub(crate) fn end(&self, kind: Kind, reason: &Reason) {
         if !self.ended.swap(true, Ordering::Relaxed) {
             self.tell(kind, Some(reason));
         }
@@ -234,6 +232,6 @@ impl Drop for Listed {
     fn drop(&mut self) {
         lock(&self.directory.0).by_id.remove(&self.account.id);
         // Its stream had gone before it could begin.
-        self.account.end(Kind::SenderFailed, OVER);
+        self.account.end(Kind::SenderFailed, &Reason::StreamOver);
     }
 }

@@ -31,11 +31,10 @@ pub(crate) use self::{
     opening::{Means, Opening},
 };
 use self::{
-    account::OVER,
     group::Group,
     sender::{Round, Sender},
 };
-use crate::{hub::gop::GopCache, metrics::Metrics, shard::turn::Turn};
+use crate::{hub::gop::GopCache, metrics::Metrics, reason::Reason, shard::turn::Turn};
 pub use wire::send::{Form, Payload, Selection};
 
 /// How packets reach a target.
@@ -135,7 +134,7 @@ impl Senders {
             Order::Close(id) => {
                 let key = self.all.iter().find(|(_, sender)| sender.account().id == id);
                 if let Some(key) = key.map(|(key, _)| key) {
-                    self.remove(turn, key, "closed");
+                    self.remove(turn, key, &Reason::Closed);
                 }
                 0
             }
@@ -188,7 +187,7 @@ impl Senders {
     /// Ends them all, because the stream ends.
     pub(crate) fn close(&mut self, metrics: &Metrics) {
         for (_, sender) in std::mem::take(&mut self.all) {
-            sender.end(OVER);
+            sender.end(&Reason::StreamOver);
             metrics.senders.sub(1);
         }
         self.groups.clear();
@@ -222,18 +221,18 @@ impl Senders {
                 bytes
             }
             Err(reason) => {
-                self.remove(turn, key, reason);
+                self.remove(turn, key, &reason);
                 0
             }
         }
     }
 
     /// Lets a sender go, and its form with the last of it.
-    fn remove(&mut self, turn: Turn<'_>, key: usize, reason: &str) {
+    fn remove(&mut self, turn: Turn<'_>, key: usize, reason: &Reason) {
         let Some(sender) = self.all.try_remove(key) else { return };
         let form = sender.account().form;
         turn.metrics.senders.sub(1);
-        turn.metrics.senders_failed.add(u64::from(reason != "closed"));
+        turn.metrics.senders_failed.add(u64::from(*reason != Reason::Closed));
         sender.end(reason);
         if self.all.iter().all(|(_, other)| other.account().form != form) {
             self.groups.retain(|group| group.form != form);

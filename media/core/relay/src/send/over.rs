@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{route::Route, tcp::Tcp, udp::Udp};
-use crate::back::{Claim, Look, Path};
+use crate::{
+    back::{Claim, Look, Path},
+    reason::Reason,
+};
 
 /// The receiver is looked at so often even if nothing is sent.
 const LOOK: Duration = Duration::from_millis(200);
@@ -51,9 +54,9 @@ impl Over {
     }
 
     /// Goes where the receiver's connection is; why the target is given up, if it is.
-    pub(crate) fn follow(&mut self, now: Instant) -> Result<Change, &'static str> {
+    pub(crate) fn follow(&mut self, now: Instant) -> Result<Change, Reason> {
         let change = match self.claim.look(self.known) {
-            Look::Closed => return Err("the connection's stream is over"),
+            Look::Closed => return Err(Reason::OtherOver),
             Look::New(path, rest, number) => {
                 self.known = Some(number);
                 self.reached = true;
@@ -78,7 +81,7 @@ impl Over {
             Look::None | Look::Same => Change::Nothing,
         };
         if self.route.is_none() && now >= self.until {
-            return Err("no connection came");
+            return Err(Reason::NoConnection);
         }
         self.look = now + if self.route.is_some() { LOOK } else { LOOK_WAITING };
         Ok(change)
@@ -106,7 +109,7 @@ impl Over {
     }
 
     /// Lets time pass.
-    pub(crate) fn check(&mut self, now: Instant) -> Result<(), &'static str> {
+    pub(crate) fn check(&mut self, now: Instant) -> Result<(), Reason> {
         self.route.as_mut().map_or(Ok(()), |route| route.check(now))
     }
 

@@ -10,7 +10,7 @@ use super::{
     tcp::Tcp,
     udp::{Sent, Udp},
 };
-use crate::shard::turn::Turn;
+use crate::{reason::Reason, shard::turn::Turn};
 
 pub(crate) enum Route {
     Udp(Box<Udp>),
@@ -24,7 +24,7 @@ impl Route {
     }
 
     /// Writes the rest of a packet that was begun; whether it is between packets then.
-    pub(crate) fn finish(&mut self, turn: Turn<'_>, sent: &mut Sent) -> Result<bool, &'static str> {
+    pub(crate) fn finish(&mut self, turn: Turn<'_>, sent: &mut Sent) -> Result<bool, Reason> {
         match self {
             Self::Udp(_) => Ok(true),
             Self::Tcp(tcp) => {
@@ -41,7 +41,7 @@ impl Route {
         group: &Group,
         position: &mut Position,
         source: &mut Source,
-    ) -> Result<Sent, &'static str> {
+    ) -> Result<Sent, Reason> {
         match self {
             Self::Udp(udp) => udp.pump(turn, group, position, source),
             Self::Tcp(tcp) => tcp.pump(turn, group, position, source),
@@ -56,7 +56,7 @@ impl Route {
     }
 
     /// Lets time pass; why the target is given up because of it, if it is.
-    pub(crate) fn check(&mut self, now: Instant) -> Result<(), &'static str> {
+    pub(crate) fn check(&mut self, now: Instant) -> Result<(), Reason> {
         match self {
             Self::Udp(udp) => udp.check(now),
             Self::Tcp(tcp) => tcp.check(now),

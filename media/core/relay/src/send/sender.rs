@@ -24,6 +24,7 @@ use crate::{
     door::Seat,
     events::Kind,
     ingest::{Attempt, Link, canonical},
+    reason::Reason,
     shard::{
         poll::{Interest, Role, Token},
         turn::Turn,
@@ -57,7 +58,7 @@ enum Way {
         strangers: u32,
     },
     /// It could not be set up; the next timeout ends it.
-    Broken(String),
+    Broken(Reason),
 }
 
 pub(crate) struct Sender {
@@ -83,7 +84,7 @@ impl Sender {
         let first_seq = RandomState::new().hash_one(account.id) as u16;
         let mut sender = Self {
             token,
-            way: Way::Broken("no target".to_owned()),
+            way: Way::Broken(Reason::NoTarget),
             source: Source::new(account.ssrc, payload_type, first_seq),
             position: None,
             tick: turn.now,
@@ -95,8 +96,10 @@ impl Sender {
         match (sockets, to) {
             (Sockets::Udp(rtp, reports), Some(to)) => {
                 let udp = Udp::new(turn.now, (rtp, reports), to, account.ssrc, report_timeout);
-                sender.way =
-                    udp.map_or_else(|error| Way::Broken(error.to_string()), |udp| Way::Open(udp.into()));
+                sender.way = udp.map_or_else(
+                    |error| Way::Broken(Reason::NoSocket(error.to_string())),
+                    |udp| Way::Open(udp.into()),
+                );
                 if let Way::Open(Route::Udp(udp)) = &sender.way {
                     for socket in udp.sockets() {
                         // What is not watched is found out by time.
@@ -137,12 +140,7 @@ impl Sender {
     }
 
     /// Sends what may leave now; why the target is given up, if it is.
-    pub(crate) fn pump(
-        &mut self,
-        turn: Turn<'_>,
-        group: &Group,
-        settled: bool,
-    ) -> Result<Round, &'static str> {
+    pub(crate) fn pump(&mut self, turn: Turn<'_>, group: &Group, settled: bool) -> Result<Round, Reason> {
         self.follow(turn)?;
         match self.write(turn, group, settled) {
             Err(_) if matches!(self.way, Way::Over(_)) => {
@@ -155,7 +153,7 @@ impl Sender {
     }
 
     /// Goes where the receiver's connection is, if it is one's way.
-    fn follow(&mut self, turn: Turn<'_>) -> Result<(), &'static str> {
+    fn follow(&mut self, turn: Turn<'_>) -> Result<(), Reason> {
         let Way::Over(over) = &mut self.way else { return Ok(()) };
         match over.follow(turn.now)? {
             Change::Nothing => {}
@@ -180,7 +178,7 @@ impl Sender {
         self.listed.account.set_state(State::Listening);
     }
 
-    fn write(&mut self, turn: Turn<'_>, group: &Group, settled: bool) -> Result<Round, &'static str> {
+    fn write(&mut self, turn: Turn<'_>, group: &Group, settled: bool) -> Result<Round, Reason> {
         let (route, lag) = match &mut self.way {
             Way::Open(route) => (Some(route), LAG_MAX),
             Way::Over(over) => (over.route(), LAG_TALK),
@@ -221,7 +219,7 @@ impl Sender {
         readable: bool,
         batch: &mut Batch,
         scratch: &mut [u8],
-    ) -> Result<(), String> {
+    ) -> Result<(), Reason> {
         let heard = match &mut self.way {
             Way::Open(Route::Udp(udp)) => udp.listen(turn, batch),
             Way::Open(Route::Tcp(tcp)) => {
@@ -250,27 +248,27 @@ impl Sender {
     }
 
     /// Lets time pass; why the target is given up, if it is.
-    pub(crate) fn handle_timeout(&mut self, turn: Turn<'_>) -> Result<(), String> {
+    pub(crate) fn handle_timeout(&mut self, turn: Turn<'_>) -> Result<(), Reason> {
         if let Way::Connecting(_) = &self.way {
             self.advance(turn)?;
         }
         if let Way::Over(over) = &mut self.way {
-            return Ok(over.check(turn.now)?);
+            return over.check(turn.now);
         }
         if turn.now < self.tick {
             return Ok(());
         }
         self.tick = turn.now + TICK;
         match &mut self.way {
-            Way::Open(route) => Ok(route.check(turn.now)?),
-            Way::Listening { until, .. } if turn.now >= *until => Err("nobody connected".to_owned()),
+            Way::Open(route) => route.check(turn.now),
+            Way::Listening { until, .. } if turn.now >= *until => Err(Reason::Nobody),
             Way::Broken(reason) => Err(reason.clone()),
             Way::Over(_) | Way::Connecting(_) | Way::Listening { .. } => Ok(()),
         }
     }
 
     /// Goes on with connecting.
-    fn advance(&mut self, turn: Turn<'_>) -> Result<(), String> {
+    fn advance(&mut self, turn: Turn<'_>) -> Result<(), Reason> {
         let Way::Connecting(link) = &mut self.way else { return Ok(()) };
         match link.advance(turn.now, None) {
             Attempt::Pending => Ok(()),
@@ -292,7 +290,7 @@ impl Sender {
     }
 
     /// Takes the first connection from the address that may; others are closed.
-    fn accept(&mut self, turn: Turn<'_>) -> Result<(), String> {
+    fn accept(&mut self, turn: Turn<'_>) -> Result<(), Reason> {
         let Way::Listening { listener, from, strangers, .. } = &mut self.way else { return Ok(()) };
         while let Ok((socket, peer)) = listener.accept() {
             let peer = canonical(peer);
@@ -308,7 +306,7 @@ impl Sender {
             turn.metrics.connections_refused.add(1);
             *strangers += 1;
             if *strangers >= STRANGERS_MAX {
-                return Err("only strangers connected".to_owned());
+                return Err(Reason::Strangers);
             }
         }
         Ok(())
@@ -323,7 +321,7 @@ impl Sender {
     }
 
     /// Lets the target go, and tells why.
-    pub(crate) fn end(self, reason: &str) {
+    pub(crate) fn end(self, reason: &Reason) {
         let now = clock::now();
         let reached = match self.way {
             Way::Open(mut route) => {
@@ -337,7 +335,7 @@ impl Sender {
             }
             _ => false,
         };
-        let kind = if reached || reason == "closed" { Kind::SenderEnded } else { Kind::SenderFailed };
+        let kind = if reached || *reason == Reason::Closed { Kind::SenderEnded } else { Kind::SenderFailed };
         self.listed.account.end(kind, reason);
     }
 }

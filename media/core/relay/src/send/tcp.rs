@@ -20,7 +20,7 @@ use super::{
     reports::Reports,
     udp::Sent,
 };
-use crate::{back::Line, shard::turn::Turn};
+use crate::{back::Line, reason::Reason, shard::turn::Turn};
 
 /// Not a byte taken for so long, though some wait: the target is given up.
 const STALL: Duration = Duration::from_secs(10);
@@ -105,7 +105,7 @@ impl Tcp {
         group: &Group,
         position: &mut Position,
         source: &mut Source,
-    ) -> Result<Sent, &'static str> {
+    ) -> Result<Sent, Reason> {
         let mut sent = Sent::default();
         loop {
             self.write_begun(turn.now, &mut sent)?;
@@ -127,7 +127,7 @@ impl Tcp {
     }
 
     /// Writes the rest of a packet that was begun.
-    pub(crate) fn write_begun(&mut self, now: Instant, sent: &mut Sent) -> Result<(), &'static str> {
+    pub(crate) fn write_begun(&mut self, now: Instant, sent: &mut Sent) -> Result<(), Reason> {
         while !self.blocked
             && let Some(mut begun) = self.begun.take()
         {
@@ -152,7 +152,7 @@ impl Tcp {
         position: &mut Position,
         source: &mut Source,
         sent: &mut Sent,
-    ) -> Result<bool, &'static str> {
+    ) -> Result<bool, Reason> {
         let mut heads = [[0; HEAD]; AT_ONCE];
         let mut payloads: [(&[u8], Position); AT_ONCE] = [(&[], *position); AT_ONCE];
         let mut times = [None; AT_ONCE];
@@ -211,10 +211,10 @@ impl Tcp {
     }
 
     /// Bytes that the socket took; fewer than asked means that it is full now.
-    fn send(&mut self, slices: &[IoSlice<'_>], now: Instant) -> Result<usize, &'static str> {
+    fn send(&mut self, slices: &[IoSlice<'_>], now: Instant) -> Result<usize, Reason> {
         let record = if self.talk { SendFlags::EOR } else { SendFlags::empty() };
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL | record;
-        let Some(socket) = self.line.get() else { return Err("the connection was closed") };
+        let Some(socket) = self.line.get() else { return Err(Reason::Gone) };
         let taken = match sendmsg(&socket, slices, &mut SendAncillaryBuffer::default(), flags) {
             Ok(taken) => taken,
             Err(Errno::INTR) => 0,
@@ -223,7 +223,7 @@ impl Tcp {
                 self.again = matches!(self.line, Line::Lent(_)).then(|| now + AGAIN);
                 0
             }
-            Err(_) => return Err("the connection broke"),
+            Err(_) => return Err(Reason::Broke),
         };
         if taken > 0 {
             self.progress = now;
@@ -232,25 +232,25 @@ impl Tcp {
     }
 
     /// Reads past what the target says; whether it said anything.
-    pub(crate) fn listen(&mut self, scratch: &mut [u8]) -> Result<bool, &'static str> {
+    pub(crate) fn listen(&mut self, scratch: &mut [u8]) -> Result<bool, Reason> {
         let mut heard = false;
         let Some(socket) = self.line.get() else { return Ok(false) };
         for _ in 0..4 {
             match (&*socket).read(scratch) {
-                Ok(0) => return Err("the target closed the connection"),
+                Ok(0) => return Err(Reason::TargetLeft),
                 Ok(_) => heard = true,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Err("the connection broke"),
+                Err(_) => return Err(Reason::Broke),
             }
         }
         Ok(heard)
     }
 
     /// Why the target is given up because of time, if it is.
-    pub(crate) fn check(&mut self, now: Instant) -> Result<(), &'static str> {
+    pub(crate) fn check(&mut self, now: Instant) -> Result<(), Reason> {
         if self.blocked && now.saturating_duration_since(self.progress) >= STALL {
-            return Err("the target takes nothing");
+            return Err(Reason::Stalled);
         }
         if self.again.take_if(|again| now >= *again).is_some() {
             self.blocked = false;

@@ -19,7 +19,7 @@ use super::{
     pace::Pacer,
     reports::Reports,
 };
-use crate::{back::Line, ingest::canonical, shard::turn::Turn};
+use crate::{back::Line, ingest::canonical, reason::Reason, shard::turn::Turn};
 
 /// A target that refuses for so long is given up, and one that did not for so long is no longer thought to.
 const REFUSING: Duration = Duration::from_secs(10);
@@ -116,12 +116,12 @@ impl Udp {
         group: &Group,
         position: &mut Position,
         source: &mut Source,
-    ) -> Result<Sent, &'static str> {
+    ) -> Result<Sent, Reason> {
         let waiting = group.waiting(*position);
         let allowed = self.pacer.allow(turn.now, waiting, group.spread());
         let mut allowed = if allowed == waiting { usize::MAX } else { allowed };
         let mut sent = Sent::default();
-        let Some(rtp) = self.rtp.get() else { return Err("the port was closed") };
+        let Some(rtp) = self.rtp.get() else { return Err(Reason::PortGone) };
         while allowed > 0 {
             let asked = allowed.min(AT_ONCE);
             let (taken, offered) = self.send((&rtp, turn.now), group, position, source, asked, &mut sent)?;
@@ -151,7 +151,7 @@ impl Udp {
         source: &mut Source,
         most: usize,
         sent: &mut Sent,
-    ) -> Result<(usize, usize), &'static str> {
+    ) -> Result<(usize, usize), Reason> {
         let mut heads = [[0; HEAD]; AT_ONCE];
         let mut payloads: [&[u8]; AT_ONCE] = [&[]; AT_ONCE];
         let mut ends = [*position; AT_ONCE];
@@ -207,14 +207,14 @@ impl Udp {
         Ok((taken, offered))
     }
 
-    fn refuse(&mut self, now: Instant) -> Result<(), &'static str> {
+    fn refuse(&mut self, now: Instant) -> Result<(), Reason> {
         let first = match self.refused {
             Some((first, last)) if now.saturating_duration_since(last) < FORGIVEN => first,
             _ => now,
         };
         self.refused = Some((first, now));
         let long = now.saturating_duration_since(first) >= REFUSING;
-        if long { Err("the target refuses datagrams") } else { Ok(()) }
+        if long { Err(Reason::Refused) } else { Ok(()) }
     }
 
     /// Reads what the target says; whether it said anything.
@@ -237,10 +237,10 @@ impl Udp {
     }
 
     /// Why the target is given up because of time, if it is.
-    pub(crate) fn check(&self, now: Instant) -> Result<(), &'static str> {
+    pub(crate) fn check(&self, now: Instant) -> Result<(), Reason> {
         let quiet = now.saturating_duration_since(self.heard);
         if self.patience.is_some_and(|patience| quiet >= patience) {
-            return Err("the target reports nothing");
+            return Err(Reason::Unreported);
         }
         Ok(())
     }

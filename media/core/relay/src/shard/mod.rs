@@ -39,6 +39,7 @@ use crate::{
     feed::News,
     ingest::{Fed, Receiver, Source, Stream, Via},
     metrics::Metrics,
+    reason,
     table::{Lease, Table},
 };
 
@@ -266,7 +267,7 @@ impl Work {
         let (batch, scratch) = (&mut self.batch, &mut self.scratch);
         if catch_unwind(AssertUnwindSafe(|| step(slot, turn, batch, scratch))).is_err() {
             turn.metrics.panics.add(1);
-            slot.stream.tell(turn, Kind::Failed, vec![("reason", "internal error".to_owned())]);
+            slot.stream.tell(turn, Kind::Failed, reason::detail("internal error", "internal_error").to_vec());
             let receiver = slot.stream.entry.id;
             self.surroundings.table.remove(receiver);
             return self.close(receiver);

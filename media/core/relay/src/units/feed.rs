@@ -159,7 +159,10 @@ pub(crate) async fn carry(mut intake: Intake, mut feeder: Feeder) {
         }
     }
     let reason = lock(&intake.state.reason).take();
-    feeder.close(reason.unwrap_or_else(|| "the source is gone".to_owned()));
+    match reason {
+        Some(reason) => feeder.close(reason, "closed"),
+        None => drop(feeder), // which tells that its source is gone
+    }
 }
 
 fn handle(reader: &mut RawReader, now: std::time::Instant, queued: Queued) {

@@ -17,6 +17,7 @@ use crate::{
         Stream, gate,
         link::{Attempt, Connection, Link},
     },
+    reason::Reason,
     shard::{
         poll::{Interest, Role, Token},
         turn::Turn,
@@ -76,7 +77,7 @@ impl Receiver {
             return;
         }
         if let Link::Open(old) = std::mem::replace(&mut self.link, Link::Idle) {
-            self.close_link(stream, turn, &old, "replaced by a new connection".to_owned());
+            self.close_link(stream, turn, &old, &Reason::Replaced);
         }
         self.gate.unpin();
         self.reorder = Reorder::new(self.hold, REORDER_WINDOW);
@@ -120,7 +121,7 @@ impl Receiver {
                     stream.tell(turn, Kind::Connected, vec![("peer", peer.to_string())]);
                 }
             }
-            Attempt::GaveUp(reason) => stream.tell(turn, Kind::ConnectFailed, vec![("reason", reason)]),
+            Attempt::GaveUp(reason) => stream.tell(turn, Kind::ConnectFailed, reason.detail().to_vec()),
         }
     }
 
@@ -135,7 +136,7 @@ impl Receiver {
         };
         match self.read_link(stream, turn, &mut connection, scratch) {
             Ok(()) => self.link = Link::Open(connection),
-            Err(reason) => self.close_link(stream, turn, &connection, reason),
+            Err(reason) => self.close_link(stream, turn, &connection, &reason),
         }
     }
 
@@ -146,16 +147,16 @@ impl Receiver {
         turn: Turn<'_>,
         connection: &mut Connection,
         scratch: &mut [u8],
-    ) -> Result<(), String> {
+    ) -> Result<(), Reason> {
         let Connection { socket, peer, framer, heard, .. } = connection;
         let mut reading = framer.read(scratch);
         let size = match (&**socket).read(reading.room()) {
-            Ok(0) => return Err("closed by the peer".to_owned()),
+            Ok(0) => return Err(Reason::HungUp),
             Ok(size) => size,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 return Ok(());
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(Reason::Lost(error.to_string())),
         };
         reading.filled(size);
         turn.metrics.bytes_in.add(size as u64);
@@ -185,7 +186,7 @@ impl Receiver {
         turn: Turn<'_>,
         peer: SocketAddr,
         reading: &mut rfc4571::Reading<'_>,
-    ) -> Result<u64, String> {
+    ) -> Result<u64, Reason> {
         let mut first = [0_u8; 32];
         let (mut said, mut packets, mut gave_up) = (0, 0, false);
         let mut run = self.begin_run(turn, Via::Tcp, peer);
@@ -208,11 +209,12 @@ impl Receiver {
         }
         self.end_run(run, stream, turn);
         self.drain_units(stream, turn, &first[..said]);
-        if gave_up { Err("no RTP in 1 MiB".to_owned()) } else { Ok(packets) }
+        if gave_up { Err(Reason::NotRtp) } else { Ok(packets) }
     }
 
-    fn close_link(&mut self, stream: &mut Stream, turn: Turn<'_>, connection: &Connection, reason: String) {
-        let detail = vec![("peer", connection.peer.to_string()), ("reason", reason)];
+    fn close_link(&mut self, stream: &mut Stream, turn: Turn<'_>, connection: &Connection, reason: &Reason) {
+        let mut detail = vec![("peer", connection.peer.to_string())];
+        detail.extend(reason.detail());
         stream.tell(turn, Kind::Disconnected, detail);
         stream.entry.back.lose();
         self.gate.unpin();
@@ -237,7 +239,7 @@ impl Receiver {
         if matches!(&self.link, Link::Open(connection) if connection.is_mute(turn.now)) {
             turn.metrics.connections_refused.add(1);
             if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::Idle) {
-                self.close_link(stream, turn, &connection, "no RTP packet in 5 s".to_owned());
+                self.close_link(stream, turn, &connection, &Reason::Mute);
             }
         }
     }
