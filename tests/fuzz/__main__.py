@@ -199,7 +199,7 @@ def targets(names: list[str]) -> tuple[list[PythonTarget], list[RustTarget]]:
 
 def build() -> None:
     """Builds Rust's targets, with the flags of media/core/fuzz/.cargo/config.toml and no others."""
-    changed = ("RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_PROFILE_")
+    changed = ("RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_PROFILE_", "MAKEFLAGS", "MFLAGS")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(changed)}
     began = time.perf_counter()
     subprocess.run(["cargo", "build", "--quiet", "--release"], cwd=CORE, env=environment, check=True)
@@ -213,11 +213,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--keep", action="store_true", help="begin with the kept corpus, and keep what is new")
+    parser.add_argument("--only-build", action="store_true", help="build the targets, run none")
     parser.add_argument("--seeds", action="store_true", help="make the committed seeds of the kept corpus")
     options = parser.parse_args()
     python, rust = targets(options.targets)
     if rust:
         build()
+    if options.only_build:
+        return 0
     with ThreadPoolExecutor(options.jobs) as pool:
         if options.seeds:
             for line in pool.map(RustTarget.make_seeds, rust):
