@@ -10,9 +10,9 @@ import httpx
 import pytest
 import uvicorn
 
-from api.application import create
 from api.errors import STATUS
 from gateway.store import SecretBox, Store
+from tests.api import applications
 from tests.api.world import World
 from tests.databases import sqlite
 
@@ -68,15 +68,15 @@ class Server(uvicorn.Server):
 @asynccontextmanager
 async def serve(world: World, socket: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A server for this world, and a client of it."""
-    world.application = create(world.gateway)
-    server = Server(uvicorn.Config(world.application, uds=str(socket), lifespan="off", log_level="warning"))
-    task = asyncio.create_task(server.serve())
-    await server.ready.wait()
-    transport = httpx.AsyncHTTPTransport(uds=str(socket))
-    async with httpx.AsyncClient(transport=transport, base_url="http://gateway.example") as http:
-        yield http
-    server.should_exit = True
-    await task
+    with applications.lent(world.gateway) as world.application:
+        server = Server(uvicorn.Config(world.application, uds=str(socket), lifespan="off", log_level="warning"))
+        task = asyncio.create_task(server.serve())
+        await server.ready.wait()
+        transport = httpx.AsyncHTTPTransport(uds=str(socket))
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway.example", timeout=30) as http:
+            yield http
+        server.should_exit = True
+        await task
 
 
 Opener = Callable[..., Any]

@@ -85,7 +85,7 @@ def routes(world: World) -> list[Route]:
 
 def body(route: Route, world: World, ids: dict[str, str]) -> Any:
     """A body such as the schema asks for, with these ids in it."""
-    operations = world.application.openapi_schema.to_schema()
+    operations = world.document
     operation = operations["paths"].get(route.path, {}).get(route.method.lower(), {})
     content = operation.get("requestBody", {}).get("content", {})
     schema = next(iter(content.values()), {}).get("schema")

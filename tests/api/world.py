@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -396,6 +397,12 @@ class World:
             rtsp=MediaServer(8554),
             clock=lambda: self.now,
         )
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """What the application tells of its calls; it is made anew whenever it is asked for there."""
+        document: dict[str, Any] = self.application.openapi_schema.to_schema()
+        return document
 
     async def _voided(self, stream: StreamRecord) -> None:
         self.voided.append(stream.name)
