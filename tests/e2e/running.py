@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -21,15 +22,18 @@ DOMAIN = SERVER_ID[:10]
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that are free for UDP and TCP on loopback right now."""
+    """Ports that are free for UDP and TCP on loopback right now.
+
+    They are below those that the system gives to connections: none of these takes one before the gateway does.
+    """
     held, ports = [], []
     while len(ports) < count:
-        tcp = socket.socket()
-        tcp.bind(("127.0.0.1", 0))
-        port = tcp.getsockname()[1]
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        port = 10_000 + secrets.randbelow(10_000)
+        tcp, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         held += [tcp, udp]
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            tcp.bind(("127.0.0.1", port))
             udp.bind(("127.0.0.1", port))
         except OSError:
             continue
