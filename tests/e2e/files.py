@@ -26,6 +26,16 @@ class _Ranges(SimpleHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(part)
 
+    def end_headers(self) -> None:
+        self.send_header("Access-Control-Allow-Origin", "*")
+        super().end_headers()
+
+    def do_OPTIONS(self) -> None:
+        """May a page of another origin ask for a range?"""
+        self.send_response(204)
+        self.send_header("Access-Control-Allow-Headers", "Range")
+        self.end_headers()
+
     def log_message(self, *_: Any) -> None:
         """Says nothing."""
 

@@ -91,6 +91,7 @@ async def test_options_are_chosen_refused_and_given_back(gateway: RunningGateway
         await panel.get_by_label("Sound").select_option(label="off")
         await cache.fill("300")
         await panel.get_by_label("Merge writes within").fill("300")
+        await panel.get_by_label("Recorded as").select_option(label="HLS (fMP4 + m3u8)")
         await panel.get_by_role("button", name="Save").click()
         await setting["gop_bytes_max"].get_by_role("alert").filter(has_text="At most 256 MiB.").wait_for()
         assert await cache.evaluate("one => one === document.activeElement"), "where it must be mended"
@@ -105,6 +106,7 @@ async def test_options_are_chosen_refused_and_given_back(gateway: RunningGateway
             "audio": False,
             "gop_bytes_max": 8 << 20,
             "merge_write": 0.3,
+            "recording_form": "hls",
         }
         assert await panel.get_by_role("alert").count() == 0, "what was wrong is right now"
 

@@ -46,7 +46,7 @@ async def ask(gateway: RunningGateway, method: str, path: str, status: int = 200
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(("form", "suffix"), [("auto", ".flv"), ("fmp4", ".mp4")])
+@pytest.mark.parametrize(("form", "suffix"), [("auto", ".flv"), ("hls", ".mp4")])
 async def test_what_was_recorded_is_given_out_again(tmp_path: Path, form: str, suffix: str) -> None:
     """Of H.264, in each form; of the second slice what a gateway left that was killed."""
     gateway = await RunningGateway(tmp_path, {"GATEWAY_MEDIA__RECORDING_FORM": form}).start()
@@ -81,6 +81,10 @@ async def test_what_was_recorded_is_given_out_again(tmp_path: Path, form: str, s
         await by_ranges(listing["recordings"][0]["url"], files[0].read_bytes(), MEDIA_TYPES[suffix])
         assert {(file.suffix, one["encode_type"]) for file, one in zip(files, kept, strict=True)} == {(suffix, "H264")}
         counts = [await pictures(file) for file in files]
+        for file, count in zip(files, counts, strict=True):
+            listed = file.with_suffix(".m3u8")
+            assert listed.exists() == (form == "hls")
+            assert form != "hls" or await pictures(listed) == count, "also of what the killed one left"
 
         # Of HLS ffprobe counts what players get: every picture of both slices.
         assert await pictures(listing["hls"]) == sum(counts)

@@ -11,13 +11,19 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, async_playwright
 
+from gateway.clock import utc_now
+from gateway.retention.playlists import beside
 from gateway.simulator.clip import Clip, clip
 from gateway.simulator.model import CLOCK_HZ, AudioCodec
 from gateway.simulator.ps_writer import PsWriter
 from gateway.simulator.rtp_sender import RtpStream, StreamFaults
+from media._core import file_facts
 from media.relay import Relay
+from tests.e2e.files import serving_files
 from tests.e2e.test_browser import ARGUMENTS, CHROMIUM, PIXELS, WAIT_MS
 from tests.media.test_play_forms import HOST, SPEC, SSRC
+from tests.media.test_recording import SSRC as SENT_SSRC
+from tests.media.test_recording import bursts, send
 
 pytestmark = [pytest.mark.browser]
 
@@ -98,19 +104,26 @@ async def watching(
         receiver = relay.open_receiver("test", "seen", transport="udp", ssrc=SSRC, peer=HOST, private=False)
         camera = asyncio.create_task(film(receiver.port, source))
         try:
-            async with async_playwright() as playwright:
-                browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-                try:
-                    page = await browser.new_page()
-                    page.set_default_timeout(WAIT_MS)
-                    await page.set_content(PAGE)
-                    if script is not None:
-                        await page.add_script_tag(content=await asyncio.to_thread(SCRIPTS[script].read_text))
-                    yield page, f"http://{HOST}:{port}/test/seen"
-                finally:
-                    await browser.close()
+            async with browsing(script) as page:
+                yield page, f"http://{HOST}:{port}/test/seen"
         finally:
             camera.cancel()
+
+
+@asynccontextmanager
+async def browsing(script: str | None) -> AsyncIterator[Page]:
+    """A blank page in a browser."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        try:
+            page = await browser.new_page()
+            page.set_default_timeout(WAIT_MS)
+            await page.set_content(PAGE)
+            if script is not None:
+                await page.add_script_tag(content=await asyncio.to_thread(SCRIPTS[script].read_text))
+            yield page
+        finally:
+            await browser.close()
 
 
 async def check_playing(page: Page, seconds: float = 3.0) -> None:
@@ -162,3 +175,39 @@ async def test_hls_js_plays_every_kind_of_playlist(tmp_path: Path, playlist: str
         if low_latency:
             assert parts > 10
             assert latency < 2.0
+
+
+async def test_hls_js_plays_what_is_kept_as_hls(tmp_path: Path) -> None:
+    """Of a server of files; the relay is gone."""
+    source = await asyncio.to_thread(clip, replace(SPEC, seconds=8, audio=AudioCodec.AAC))
+    async with Relay(play_key=b"key", rtp_host=HOST, rtp_port_min=25000, rtp_port_max=25999, threads=1) as relay:
+        stored = asyncio.Event()
+        relay.listen(lambda event: stored.set() if event.kind == "slice" else None)
+        receiver = relay.open_receiver("test", "kept", transport="udp", ssrc=SENT_SSRC, peer=HOST, private=False)
+        kept = relay.record(
+            receiver.id, directory=str(tmp_path), slice_ms=3_600_000, utc_offset_ms=0, tag="", form="fmp4"
+        )
+        await send(receiver.port, bursts(source))
+        relay.stop_recording(kept)
+        async with asyncio.timeout(10):
+            await stored.wait()
+    [file] = tmp_path.glob("*.mp4")
+    facts = file_facts(str(file))
+    text = beside(
+        file.name,
+        utc_now(),
+        head_bytes=facts.head,
+        duration_ms=facts.duration_ms,
+        size_bytes=facts.size,
+        entries=facts.entries,
+    )
+    file.with_suffix(".m3u8").write_text(text)
+    with serving_files(tmp_path) as url:
+        async with browsing("hls.js") as page:
+            await page.evaluate(HLS, [f"{url}/{file.stem}.m3u8", False])
+            await check_playing(page)
+            length = await page.evaluate("() => document.querySelector('video').duration")
+            assert abs(length - 8) < 0.3
+            await page.evaluate("() => { document.querySelector('video').currentTime = 6 }")
+            await page.wait_for_function("() => document.querySelector('video').currentTime > 6.5")
+            assert await page.evaluate("() => window.failed") is None
