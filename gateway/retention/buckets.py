@@ -104,41 +104,12 @@ class Bucket:
 
     async def put(self, found: Slice, file: Path) -> Outcome:
         """Stores the file, in parts if it is large."""
-        attributes = _attributes(found, found.key)
         await asyncio.to_thread(file.stat)
-        try:
-            there = await self._there(found.key)
-            if there is None and found.size_bytes <= PART_BYTES:
-                await obstore.put_async(self._store, found.key, file, mode="create", attributes=attributes)
-            elif there is None:
-                await obstore.put_async(
-                    self._store,
-                    found.key,
-                    file,
-                    attributes=attributes,
-                    use_multipart=True,
-                    chunk_size=PART_BYTES,
-                    max_concurrency=PARTS_AT_ONCE,
-                )
-            else:
-                return Outcome.STORED if there == (found.slice_id, found.size_bytes) else Outcome.TAKEN
-        except AlreadyExistsError:
-            # Either somebody was faster, or our own first try got through and only its answer was lost.
-            return await self._judge(found.key, found.slice_id, found.size_bytes)
-        except (BaseError, OSError, ValueError) as error:
-            raise self._explain(error) from error
-        return Outcome.STORED
+        return await self._put(found.key, file, found.slice_id, found.size_bytes)
 
     async def put_playlist(self, found: Slice, text: bytes) -> Outcome:
         """Stores the text; it carries the slice's id, too."""
-        key = playlist_key(found.key)
-        try:
-            await obstore.put_async(self._store, key, text, mode="create", attributes=_attributes(found, key))
-        except AlreadyExistsError:
-            return await self._judge(key, found.slice_id, len(text))
-        except (BaseError, OSError, ValueError) as error:
-            raise self._explain(error) from error
-        return Outcome.STORED
+        return await self._put(playlist_key(found.key), text, found.slice_id, len(text))
 
     def file(self, key: str) -> None:
         """Nothing of a bucket lies here."""
@@ -172,6 +143,31 @@ class Bucket:
         except (BaseError, OSError, ValueError) as error:
             raise self._explain(error) from error
 
+    async def _put(self, key: str, content: Path | bytes, slice_id: str, size_bytes: int) -> Outcome:
+        attributes = {"Content-Type": CONTENT_TYPES[PurePosixPath(key).suffix], SLICE_ID: slice_id}
+        try:
+            there = await self._there(key)
+            if there is None and size_bytes <= PART_BYTES:
+                await obstore.put_async(self._store, key, content, mode="create", attributes=attributes)
+            elif there is None:
+                await obstore.put_async(
+                    self._store,
+                    key,
+                    content,
+                    attributes=attributes,
+                    use_multipart=True,
+                    chunk_size=PART_BYTES,
+                    max_concurrency=PARTS_AT_ONCE,
+                )
+            else:
+                return Outcome.STORED if there == (slice_id, size_bytes) else Outcome.TAKEN
+        except AlreadyExistsError:
+            # Either somebody was faster, or our own first try got through and only its answer was lost.
+            return await self._judge(key, slice_id, size_bytes)
+        except (BaseError, OSError, ValueError) as error:
+            raise self._explain(error) from error
+        return Outcome.STORED
+
     async def _judge(self, key: str, slice_id: str, size_bytes: int) -> Outcome:
         try:
             there = await self._there(key)
@@ -199,7 +195,3 @@ class Bucket:
         if isinstance(error, FileNotFoundError):
             return NoBucketError(f"there is no bucket {self._name}: {told}")
         return BucketUnreachableError(f"bucket {self._name} cannot be reached: {told}")
-
-
-def _attributes(found: Slice, key: str) -> dict[str, str]:
-    return {"Content-Type": CONTENT_TYPES[PurePosixPath(key).suffix], SLICE_ID: found.slice_id}
