@@ -2,7 +2,9 @@
 
 import asyncio
 import io
+import struct
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -98,3 +100,48 @@ async def test_sound_and_picture_stay_together(
         assert len(both) >= 20, transport
         apart = [(audio[number] - video[number]) / 90_000 for number in both]
         assert max(abs(each) for each in apart) < 0.002, (transport, apart)
+
+
+async def test_reports_tell_pictures_and_late_sound_by_one_clock(relay: Relay, group_clips: dict[str, Path]) -> None:
+    """Each is sent by a sender of its own; what the wall clock showed at the stream's zero is the same for both."""
+    zeros: dict[int, float] = {}
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                frame = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+                if frame[1] == 200:  # a sender report
+                    ssrc, seconds, fraction, timestamp = struct.unpack_from("!4I", frame, 4)
+                    rate = 90_000 if ssrc == 1 else RATE
+                    zeros.setdefault(ssrc, seconds + fraction / 2**32 - timestamp / rate)
+        writer.close()
+
+    pictures = [frame for frame in frames(group_clips["libx264"])[0] if frame.codec == "H264"]
+    feed = relay.open_feed("live", "cam", transport="derived")
+    feed.announce_audio("PCMA")
+    server = await asyncio.start_server(take, HOST, 0)
+    port = server.sockets[0].getsockname()[1]
+    for ssrc in (1, 2):
+        relay.open_sender(
+            feed.id,
+            transport="tcp_active",
+            host=HOST,
+            port=port,
+            ssrc=ssrc,
+            payload="es",
+            video=ssrc == 1,
+            audio=ssrc == 2,
+            rtcp=True,
+        )
+    loop = asyncio.get_running_loop()
+    begun, late = loop.time(), 8
+    for number, frame in enumerate(pictures * 3):
+        feed.push("H264", 90_000 + number * 3600, 90_000 + number * 3600, frame.data)
+        if (sound := number - late) >= 0:
+            feed.push("PCMA", 90_000 + sound * 3600, 90_000 + sound * 3600, bytes([sound]) * RUN)
+        if len(zeros) == 2:
+            break
+        await asyncio.sleep(max(0.0, begun + number * 0.04 - loop.time()))
+    server.close()
+    assert zeros.keys() == {1, 2}
+    assert abs(zeros[1] - zeros[2]) < 0.02

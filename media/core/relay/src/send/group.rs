@@ -9,6 +9,7 @@ use wire::{
     send::{Form, Muxer, packets},
 };
 
+use super::reports::Clock;
 use crate::hub::{
     gop::{GopCache, begins},
     ring::{Entry, Ring},
@@ -36,14 +37,20 @@ pub(crate) struct Group {
     pub(crate) ring: Ring,
     picture: Option<Ticks>,
     interval: Duration,
+    /// The newest time on the clock that reports are about, and its timestamp.
+    newest: Option<(Ticks, u32)>,
+    /// What reports say: the wall clock in microseconds, and the timestamp that belongs there.
+    pub(crate) moment: Option<(u64, u32)>,
 }
 
 impl Group {
     /// Muxes what the cache holds, so that a target on a connection begins at once.
-    pub(crate) fn new(form: Form, bytes_max: usize, cache: &GopCache) -> Self {
+    pub(crate) fn new(form: Form, bytes_max: usize, cache: &GopCache, clock: &Clock) -> Self {
         let ring = Ring::new(bytes_max);
-        let mut group = Self { form, muxer: Muxer::new(form), ring, picture: None, interval: INTERVAL };
+        let (muxer, interval) = (Muxer::new(form), INTERVAL);
+        let mut group = Self { form, muxer, ring, picture: None, interval, newest: None, moment: None };
         cache.units().for_each(|unit| group.push(unit, u64::MAX));
+        group.set_moment(clock);
         group
     }
 
@@ -56,10 +63,18 @@ impl Group {
             self.interval = Duration::from_micros(ticks.unsigned_abs() * 100 / 9);
         }
         if let Some(data) = self.muxer.write(unit) {
+            if let Some(first) = packets(&data, 0).next().filter(|packet| packet.is_main(self.form)) {
+                self.newest = Some((unit.pts, first.timestamp()));
+            }
             let begins = begins(unit) || !self.form.selection.video;
             let chunk = Chunk::from_bytes(data);
             self.ring.push(Entry::new(chunk, begins, unit.dts, Arc::clone(&unit.tracks)), needed);
         }
+    }
+
+    /// Has reports tell the newest time by the stream's clock.
+    pub(crate) fn set_moment(&mut self, clock: &Clock) {
+        self.moment = self.newest.and_then(|(time, timestamp)| Some((clock.wall_us(time)?, timestamp)));
     }
 
     /// In how much time a picture's packets are to leave: somewhat before the next one comes.

@@ -32,6 +32,7 @@ pub(crate) use self::{
 };
 use self::{
     group::Group,
+    reports::Clock,
     sender::{Round, Sender},
 };
 use crate::{hub::gop::GopCache, metrics::Metrics, reason::Reason, shard::turn::Turn};
@@ -99,11 +100,12 @@ pub(crate) struct Senders {
     groups: Vec<Group>,
     all: Slab<Sender>,
     settled: bool,
+    clock: Clock,
 }
 
 impl Senders {
     pub(crate) fn new(index: usize) -> Self {
-        Self { index, groups: Vec::new(), all: Slab::new(), settled: false }
+        Self { index, groups: Vec::new(), all: Slab::new(), settled: false, clock: Clock::default() }
     }
 
     /// How many there are.
@@ -123,7 +125,10 @@ impl Senders {
             Order::Open(opening) => {
                 let form = opening.listed.account.form;
                 if self.group(form).is_none() {
-                    self.groups.push(Group::new(form, bytes_max, cache));
+                    if let Some(newest) = cache.units().last() {
+                        self.clock.handle(turn.wall_ms * 1000, newest.pts);
+                    }
+                    self.groups.push(Group::new(form, bytes_max, cache, &self.clock));
                 }
                 let slot = self.all.vacant_entry();
                 let key = slot.key();
@@ -144,9 +149,13 @@ impl Senders {
     /// Makes the packets of a unit and sends what may leave. `settled`: a stream without pictures has none.
     pub(crate) fn handle_unit(&mut self, turn: Turn<'_>, unit: &AccessUnit, settled: bool) -> u64 {
         self.settled = settled;
+        if !self.groups.is_empty() {
+            self.clock.handle(turn.wall_ms * 1000, unit.pts);
+        }
         for group in &mut self.groups {
             let of_group = self.all.iter().filter(|(_, sender)| sender.account().form == group.form);
             group.push(unit, of_group.map(|(_, sender)| sender.needs()).min().unwrap_or(u64::MAX));
+            group.set_moment(&self.clock);
         }
         self.pump_all(turn)
     }

@@ -112,7 +112,9 @@ impl Tcp {
             if self.blocked {
                 return Ok(sent);
             }
-            if let Some(report) = self.reports.as_mut().and_then(|reports| reports.due(turn, source)) {
+            if let Some(report) =
+                self.reports.as_mut().and_then(|reports| reports.due(turn.now, group.moment, source))
+            {
                 self.begin_report(&report);
             } else if !self.write(turn.now, group, position, source, &mut sent)? {
                 return Ok(sent);
@@ -155,7 +157,7 @@ impl Tcp {
     ) -> Result<bool, Reason> {
         let mut heads = [[0; HEAD]; AT_ONCE];
         let mut payloads: [(&[u8], Position); AT_ONCE] = [(&[], *position); AT_ONCE];
-        let mut times = [None; AT_ONCE];
+        let mut main = [false; AT_ONCE];
         let at_once = if self.talk { TALK_AT_ONCE } else { AT_ONCE };
         let mut count = 0;
         let mut at = *position;
@@ -167,7 +169,7 @@ impl Tcp {
                 heads[count] = source.head(&packet);
                 at.at += packet.framed_len();
                 payloads[count] = (packet.payload, at);
-                times[count] = packet.is_main(group.form).then(|| packet.timestamp());
+                main[count] = packet.is_main(group.form);
                 count += 1;
             }
             at = Position { number: at.number + 1, at: 0 };
@@ -194,8 +196,8 @@ impl Tcp {
                 source.take_back(untaken.len(), untaken.iter().map(|(payload, _)| payload.len()).sum());
                 break;
             }
-            if let (Some(reports), Some(time)) = (&mut self.reports, times[number]) {
-                reports.note(time);
+            if let Some(reports) = self.reports.as_mut().filter(|_| main[number]) {
+                reports.note();
             }
             if taken < size {
                 let frame = Bytes::from([&heads[number][..], payload].concat());

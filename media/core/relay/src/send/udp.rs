@@ -135,7 +135,7 @@ impl Udp {
             }
         }
         if sent.packets > 0
-            && let Some(report) = self.reports.due(turn, source)
+            && let Some(report) = self.reports.due(turn.now, group.moment, source)
         {
             self.report(&report);
         }
@@ -165,7 +165,7 @@ impl Udp {
                 heads[offered] = source.head(&packet);
                 payloads[offered] = packet.payload;
                 if packet.is_main(group.form) {
-                    self.reports.note(packet.timestamp());
+                    self.reports.note();
                 }
                 at.at += packet.framed_len();
                 ends[offered] = at;
