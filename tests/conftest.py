@@ -1,12 +1,17 @@
-"""A real S3 server for the tests of retention; a second try for tests of real programs in real time."""
+"""A real S3 server for the tests of retention; a second try for tests of real programs in real time; properties."""
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import s3
+
+# An example has no time limit, nor has making it: the machine may be busy. This comes before any property is read.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 _numbers = count(1)
 

@@ -16,6 +16,7 @@ import obstore
 from obstore.store import S3Store
 
 from gateway.retention.buckets import ObjectStorage
+from tests.ports import free_port
 
 WAIT_SECONDS: Final = 30.0
 REQUEST: Final = re.compile(rb"(?:^|\r\n)(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP/1\.1\r\n")
@@ -74,9 +75,7 @@ class Server:
 @contextmanager
 def start() -> Iterator[Server]:
     """Runs the server until left."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,

@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,33 +12,13 @@ from typing import Any, Self
 
 import httpx
 
+from tests.ports import free_ports
+
 ADMIN = "admin"
 PASSWORD = "Correct-horse-7"
 DEVICE_PASSWORD = "Camera-pass-1"
 SERVER_ID = "34020000002000000001"
 DOMAIN = SERVER_ID[:10]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that are free for UDP and TCP on loopback right now.
-
-    They are below those that the system gives to connections: none of these takes one before the gateway does.
-    """
-    held, ports = [], []
-    while len(ports) < count:
-        port = 10_000 + secrets.randbelow(10_000)
-        tcp, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        held += [tcp, udp]
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tcp.bind(("127.0.0.1", port))
-            udp.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        ports.append(port)
-    for one in held:
-        one.close()
-    return ports
 
 
 @dataclass

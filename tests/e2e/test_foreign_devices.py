@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.running import DEVICE_PASSWORD, RunningGateway
-from tests.sip.test_peers import PJSUA, free_port, needs_sipp, run
+from tests.ports import free_port
+from tests.sip.test_peers import PJSUA, needs_sipp, run
 
 SCENARIO = Path(__file__).parent / "scenarios" / "register_keepalive.xml"
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.encoders import encode
-from tests.e2e.running import RunningGateway, free_ports
+from tests.e2e.running import RunningGateway
 from tests.e2e.test_streams import add, comes_to
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 

@@ -7,9 +7,10 @@ import pytest
 from playwright.async_api import async_playwright
 
 from tests.e2e.encoders import pushing
-from tests.e2e.running import ADMIN, PASSWORD, RunningGateway, free_ports
+from tests.e2e.running import ADMIN, PASSWORD, RunningGateway
 from tests.e2e.test_browser import ARGUMENTS, CHROMIUM, WAIT_MS, check_picture
 from tests.media.pem import write_pair
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.browser]
 

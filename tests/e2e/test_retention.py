@@ -17,7 +17,8 @@ from tests import s3
 from tests.e2e.cameras import SMALL, cameras, ipc
 from tests.e2e.encoders import pushing, serving
 from tests.e2e.playing import ffprobe, picture_sums, sent_sums
-from tests.e2e.running import RunningGateway, free_ports
+from tests.e2e.running import RunningGateway
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.peer]
 

@@ -18,7 +18,8 @@ from gateway.store import SecretBox
 from tests.e2e.cameras import ipcs
 from tests.e2e.encoders import pushing, recorded, serving
 from tests.e2e.playing import ffprobe, flv, hls, watch
-from tests.e2e.running import ADMIN, PASSWORD, RunningGateway, free_ports
+from tests.e2e.running import ADMIN, PASSWORD, RunningGateway
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 

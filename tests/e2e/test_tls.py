@@ -5,8 +5,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.e2e.running import ADMIN, PASSWORD, RunningGateway, free_ports
+from tests.e2e.running import ADMIN, PASSWORD, RunningGateway
 from tests.media.pem import write_pair
+from tests.ports import free_ports
 
 
 async def test_who_comes_by_https_is_offered_addresses_behind_tls(tmp_path: Path) -> None:

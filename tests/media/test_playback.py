@@ -104,7 +104,7 @@ async def test_nothing_is_lost_or_twice_across_files(stage: Stage) -> None:
     files = [read(Path(path)) for path, _ in stage.files]
     assert sound >= sum(len(file.sound) for file in files) - len(files)
     ended = [event for event in stage.events if event.kind == "ended" and event.receiver == receiver]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not ended:
             await asyncio.sleep(0.01)
             ended = [event for event in stage.events if event.kind == "ended" and event.receiver == receiver]

@@ -15,6 +15,7 @@ from media.relay import Relay
 from tests.media.house import HOST, ffmpeg, md5, play, run
 from tests.media.test_play_forms import http
 from tests.media.test_pull import kinds, listen, relay_at, until
+from tests.ports import free_port
 
 PICTURES, TONE = "testsrc=size=320x192:rate=25", "sine=440:sample_rate=16000"
 CODINGS = {
@@ -201,13 +202,6 @@ async def test_a_list_that_is_gone_or_wrong_is_told_by_name(tmp_path: Path) -> N
     assert lost.pop("away.m3u8") in ("bad_redirect", "complete")
     causes.pop("away.m3u8")
     assert lost == causes
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("form", ["mpegts", "rtp_mpegts"])

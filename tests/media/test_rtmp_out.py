@@ -6,7 +6,6 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from socket import socket
 
 import pytest
 
@@ -14,6 +13,7 @@ from media._core import CoreError, Event
 from tests.media.house import HOST, REMUX, House
 from tests.media.ports import listening
 from tests.media.test_pull import digests, film
+from tests.ports import free_port
 
 NGINX = """
 daemon off; master_process off; worker_processes 1; user root;
@@ -30,14 +30,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("film") / "source.flv"
     film(path)
     return path
-
-
-def free_port() -> int:
-    with socket() as listening:
-        listening.bind((HOST, 0))
-        port = listening.getsockname()[1]
-        assert isinstance(port, int)
-        return port
 
 
 @asynccontextmanager

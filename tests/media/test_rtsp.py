@@ -269,7 +269,7 @@ async def test_datagrams_come_from_the_told_port_and_stop_with_the_connection(
         assert f"client_port={port}-{port + 1}" in answer.headers["transport"]
         assert (await client.ask("PLAY", url)).status == 200
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             packet, source = await loop.sock_recvfrom(taker, 2048)
         assert f"server_port={source[1]}-{source[1] + 1}" in answer.headers["transport"]
         assert len(packet) <= 1472

@@ -11,9 +11,10 @@ import pytest
 from media._core import Event
 from tests.media.house import HOST, House, Played, play
 from tests.media.ports import listening
-from tests.media.test_rtmp_out import free_port, process
+from tests.media.test_rtmp_out import process
 from tests.media.test_rtsp_publish import record
 from tests.media.test_rtsp_pull import foreign
+from tests.ports import free_port
 
 GROUP = 25
 CUT = 10

@@ -20,8 +20,10 @@ from media._core import Event, Receiver
 from media.formats.ps import STREAM_TYPES
 from media.formats.walk import Kind, PsWalker
 from media.relay import Relay
+from tests.media.ports import receiving
 from tests.media.test_play_forms import decode, sent_pictures, until
 from tests.media.test_play_forms import http as flv
+from tests.ports import free_port
 
 core = pytest.importorskip("media._core", reason="the relay's core is not built")
 
@@ -171,9 +173,7 @@ async def test_the_declarations_and_ffmpeg_read_the_program_stream(
 async def test_ffmpeg_reads_h264_from_datagrams(relay: Relay, tmp_path: Path) -> None:
     source = await asyncio.to_thread(clip, SPEC)
     sent = await asyncio.to_thread(sent_pictures, source)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1] & ~1
+    port = free_port()
     sdp = tmp_path / "es.sdp"
     sdp.write_text(
         f"v=0\no=- 0 0 IN IP4 {HOST}\ns=-\nc=IN IP4 {HOST}\nt=0 0\nm=video {port} RTP/AVP 98\na=rtpmap:98 H264/90000\n"
@@ -185,13 +185,13 @@ async def test_ffmpeg_reads_h264_from_datagrams(relay: Relay, tmp_path: Path) ->
         stdin=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    await asyncio.sleep(1)
+    await receiving(port)
     receiver = relay.open_receiver("test", "source", transport="udp", ssrc=SSRC, peer=HOST)
     relay.open_sender(
         receiver.id, transport="udp", host=HOST, port=port, ssrc=7, payload="es", payload_type=98, audio=False
     )
     await feed(receiver.port, source)
-    await asyncio.wait_for(player.communicate(b"q"), 15)
+    await asyncio.wait_for(player.communicate(b"q"), 30)
     with av.open(io.BytesIO(out.read_bytes()), format="h264") as container:
         pictures = sum(1 for _ in container.decode(video=0))
     assert pictures >= len(sent) - 3

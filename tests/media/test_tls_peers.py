@@ -11,8 +11,8 @@ from media._core import Event
 from tests.media.house import HOST
 from tests.media.pem import write_pair
 from tests.media.test_pull import certificates, film, listen, relay_at
-from tests.media.test_rtmp_out import free_port
 from tests.media.test_rtsp_pull import FOREIGN, PYTHON
+from tests.ports import free_port
 
 WAIT = 30.0
 

@@ -121,7 +121,7 @@ async def test_nonsense_is_refused(house: House) -> None:
     with pytest.raises(CoreError):
         house.relay.open_feed("live", "cam", transport="whip")
     house.relay.close_receiver(feed.id)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             try:
                 feed.push("PCMA", 0, 0, b"x")
@@ -137,7 +137,7 @@ async def test_a_stream_has_room_for_so_many(house: House) -> None:
         house.relay.subscribe(feed.id, protocol="whep")
     house.relay.subscribe(feed.id).close()
     first.close()
-    async with asyncio.timeout(5):  # its place is free with the next second
+    async with asyncio.timeout(20):  # its place is free with the next second
         while True:
             try:
                 house.relay.subscribe(feed.id, protocol="whep").close()

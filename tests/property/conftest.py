@@ -1,6 +1,6 @@
-"""Properties run without a time limit for each example: the machine may be busy."""
+"""Fewer examples: each is long."""
 
 from hypothesis import settings
 
-settings.register_profile("property", deadline=None, max_examples=60)
+settings.register_profile("property", settings.get_profile("busy"), max_examples=60)
 settings.load_profile("property")

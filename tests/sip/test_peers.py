@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 import shutil
-import socket
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from sip.incoming import Incoming
 from sip.message import Request
 from sip.transport import Listen
 from sip.uri import Uri
+from tests.ports import free_port
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 PASSWORD = "Kx-4821-pw"
@@ -61,13 +61,6 @@ def registrar_at(endpoint: Endpoint) -> Registrar:
     endpoint.on("REGISTER", registrar.on_register)
     endpoint.on("MESSAGE", registrar.on_message)
     return registrar
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def run(directory: Path, *command: str) -> str:

@@ -14,8 +14,8 @@ from gateway.clock import utc_now
 from gateway.credentials.model import CredentialType
 from gateway.devices.model import Channel
 from gateway.settings import load
-from tests.e2e.running import free_ports
 from tests.gateway.gb28181.test_invitation_service import PASSWORD, World
+from tests.ports import free_ports
 
 DAY = date(2030, 6, 1)
 

@@ -18,8 +18,8 @@ from gateway.settings import DEFAULT_QUOTAS
 from gateway.sole import sole_owner
 from gateway.store import SecretBox, Store, StreamQuotas
 from gateway.streams.push import RULES
-from tests.e2e.running import free_ports
 from tests.gateway.streams.samples import stream
+from tests.ports import free_ports
 
 PORTS = ("GATEWAY_SIP__PORT", "GATEWAY_HTTP__PORT", "GATEWAY_RTMP__PORT", "GATEWAY_RTSP__PORT", "GATEWAY_RTP__PORT_MIN")
 

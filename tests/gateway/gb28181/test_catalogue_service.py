@@ -58,7 +58,7 @@ async def channels_of(store: Store, device_id: str = NVR) -> dict[str, Channel]:
 
 
 async def catalogue_is(store: Store, status: CatalogueStatus, device_id: str = NVR) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (await device_of(store, device_id)).catalogue is not status:  # noqa: ASYNC110  (a database sets no event)
             await asyncio.sleep(0.01)
 

@@ -25,7 +25,7 @@ from gateway.simulator.config import ChannelSpec, DeviceSpec, FleetConfig, Serve
 from gateway.simulator.fleet import Fleet
 from gateway.simulator.misbehaviour import Misbehaviour, parse_misbehaviour
 from media._core import CoreError
-from tests.e2e.running import free_ports
+from tests.ports import free_ports
 
 PASSWORD = "Camera-pass-1"
 TINY = ClipSpec(width=160, height=96, fps=10, gop=10, bitrate_bps=64_000)

@@ -4,7 +4,6 @@ import grp
 import itertools
 import os
 import pwd
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from gateway.store.migrate import upgrade
+from tests.ports import free_port
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
 UNPRIVILEGED = ("postgres", "nobody")
@@ -66,7 +66,7 @@ def start() -> Iterator[Server]:
     if not BINARIES:
         pytest.skip("PostgreSQL is not installed")
     with tempfile.TemporaryDirectory(prefix="gateway-postgresql-", ignore_cleanup_errors=True) as name:
-        folder, port = Path(name), _free_port()
+        folder, port = Path(name), free_port()
         binaries, data, log, owner = BINARIES[-1], folder / "data", folder / "control.log", _owner(folder)
         _run(
             [
@@ -120,9 +120,3 @@ def _run(command: list[object], owner: Mapping[str, Any], log: Path) -> None:
         )
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed:\n{log.read_text()}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -53,7 +53,7 @@ async def test_the_coding_is_kept_and_tried_again(database: Store, monkeypatch: 
     kept.handle_media(told(name, "first_packet"))
     kept.handle_media(told(name, audio="PCMA"))
     kept.handle_media(told(name, video="H265"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await written.wait()
     stream = await database.streams.get(Scope(project_id), name)
     assert stream is not None

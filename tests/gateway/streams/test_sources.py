@@ -78,7 +78,7 @@ class World:
     async def push(self, ticket: int = 1, name: str = "s1", app: str = "default", **more: str) -> str | None:
         """Why it was refused."""
         self.event("publish", ticket=str(ticket), app=app, name=name, peer="192.0.2.9:4000", **more)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while ticket not in self.relay.refused and ticket not in self.relay.accepted:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         return self.relay.refused.get(ticket)
@@ -258,7 +258,7 @@ async def test_at_the_start_all_active_ones_are_pulled_spread_over_time(
     fresh = StreamSources(world.store, again, world.history, lambda: NOW)
     begin = asyncio.get_running_loop().time()
     task = asyncio.create_task(fresh.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(again.open) < 4:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert sorted(name for _, name in again.open.values()) == ["p0", "p1", "p2", "p3"]
@@ -478,7 +478,7 @@ async def running(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 async def opened_again(world: World, receiver: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not world.relay.open or world.receiver == receiver:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 

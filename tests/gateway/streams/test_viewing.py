@@ -80,7 +80,7 @@ class World:
         self.tickets += 1
         detail = {"ticket": str(self.tickets), "app": app, "name": name, "peer": peer, **shown}
         self.viewing.handle_media(Event("play", detail=detail))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while self.tickets not in self.relay.answers:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         return self.relay.answers[self.tickets]
