@@ -23,7 +23,7 @@ async def device_of(gateway: RunningGateway, device_id: str) -> dict[str, str]:
 
 
 async def until_state(gateway: RunningGateway, device_id: str, state: str) -> None:
-    async with asyncio.timeout(10.0):
+    async with asyncio.timeout(30):
         while (await device_of(gateway, device_id))["state"] != state:  # noqa: ASYNC110  (the API is polled)
             await asyncio.sleep(0.05)
 

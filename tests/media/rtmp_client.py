@@ -70,7 +70,7 @@ class Client:
     async def until(self, word: bytes) -> bytes:
         """Everything up to and with `word`."""
         got = b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while word not in got:
                 more = await self.reader.read(4096)
                 assert more, f"closed before {word!r}: {got[-300:]!r}"

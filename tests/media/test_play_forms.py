@@ -135,7 +135,7 @@ async def played_in_all_forms(source: Clip, tmp_path: Path) -> dict[str, Played]
 
 
 async def until(good: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not good():  # noqa: ASYNC110  (the other side is a thread of Rust)
             await asyncio.sleep(0.01)
 

@@ -37,7 +37,7 @@ async def relay_at(first_port: int) -> AsyncIterator[Relay]:
 
 
 async def until(good: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while not good():  # noqa: ASYNC110  (the other side is a thread of Rust)
             await asyncio.sleep(0.01)
 

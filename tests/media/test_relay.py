@@ -56,7 +56,7 @@ async def relay(tmp_path: Path) -> AsyncIterator[Relay]:
 
 
 async def until(good: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not good():  # noqa: ASYNC110  (the other side is a thread of Rust)
             await asyncio.sleep(0.01)
 

@@ -163,7 +163,7 @@ async def ended(running: asyncio.subprocess.Process) -> AsyncIterator[None]:
 
 
 async def until_bytes(house: House, bytes_out: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while sum(push.bytes_out for push in house.relay.pushes()) < bytes_out:  # noqa: ASYNC110  (a thread of Rust)
             await asyncio.sleep(0.02)
 

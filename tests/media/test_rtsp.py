@@ -41,7 +41,7 @@ def played(house: House, name: str, transport: str = "tcp", query: str = "", **o
 
 
 async def until(good: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while not good():  # noqa: ASYNC110  (the other side is a thread of Rust)
             await asyncio.sleep(0.01)
 

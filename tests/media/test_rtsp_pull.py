@@ -152,7 +152,7 @@ async def test_a_camera_that_wants_digest_and_forgets_what_the_standard_asks_for
 
 
 async def until(good: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while not good():  # noqa: ASYNC110  (the other side is a thread of Rust)
             await asyncio.sleep(0.01)
 

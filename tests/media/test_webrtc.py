@@ -74,7 +74,7 @@ async def watch(connection: RTCPeerConnection, rtc: WebRtc, receiver: int) -> tu
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0.05)
 

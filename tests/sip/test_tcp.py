@@ -57,7 +57,7 @@ class Owner:
 
 
 async def until(condition: object) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():  # type: ignore[operator]  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.01)
 

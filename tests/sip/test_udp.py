@@ -28,7 +28,7 @@ def peer() -> Iterator[socket.socket]:
 
 
 async def until(seen: Seen, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(seen) < count:  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.01)
 

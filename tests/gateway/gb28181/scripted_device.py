@@ -126,7 +126,7 @@ def catalogue(*items: str, sum_num: int | None = None) -> str:
     return f'<SumNum>{count}</SumNum><DeviceList Num="{len(items)}">{"".join(items)}</DeviceList>'
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     """Waits until something is so."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  (nobody there would set an event for a test)

@@ -37,7 +37,7 @@ async def senders(database: Store, relay: Relay) -> Senders:
 
 
 async def until(good: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not good():  # noqa: ASYNC110  (the other side is a thread of Rust)
             await asyncio.sleep(0.01)
 

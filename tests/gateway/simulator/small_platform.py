@@ -80,7 +80,7 @@ class Platform:
         incoming.respond(self.status)
         self.changed.set()
 
-    async def until(self, condition: Callable[[], object], seconds: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
         """Waits until `condition()` is true."""
         async with asyncio.timeout(seconds):
             while not condition():
