@@ -270,7 +270,8 @@ class Playbacks:
         else:
             position_ms = int(event.detail["position_ms"])
             found.position = datetime.fromtimestamp(position_ms / 1000, UTC)
-            found.leader.told(position_ms, float(event.detail["speed"]), event.detail["paused"] == "0")
+            speed = float(event.detail["speed"]) * float(event.detail.get("delivery", 1))
+            found.leader.told(position_ms, speed, event.detail["paused"] == "0")
 
     async def run(self) -> None:
         """Ends playbacks that are over or that nobody uses, until it is cancelled; then all."""

@@ -122,6 +122,29 @@ async def test_a_player_seeks_changes_the_speed_and_pauses(replay: Replay) -> No
     client.close()
 
 
+async def test_a_player_has_a_recording_delivered_faster_than_it_plays(replay: Replay) -> None:
+    client = await replay.open()
+    await client.ask("DESCRIBE", replay.url)
+    await client.set_up(replay.url)
+    await client.set_up(replay.url, 1, "RTP/AVP/TCP;unicast;interleaved=2-3")
+    await client.ask("PLAY", replay.url, Range="npt=0.000-")
+    fast = await client.ask("PLAY", replay.url, Range="npt=1-", Speed="4.0")
+    assert (fast.headers["speed"], fast.headers["scale"]) == ("4", "1")
+    loop, known = asyncio.get_running_loop(), len(client.packets)
+    begun, first, ahead = loop.time(), first_of(fast)[1], 0.0
+    async with asyncio.timeout(20):
+        while ahead < 1 or all(channel != 2 for channel, _ in client.packets[known:]):
+            channel, packet = await client.packet()
+            if channel == 0:
+                stamp = int.from_bytes(packet[4:8], "big")
+                ahead = (stamp - first) % (1 << 32) / 90_000 - (loop.time() - begun)
+    bounded = await client.ask("PLAY", replay.url, Range="npt=1-", Speed="99")
+    assert bounded.headers["speed"] == "4"
+    assert "speed" not in (await client.ask("PLAY", replay.url, Range="npt=2-")).headers
+    assert (await client.ask("PLAY", replay.url, Speed="fast")).status == 400
+    client.close()
+
+
 async def test_the_last_wish_holds_for_all_who_watch(replay: Replay) -> None:
     clients = [await replay.open() for _ in range(2)]
     for client in clients:

@@ -93,12 +93,17 @@ pub enum Control {
     Seek(u64),
     /// So many times as fast.
     Speed(f64),
+    /// Delivered so many times as fast as its times say.
+    Delivery(f64),
     /// Stand still, or go on.
     Pause(bool),
 }
 
 /// The slowest and the fastest.
 pub(crate) const SPEEDS: std::ops::RangeInclusive<f64> = 0.25..=16.0;
+
+/// The slowest and the fastest delivery: disks and players have a bound.
+pub(crate) const DELIVERIES: std::ops::RangeInclusive<f64> = 0.25..=4.0;
 
 /// All playbacks of a core.
 #[derive(Default)]
@@ -115,6 +120,7 @@ impl Playbacks {
             start_ms: playback.position_ms.max(playback.deck.start_ms()),
             position_ms: playback.position_ms,
             speed: playback.pace.speed(),
+            delivery: playback.pace.delivery(),
             paused: playback.pace.is_paused(),
             ..Standing::default()
         });
@@ -273,9 +279,9 @@ impl Playback {
     /// Tells those who steer where it stands.
     fn stand(&mut self, steering: &Steering) {
         let next = self.pace.next_out_position();
-        let (speed, paused) = (self.pace.speed(), self.pace.is_paused());
+        let (speed, delivery, paused) = (self.pace.speed(), self.pace.delivery(), self.pace.is_paused());
         steering.update(|standing| {
-            (standing.speed, standing.paused) = (speed, paused);
+            (standing.speed, standing.delivery, standing.paused) = (speed, delivery, paused);
             if let Some((at, position_ms)) = next {
                 (standing.at, standing.position_ms) = (at, position_ms);
             }
@@ -303,6 +309,7 @@ impl Playback {
                     self.arrive(feeder, steering).await?;
                 }
             }
+            Control::Delivery(delivery) => self.pace.set_delivery(delivery),
             Control::Pause(paused) => self.pace.set_paused(paused),
         }
         self.stand(steering);
@@ -389,6 +396,7 @@ impl Playback {
             vec![
                 ("position_ms", self.position_ms.to_string()),
                 ("speed", self.pace.speed().to_string()),
+                ("delivery", self.pace.delivery().to_string()),
                 ("paused", u8::from(self.pace.is_paused()).to_string()),
             ],
         );

@@ -38,6 +38,8 @@ struct Anchor {
 
 pub(super) struct Pace {
     speed: f64,
+    /// How fast it goes out, whatever its times say.
+    delivery: f64,
     paused: bool,
     waiting: VecDeque<Waiting>,
     anchor: Option<Anchor>,
@@ -58,6 +60,7 @@ impl Pace {
     pub(super) fn new(speed: f64, paused: bool) -> Self {
         Self {
             speed,
+            delivery: 1.0,
             paused,
             waiting: VecDeque::new(),
             anchor: None,
@@ -73,6 +76,16 @@ impl Pace {
 
     pub(super) fn speed(&self) -> f64 {
         self.speed
+    }
+
+    pub(super) fn delivery(&self) -> f64 {
+        self.delivery
+    }
+
+    /// From now on it goes out so many times as fast; its times stay what they are.
+    pub(super) fn set_delivery(&mut self, delivery: f64) {
+        self.delivery = delivery;
+        self.clock = None;
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -179,7 +192,7 @@ impl Pace {
         }
         let out = self.out_of_next()?;
         let (at, time) = *self.clock.get_or_insert((now, out));
-        let due = at + duration_of(Ticks((out - time).0.max(0)));
+        let due = at + duration_of(Ticks((out - time).0.max(0))).div_f64(self.delivery);
         if now.saturating_duration_since(due) > LATE {
             self.clock = Some((now, out));
             return Some(now);
@@ -263,4 +276,40 @@ impl Pace {
 
 fn duration_of(time: Ticks) -> Duration {
     Duration::from_nanos(time.0.cast_unsigned().saturating_mul(100_000) / 9)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_faster_delivery_changes_no_times_and_keeps_the_sound() {
+        let mut pace = Pace::new(1.0, false);
+        pace.set_delivery(4.0);
+        let kinds = |number: i64| if number % 2 == 0 { Kind::Video } else { Kind::Audio };
+        let unit = |number: i64| AccessUnit {
+            kind: kinds(number),
+            dts: Ticks::from_millis(number * 100),
+            pts: Ticks::from_millis(number * 100),
+            key: true,
+            data: Bytes::new(),
+            tracks: Arc::default(),
+        };
+        pace.handle_units(0, true, Ticks::from_millis(1100), (0..11).map(unit).collect());
+        let now = clock::now();
+        let mut times = Vec::new();
+        for step in 0..=10_i64 {
+            let outputs = pace.take(now + Duration::from_millis(25 * step.unsigned_abs()));
+            times.extend(outputs.into_iter().filter_map(|output| match output {
+                Output::Unit(unit) => Some((step, unit.dts.as_millis())),
+                _ => None,
+            }));
+        }
+        let expected: Vec<_> = (0..=10).map(|number| (number, 1000 + number * 100)).collect();
+        assert_eq!(times, expected, "a second in a quarter of one");
+        assert_eq!(pace.due(now), None);
+    }
 }

@@ -22,6 +22,7 @@ pub(crate) struct Standing {
     pub(crate) at: Ticks,
     pub(crate) position_ms: u64,
     pub(crate) speed: f64,
+    pub(crate) delivery: f64,
     pub(crate) paused: bool,
     /// Where the whole begins and ends, in milliseconds of the UNIX epoch; no end if that is not known.
     pub(crate) start_ms: u64,

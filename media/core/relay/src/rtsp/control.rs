@@ -2,6 +2,7 @@
 //! who watch it; on a live stream they begin and stop what this player is sent.
 
 use std::{
+    ops::RangeInclusive,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,7 +12,7 @@ use wire::{
     rtsp::{Moment, Played, Range, Wish},
 };
 
-use crate::playback::{Control, SPEEDS, Standing, Steering};
+use crate::playback::{Control, DELIVERIES, SPEEDS, Standing, Steering};
 
 /// PLAY is answered with the first packet, or after so long without.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,11 +39,13 @@ pub(crate) struct Run {
     flow: Flow,
     /// It asked by the clock, and is told so.
     by_clock: bool,
+    /// It asked how fast it is delivered, and is told so.
+    by_speed: bool,
 }
 
 impl Run {
     pub(crate) fn new(playback: Option<Arc<Steering>>) -> Self {
-        Self { playback, flow: Flow::Running, by_clock: false }
+        Self { playback, flow: Flow::Running, by_clock: false, by_speed: false }
     }
 
     pub(crate) fn is_playback(&self) -> bool {
@@ -86,6 +89,7 @@ impl Run {
 
     /// PLAY. It runs at once, or begins soon; the status if it cannot. `joins`: it is the first one on its connection.
     pub(crate) fn play(&mut self, now: Instant, wish: &Wish, joins: bool) -> Result<(), u16> {
+        self.by_speed = wish.speed.is_some();
         let Some(playback) = &self.playback else {
             if self.is_paused() {
                 self.begin(now, 0, false);
@@ -94,17 +98,20 @@ impl Run {
         };
         let standing = playback.standing();
         let seek = target(&standing, wish, joins)?;
-        let speed = match wish.scale {
-            Some(scale) => Some(supported(scale)),
-            // Players name no scale when they mean the normal one.
-            None => (seek.is_some() && !joins).then_some(1.0),
-        };
-        let changes = speed.is_some_and(|speed| (speed - standing.speed).abs() > f64::EPSILON);
+        // Players name no scale and no speed when they mean the normal ones.
+        let normal = (seek.is_some() && !joins).then_some(1.0);
+        let speed = wish.scale.map(|scale| supported(scale, &SPEEDS)).or(normal);
+        let delivery = wish.speed.map(|speed| supported(speed, &DELIVERIES)).or(normal);
+        let differs =
+            |wanted: Option<f64>, now: f64| wanted.filter(|wanted| (wanted - now).abs() > f64::EPSILON);
+        let delivery = differs(delivery, standing.delivery);
+        let changes = delivery.is_some() || differs(speed, standing.speed).is_some();
         if !joins && self.is_running() && seek.is_none() && !changes && !standing.paused {
             return Ok(());
         }
         let wishes = [
             speed.map(Control::Speed),
+            delivery.map(Control::Delivery),
             seek.map(Control::Seek),
             Some(Control::Pause(false)), // whatever others wished meanwhile
         ];
@@ -134,11 +141,14 @@ impl Run {
 
     /// What is sent from `time` on, or from where it stands.
     pub(crate) fn played(&self, time: Option<Ticks>) -> Played {
-        let Some(standing) = self.standing() else { return Played { range: Range::NOW, scale: 1.0 } };
+        let Some(standing) = self.standing() else {
+            return Played { range: Range::NOW, scale: 1.0, speed: self.by_speed.then_some(1.0) };
+        };
         let position_ms = time.map_or(standing.position_ms, |time| standing.position(time));
         let start = Some(self.moment(&standing, position_ms));
         let end = standing.end_ms.map(|end_ms| self.moment(&standing, end_ms));
-        Played { range: Range { start, end }, scale: standing.speed }
+        let speed = self.by_speed.then_some(standing.delivery);
+        Played { range: Range { start, end }, scale: standing.speed, speed }
     }
 
     /// The first packet is there, or nothing came for too long: true if PLAY is still to be answered.
@@ -158,6 +168,7 @@ impl Run {
             let value = match name.as_str() {
                 "position" => played.range.start.map(|start| start.to_string()),
                 "scale" => Some(played.scale.to_string()),
+                "speed" => Some(self.standing().map_or(1.0, |standing| standing.delivery).to_string()),
                 _ => None,
             };
             value.map(|value| format!("{name}: {value}\r\n")).ok_or(451)
@@ -205,8 +216,8 @@ fn target(standing: &Standing, wish: &Wish, joins: bool) -> Result<Option<u64>, 
 }
 
 /// The nearest speed that there is; nothing runs backwards.
-fn supported(scale: f64) -> f64 {
-    if scale <= 0.0 { 1.0 } else { scale.clamp(*SPEEDS.start(), *SPEEDS.end()) }
+fn supported(wanted: f64, all: &RangeInclusive<f64>) -> f64 {
+    if wanted <= 0.0 { 1.0 } else { wanted.clamp(*all.start(), *all.end()) }
 }
 
 #[cfg(test)]
@@ -220,13 +231,14 @@ mod tests {
         at: Ticks(0),
         position_ms: 12_000,
         speed: 2.0,
+        delivery: 1.0,
         paused: false,
         start_ms: 10_000,
         end_ms: Some(70_000),
     };
 
     fn wish(range: &str, scale: Option<f64>) -> Wish {
-        Wish { range: (!range.is_empty()).then(|| Range::parse(range).unwrap()), scale }
+        Wish { range: (!range.is_empty()).then(|| Range::parse(range).unwrap()), scale, speed: None }
     }
 
     #[test]
@@ -246,7 +258,7 @@ mod tests {
 
     #[test]
     fn speeds_that_there_are_not_become_the_nearest() {
-        let found = [0.01, 0.5, 99.0, -2.0, 0.0].map(|scale| supported(scale).to_string());
+        let found = [0.01, 0.5, 99.0, -2.0, 0.0].map(|scale| supported(scale, &SPEEDS).to_string());
         assert_eq!(found, ["0.25", "0.5", "16", "1", "1"]);
     }
 
@@ -294,11 +306,35 @@ mod tests {
     }
 
     #[test]
+    fn a_speed_of_delivery_is_kept_apart_from_the_scale_and_told_to_who_asked() {
+        let now = clock::now();
+        let (steering, mut controls) = Steering::with(STANDING);
+        let steering = Arc::new(steering);
+        let mut run = Run::new(Some(Arc::clone(&steering)));
+        let fast = Wish { speed: Some(99.0), ..Wish::default() };
+        assert_eq!(run.play(now, &fast, true), Ok(()));
+        let mut taken = || std::iter::from_fn(|| controls.try_recv().ok()).collect::<Vec<_>>();
+        assert_eq!(taken(), [Control::Delivery(4.0), Control::Pause(false)]);
+        steering.change(Standing { done: 2, delivery: 4.0, ..STANDING });
+        assert_eq!((run.played(None).scale, run.played(None).speed), (2.0, Some(4.0)));
+        assert_eq!(run.tell(&["speed".into()]), Ok("speed: 4\r\n".into()));
+        run.set_begun(true);
+        assert_eq!(run.play(now, &wish("npt=20-", Some(2.0)), false), Ok(()));
+        assert!(
+            taken().contains(&Control::Delivery(1.0)),
+            "a part without a speed is wanted at the normal one"
+        );
+        assert_eq!(run.played(None).speed, None);
+    }
+
+    #[test]
     fn a_live_stream_stops_and_goes_on_for_one_player() {
         let mut run = Run::new(None);
         run.play(clock::now(), &wish("npt=7-", Some(3.0)), true).unwrap();
         assert!(run.is_running());
-        assert_eq!(run.played(None), Played { range: Range::NOW, scale: 1.0 });
+        assert_eq!(run.played(None), Played { range: Range::NOW, scale: 1.0, speed: None });
+        run.play(clock::now(), &Wish { speed: Some(2.0), ..Wish::default() }, false).unwrap();
+        assert_eq!(run.played(None).speed, Some(1.0), "a camera delivers no faster");
         assert_eq!(run.pause(), Ok(None));
         assert!(!run.may_begin(Ticks(0)));
         run.play(clock::now(), &wish("", None), false).unwrap();

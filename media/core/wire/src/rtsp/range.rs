@@ -1,4 +1,4 @@
-//! Which part of a stream is meant, and how fast it runs: the headers Range (RFC 2326 §3.6, §3.7, §12.29) and Scale
+//! Which part of a stream is meant, and how fast it runs: the headers Range (RFC 2326 §3.6, §3.7, §12.29), Speed (§12.35) and Scale
 //! (§12.34), and where packets go on (RTP-Info, §12.33).
 
 use std::fmt;
@@ -83,6 +83,8 @@ pub struct Wish {
     pub range: Option<Range>,
     /// How fast; a finite number.
     pub scale: Option<f64>,
+    /// How fast it is to be delivered, whatever its times say; a finite number.
+    pub speed: Option<f64>,
 }
 
 /// What PLAY comes to.
@@ -92,6 +94,8 @@ pub struct Played {
     pub range: Range,
     /// How fast.
     pub scale: f64,
+    /// How fast it is delivered, for who asked for that.
+    pub speed: Option<f64>,
 }
 
 /// The next packet of a track.
@@ -105,7 +109,7 @@ pub struct TrackStart {
     pub timestamp: u32,
 }
 
-/// Reads a Scale header.
+/// Reads a Scale or a Speed header.
 pub(super) fn scale(text: &str) -> Option<f64> {
     text.trim().parse().ok().filter(|scale: &f64| scale.is_finite())
 }

@@ -220,6 +220,10 @@ impl Server {
                 "Session: {}\r\nRange: {}\r\nScale: {}\r\n",
                 self.session, played.range, played.scale
             );
+            if let Some(speed) = played.speed {
+                // Writing into a String cannot fail.
+                let _ = write!(fields, "Speed: {speed}\r\n");
+            }
             let tracks = starts.iter().filter_map(|start| {
                 let (_, uri) = self.named.iter().find(|(track, _)| *track == start.track)?;
                 Some(format!("url={uri};seq={};rtptime={}", start.seq, start.timestamp))
@@ -414,7 +418,8 @@ fn authorization(message: &Message) -> Option<String> {
 fn wish(message: &Message) -> Result<Wish, u16> {
     let range = message.header("Range").map(|text| Range::parse(text).ok_or(457_u16)).transpose()?;
     let scale = message.header("Scale").map(|text| range::scale(text).ok_or(400_u16)).transpose()?;
-    Ok(Wish { range, scale })
+    let speed = message.header("Speed").map(|text| range::scale(text).ok_or(400_u16)).transpose()?;
+    Ok(Wish { range, scale, speed })
 }
 
 /// Names of the parameters that are asked for, one a line (§10.8).

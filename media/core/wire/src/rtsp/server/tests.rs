@@ -74,7 +74,7 @@ fn a_player_describes_sets_up_and_plays() {
         Some(Event::Play(Wish::default()))
     );
     let starts = [(0, 7), (1, 8)].map(|(track, seq)| TrackStart { track, seq, timestamp: 9 });
-    server.play(Played { range: Range::NOW, scale: 1.0 }, &starts);
+    server.play(Played { range: Range::NOW, scale: 1.0, speed: None }, &starts);
     let answer = said(&mut server);
     assert!(answer.contains("CSeq: 5\r\nSession: ABC\r\nRange: npt=now-\r\nScale: 1\r\n"));
     assert!(
@@ -156,7 +156,7 @@ fn what_cannot_be_is_answered_with_why() {
 fn playing() -> Server {
     let mut server = Server::new("ABC".into());
     ask(&mut server, "PLAY rtsp://h/app/gate RTSP/1.0\nCSeq: 1");
-    server.play(Played { range: Range::NOW, scale: 1.0 }, &[]);
+    server.play(Played { range: Range::NOW, scale: 1.0, speed: None }, &[]);
     said(&mut server);
     server
 }
@@ -164,13 +164,18 @@ fn playing() -> Server {
 #[test]
 fn a_player_seeks_pauses_and_asks_where_it_is() {
     let mut server = playing();
-    let request = "PLAY * RTSP/1.0\nCSeq: 2\nRange: npt=12.5-\nScale: 2.0";
+    let request = "PLAY * RTSP/1.0\nCSeq: 2\nRange: npt=12.5-\nScale: 2.0\nSpeed: 3.5";
     let (start, end) = (Some(Moment::Npt(12_500)), None);
-    let wish = Wish { range: Some(Range { start, end }), scale: Some(2.0) };
+    let wish = Wish { range: Some(Range { start, end }), scale: Some(2.0), speed: Some(3.5) };
     assert_eq!(ask(&mut server, request), Some(Event::Play(wish)));
     assert!(server.is_asked());
-    server.play(Played { range: Range { start, end: Some(Moment::Npt(60_000)) }, scale: 2.0 }, &[]);
-    assert!(said(&mut server).contains("Session: ABC\r\nRange: npt=12.500-60.000\r\nScale: 2\r\n"));
+    server.play(
+        Played { range: Range { start, end: Some(Moment::Npt(60_000)) }, scale: 2.0, speed: Some(3.5) },
+        &[],
+    );
+    assert!(
+        said(&mut server).contains("Session: ABC\r\nRange: npt=12.500-60.000\r\nScale: 2\r\nSpeed: 3.5\r\n")
+    );
     assert_eq!(ask(&mut server, "PAUSE * RTSP/1.0\nCSeq: 3"), Some(Event::Pause));
     server.pause(Some(Range { start, end }));
     assert!(said(&mut server).contains("CSeq: 3\r\nSession: ABC\r\nRange: npt=12.500-\r\n"));
@@ -191,6 +196,7 @@ fn what_cannot_be_played_so_is_refused() {
     for (request, status) in [
         ("PLAY * RTSP/1.0\nCSeq: 2\nRange: smpte=1:00:00-", "457 Invalid Range"),
         ("PLAY * RTSP/1.0\nCSeq: 3\nScale: fast", "400"),
+        ("PLAY * RTSP/1.0\nCSeq: 3\nSpeed: inf", "400"),
         ("RECORD * RTSP/1.0\nCSeq: 4", "455"),
     ] {
         assert_eq!(ask(&mut server, request), None, "{request}");
