@@ -51,16 +51,17 @@ class Uri:
         if self.opaque:
             return f"{self.scheme}:{self.opaque}"
         text = f"{self.scheme}:{self.user or ''}"
+        rest = "".join(f";{_pair(*item)}" for item in self.params.items())
+        if self.headers:
+            rest += "?" + "&".join(_pair(*item) for item in self.headers.items())
         if self.scheme != "tel":
             if self.password is not None:
                 text += f":{self.password}"
-            if self.user or self.password is not None:
+            # Without a user, an @ further behind would end one.
+            if self.user or self.password is not None or "@" in rest:
                 text += "@"
             text += host_port(self.host, self.port)
-        text += "".join(f";{_pair(*item)}" for item in self.params.items())
-        if self.headers:
-            text += "?" + "&".join(_pair(*item) for item in self.headers.items())
-        return text
+        return text + rest
 
 
 def _parse(text: str) -> Uri:

@@ -35,6 +35,16 @@ def test_uris_are_read_and_written(text: str, uri: Uri) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["sip:@null;rport00-null@example.com;tag]839923423", "sip:@h:5060;a@b", "sips:@h?a=b@c", "sip:h;a"]
+)
+def test_what_stands_behind_the_host_never_becomes_a_user(text: str) -> None:
+    uri = Uri.parse(text)
+    assert uri.user is None
+    assert str(uri) == text
+    assert Uri.parse(str(uri)) == uri
+
+
+@pytest.mark.parametrize(
     "text",
     [
         *(
