@@ -70,7 +70,7 @@ async def test_ffmpeg_takes_every_packet_as_it_was(house: House, source: Path, t
             assert house.stream("cam").viewers["rtmp"] == 0
             await asyncio.wait_for(sender.wait(), 20)
         ended = await house.event("push_ended")
-        assert ended.detail == {"push": str(push.id), "reason": "the stream is over"}
+        assert ended.detail == {"push": str(push.id), "reason": "the stream is over", "cause": "stream_over"}
         await asyncio.wait_for(server.wait(), 10)
     assert await asyncio.to_thread(digests, out) == await asyncio.to_thread(digests, source)
     assert "secret" not in repr([event for event in house.events if event.kind.startswith("push_")])
