@@ -48,6 +48,8 @@ class Library:
         self._held: dict[Path, int] = {}
         self._turns: dict[Path, asyncio.Lock] = {}
         self._arrivals: dict[Path, Arrival] = {}
+        self._room = asyncio.Lock()
+        """Held while room is made and taken: what was counted holds until then."""
         self._fetches = asyncio.Semaphore(FETCHES_AT_ONCE)
         self._clean = False
 
@@ -160,8 +162,9 @@ class Library:
         await self._prepare()
         try:
             size = await place.size(found.key)
-            await self._make_room(size)
-            self._sizes[target] = size
+            async with self._room:
+                await self._make_room(size)
+                self._sizes[target] = size
             # Known before its file is made, which is at its full size at once: it is not taken for whole.
             self._arrivals[target] = Arrival(InPlace(place, found.key, size), target, self._fetches)
             await self._arrivals[target].begin()
@@ -173,15 +176,29 @@ class Library:
             raise
 
     async def _make_room(self, size_bytes: int) -> None:
+        """Deletes what nobody holds, what nobody held for longest first, until there is room. UnavailableError."""
         for path in list(self._sizes):
-            if sum(self._sizes.values()) + size_bytes <= self._cache_bytes_max:
+            if self._has_room(size_bytes):
                 return
-            if path not in self._held:
-                del self._sizes[path]
-                with suppress(OSError):
-                    await asyncio.to_thread(path.unlink)
-        if sum(self._sizes.values()) + size_bytes > self._cache_bytes_max:
+            if path in self._sizes and path not in self._held:
+                await unbroken(self._delete(path))
+        if not self._has_room(size_bytes):
             raise UnavailableError("the recordings that are played now leave no room in the cache for another one")
+
+    def _has_room(self, size_bytes: int) -> bool:
+        return sum(self._sizes.values()) + size_bytes <= self._cache_bytes_max
+
+    async def _delete(self, path: Path) -> None:
+        """In a turn of the file's own: who needs it again meanwhile waits, and fetches it anew. It counts until it is
+        gone."""
+        async with self._turns.setdefault(path, asyncio.Lock()):
+            if path in self._held:
+                return
+            with suppress(OSError):
+                await asyncio.to_thread(path.unlink)
+            self._sizes.pop(path, None)
+            if path not in self._held:
+                self._turns.pop(path, None)
 
 
 async def _copy(source: Source, target: Path, first: int, behind: int) -> None:

@@ -1,6 +1,7 @@
 """Slices that come slowly from a bucket while they are played: seeks, several who play, slices that vanish, ends."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -253,3 +254,46 @@ async def test_a_list_that_nobody_deleted_goes_with_a_whole_file(place: SlowPlac
     target.with_name("1.flv.there").write_text("0-10\n")
     await arrival.close()
     assert [one.name for one in tmp_path.iterdir()] == ["1.flv"]
+
+
+async def test_slices_begun_at_once_stay_within_the_bound_and_one_that_makes_room_can_be_needed_again(
+    place: SlowPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    library = Library(
+        lambda _: cast(Place, place), lambda _: tmp_path / "none", cache, cache_bytes_max=2 * SIZE + SIZE // 2
+    )
+    old, second, *new = slices(5)
+    for found in (old, second):
+        async with library.held(found) as arrival:
+            assert arrival is not None
+            await until(lambda arrival=arrival: arrival.whole)
+    deleted, most = await library.path(old), 0
+    unlink = Path.unlink
+
+    def slowly(path: Path, missing_ok: bool = False) -> None:
+        if path.parent == cache and path.suffix not in {".there", ".fresh"}:
+            time.sleep(0.2)  # a large file on a busy disk
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", slowly)
+
+    async def need(found: Slice) -> bool:
+        nonlocal most
+        try:
+            async with library.held(found) as arrival:
+                files = [one for one in cache.iterdir() if one.suffix not in {".there", ".fresh"}]
+                most = max(most, len(files))
+                if arrival is not None:
+                    await until(lambda: arrival.whole)
+                return (await library.path(found)).stat().st_size == SIZE
+        except UnavailableError:
+            return False
+
+    first = asyncio.create_task(need(new[0]))
+    await asyncio.sleep(0.05)  # it makes room
+    again = await asyncio.gather(first, need(old))
+    assert again == [True, True], "what was needed again is there, whole"
+    assert deleted.is_file()
+    await asyncio.gather(*(need(found) for found in new))
+    assert most <= 2, "the bound holds on the disk too"
