@@ -507,9 +507,9 @@ class Event:
     strangers, once a second at most) · `slice` (a recording finished a file: recording, tag, path, start_ms, end_ms,
     duration_ms, frames, key_frames, bytes, video, reason, lost; see docs/media.md) · `record_failed` (recording, tag,
     reason, lost; it goes on if it can) · `record_ended` (recording, tag, reason, lost; its last event) ·
-    `playback_position` (position_ms, speed, delivery, paused; every 5 s and after each wish; or problem: a file left out) ·
-    `play`
-    (ticket, app, name, peer, protocol, token; a private stream was asked for with a token: answer with `answer_play`) ·
+    `playback_position` (position_ms, speed, delivery, paused; every 5 s and after each wish; or problem: a file left
+    out) · `play` (ticket, app, name, peer, protocol, token; a private stream was asked for with a token: answer with
+    `answer_play`) ·
     `aac` (ticket, app, name, peer, protocol; who may play the stream asked for it with `audio=aac`: answer with
     `answer_play` once `…~aac` is open) ·
     `publish` (receiver 0; ticket, app, name, query, peer, protocol; challenged, if a refusal as `unauthorized` asks it
