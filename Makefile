@@ -91,8 +91,8 @@ lint-console: build
 test-rust:
 	cd $(CORE) && $(CARGO) test --profile once --workspace --exclude media-core-python --locked --quiet
 
-# Most tests wait for real time to pass: more of them at once than there are cores.
-PYTEST_WORKERS ?= 4
+# Most tests wait for real time to pass: many more of them at once than there are cores.
+PYTEST_WORKERS ?= 6
 
 test-python: build $(STAMPS)/dev $(STAMPS)/packages
 	$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist worksteal

@@ -20,10 +20,27 @@ REAL_TIME = tuple(Path(__file__).parent / name for name in ("e2e", "media"))
 test that is right: each has a second try. That it was needed is told in the summary."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+LONG_S = 240
+"""Who may take longer than that begins first in one of the processes: nobody waits for it at the end."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if any(folder in item.path.parents for folder in REAL_TIME):
             item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=3))
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = sorted((item for item in items if limit(item) > LONG_S), key=limit, reverse=True)
+    short = [item for item in items if limit(item) <= LONG_S]
+    share = len(short) // processes + 1  # each begins with an equal share, in this order, and takes of others' ends
+    items[:] = []
+    for number in range(processes):
+        items += [*long[number::processes], *short[number * share : (number + 1) * share]]
+
+
+def limit(item: pytest.Item) -> float:
+    """Seconds that a test asks for itself; 0 for most."""
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker else 0.0
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,9 @@
-"""GStreamer's RTSP server with one stream of three seconds, or, given a folder, one that writes there what it is sent;
-prints its port. Run by the system's Python: METHOD [FOLDER].
+"""GStreamer's RTSP server with one stream of three seconds, or, given a folder, one that writes there what it is sent
+(and `over` once all of it is written); prints its port. Run by the system's Python: METHOD [FOLDER].
 """
 
 import sys
+from pathlib import Path
 
 import gi
 
@@ -32,6 +33,8 @@ factory = GstRtspServer.RTSPMediaFactory()
 if len(sys.argv) > 2:
     factory.set_launch(TAKE.format(folder=sys.argv[2]))
     factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
+    over = Path(sys.argv[2]) / "over"
+    factory.connect("media-configure", lambda _, media: media.connect("unprepared", lambda _: over.touch()))
 else:
     factory.set_launch(LAUNCH)
 method = sys.argv[1]

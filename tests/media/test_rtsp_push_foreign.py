@@ -62,12 +62,13 @@ async def test_gstreamers_server_records_what_we_push(
     house: House, group_clips: dict[str, Path], tmp_path: Path, auth: str, transport: str
 ) -> None:
     source = group_clips["libx264"]
-    async with (
-        foreign(auth, str(tmp_path)) as port,
-        pushed(house, source, f"rtsp://me:secret@{HOST}:{port}/test", transport),
-    ):
-        [shown] = house.relay.pushes()
-        assert (shown.state, shown.url) == ("pushing", f"rtsp://{HOST}:{port}/test")
+    async with foreign(auth, str(tmp_path)) as port:
+        async with pushed(house, source, f"rtsp://me:secret@{HOST}:{port}/test", transport):
+            [shown] = house.relay.pushes()
+            assert (shown.state, shown.url) == ("pushing", f"rtsp://{HOST}:{port}/test")
+        async with asyncio.timeout(20):
+            while not (tmp_path / "over").exists():  # noqa: ASYNC110  (another process)
+                await asyncio.sleep(0.02)
     compare(await asyncio.to_thread(play, str(tmp_path / "taken.h264")), source, transport)
     assert len((await asyncio.to_thread(play, str(tmp_path / "taken.aac"))).sound) > 20
 
