@@ -47,7 +47,8 @@ fn answer(server: &mut Server, event: &Event, accepts: bool) {
         Event::Data(..) | Event::Ended => {}
         _ if !accepts => server.refuse(403),
         Event::Play(Wish { range, scale, speed }) => {
-            let played = Played { range: range.unwrap_or(Range::NOW), scale: scale.unwrap_or(1.0), speed: *speed };
+            let played =
+                Played { range: range.unwrap_or(Range::NOW), scale: scale.unwrap_or(1.0), speed: *speed };
             server.play(played, &[TrackStart { track: 0, seq: 1, timestamp: 2 }]);
         }
         Event::Pause => server.pause(Some(Range::NOW)),
