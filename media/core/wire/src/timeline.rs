@@ -250,8 +250,9 @@ impl Timeline {
         }
     }
 
-    /// What parameter sets state: how many pictures are decoded before one that is shown earlier, and how long a picture
-    /// stands. Where it is not stated it is learnt from the first that come out of order, whose times suffer.
+    /// What parameter sets state: how many pictures are decoded before one that is shown earlier (0 if they do not say),
+    /// and how long a picture stands. What is not stated is learnt from the first that come out of order, whose times
+    /// suffer.
     pub fn handle_order(&mut self, depth: u32, step: Ticks) {
         self.video.order.state(depth, step);
     }
@@ -262,9 +263,10 @@ impl Timeline {
             Kind::Video => (&mut self.video, &self.audio),
             Kind::Audio => (&mut self.audio, &self.video),
         };
-        // RTP has no decoding times at all; a PES packet without one is decoded when it is shown (ISO/IEC 13818-1 §2.4.3.7).
-        let stated =
-            if matches!(stamp, Stamp::Rtp { .. }) { track.order.stated() } else { Stated::default() };
+        // RTP has no decoding times at all; a PES packet without one is decoded when it is shown (ISO/IEC 13818-1
+        // §2.4.3.7), and so are frames between such packets that lack their times.
+        let bare = matches!(stamp, Stamp::Rtp { .. }) && track.pes.0.is_none();
+        let stated = if bare { track.order.stated() } else { Stated::default() };
         let lead = stated.lead();
         let expected = match (track.expected(now), other.newest(now)) {
             (Some(own), _) => own + lead,

@@ -343,9 +343,8 @@ impl Units {
 
     fn set_video(&mut self, track: VideoTrack) {
         if self.tracks.video.as_ref() != Some(&track) {
-            if let Some((depth, step)) = parameter_sets::reordering(&track) {
-                self.timeline.handle_order(depth, step);
-            }
+            let (depth, step) = parameter_sets::reordering(&track).unwrap_or((0, Ticks(0)));
+            self.timeline.handle_order(depth, step);
             self.tracks.video = Some(track);
             self.changed = true;
         }

@@ -34,18 +34,21 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Takes what parameter sets state.
+    /// Takes what parameter sets state. A rate by which pictures would be held back for more than a second is no rate of
+    /// a camera: it is taken for 25 per second.
     pub(super) fn state(&mut self, depth: u32, step: Ticks) {
-        self.stated = Stated { depth: depth.min(REORDER_MAX), step: step.0 };
+        let stated = Stated { depth: depth.min(REORDER_MAX), step: step.0 };
+        let sensible = (0..=Ticks::PER_SECOND).contains(&stated.lead());
+        self.stated = if sensible { stated } else { Stated { step: Ticks::PER_SECOND / 25, ..stated } };
     }
 
     pub(super) fn stated(&self) -> Stated {
         self.stated
     }
 
-    /// So many pictures have been shown before one that was decoded earlier.
+    /// So many pictures may be shown before one that was decoded earlier.
     pub(super) fn depth(&self) -> u32 {
-        self.depth
+        self.depth.max(self.stated.depth)
     }
 
     /// What was learnt is void: the clock is another one.

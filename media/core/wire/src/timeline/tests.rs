@@ -290,6 +290,44 @@ fn pictures_in_a_stated_order_have_their_times_from_the_first_on() {
 }
 
 #[test]
+fn a_rate_of_no_camera_holds_no_picture_back() {
+    let mut timeline = Timeline::new();
+    timeline.handle_order(4, Ticks(400_000_000_000_000));
+    let stamps = (0..10_u32).map(|n| Stamp::Rtp { timestamp: n * 3600, rate: 90_000 });
+    let timed = run(&mut timeline, Kind::Video, stamps);
+    assert!(
+        timed.iter().all(|unit| unit.fault.is_none() && unit.pts - unit.dts == Ticks(4 * 3600)),
+        "{timed:?}"
+    );
+}
+
+#[test]
+fn frames_that_lack_the_times_of_their_pes_packets_stay_in_their_place() {
+    let mut timeline = Timeline::new();
+    timeline.handle_order(2, Ticks(3600));
+    let stamps = (0..50_u32).map(|n| match n % 25 {
+        0 => pes(i64::from(n) * 3600),
+        _ => Stamp::Rtp { timestamp: 77 + n * 3600, rate: 90_000 },
+    });
+    for (time, unit) in (0..).step_by(3600).zip(run(&mut timeline, Kind::Video, stamps)) {
+        assert_eq!((unit.dts.0, unit.pts.0, unit.fault), (time, time, None));
+    }
+}
+
+#[test]
+fn an_order_that_is_stated_later_is_no_jump() {
+    let mut timeline = Timeline::new();
+    for n in 0..60_u32 {
+        if n == 30 {
+            timeline.handle_order(4, Ticks(3600));
+        }
+        let now = start() + Duration::from_millis(40 * u64::from(n));
+        let timed = timeline.handle_unit(now, Kind::Video, Stamp::Rtp { timestamp: n * 3600, rate: 90_000 });
+        assert_eq!((timed.pts.0, timed.fault), (i64::from(n) * 3600, None), "{n}");
+    }
+}
+
+#[test]
 fn an_order_that_nobody_states_is_learnt_without_a_jump() {
     let timed = reordered(&mut Timeline::new());
     for (shown, (_, pts)) in REORDERED.iter().zip(&timed).skip(5) {
