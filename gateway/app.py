@@ -246,7 +246,7 @@ class App:
                     works.depot.place,
                     works.recorder,
                     buckets=settings.retention.obs.buckets,
-                    form=options.recording_form,
+                    form=options.stored_recording_form,
                 ),
                 record_plans=RecordPlans(store, works.depot.place, works.recorder, changed=keeper.changed),
                 playbacks=playbacks,

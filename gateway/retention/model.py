@@ -87,7 +87,7 @@ class RecordingForm(StrEnum):
         return {RecordingForm.AUTO: None, RecordingForm.HLS: "fmp4"}.get(self, self.value)
 
     def has_playlist(self, suffix: str) -> bool:
-        """Whether a playlist belongs beside a file that ends so: sound alone is FLV in any form, and has none."""
+        """Whether a playlist belongs beside a file that ends so: sound alone, but Opus, is FLV, which has none."""
         return self is RecordingForm.HLS and suffix == ".mp4"
 
 

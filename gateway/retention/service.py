@@ -1,7 +1,7 @@
 """Retention of a project's streams: set, shown, and what came of it."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, Protocol
@@ -19,7 +19,7 @@ from gateway.retention.errors import (
     NotRetainedError,
 )
 from gateway.retention.gaps import Gap, gaps
-from gateway.retention.model import FormOf, RecordingForm, Retained, Retention, Slice, StoreType
+from gateway.retention.model import RecordingForm, Retained, Retention, Slice, StoreType
 from gateway.retention.places import Place
 from gateway.retention.rules import Wish, settle
 from gateway.scope import Scope
@@ -74,7 +74,7 @@ class Retentions:
         recorder: RecorderView,
         *,
         buckets: Mapping[str, Collection[str]] | None = None,
-        form: FormOf = lambda app, name: RecordingForm.AUTO,
+        form: Callable[[StreamRecord], Awaitable[RecordingForm]],
     ) -> None:
         """`recorder` is told of every change once it is durable. `buckets`: those that projects, by name, may use; a
         project that is not named may use all, and those named for others by nobody else. `form`: what a stream
@@ -95,7 +95,8 @@ class Retentions:
         stream = await self._stream(scope, name)
         present = await self._store.retention.get(project.project_id, name)
         wanted = settle(present.retention if present else None, wish)
-        _check_format(stream, format_, self._form(stream.app, stream.name))
+        if format_ is not None:
+            _check_format(stream, format_, await self._form(stream))
         if wanted.store_type is StoreType.OBS:
             self._check_bucket(project, wanted.bucket)
         if wanted.state is StreamState.ACTIVE:
@@ -181,10 +182,8 @@ async def check_place(place: Place, path: str) -> None:
         raise BucketUnreachableError(f"no answer within {PROBE_SECONDS} s") from None
 
 
-def _check_format(stream: StreamRecord, format_: str | None, form: RecordingForm) -> None:
+def _check_format(stream: StreamRecord, format_: str, form: RecordingForm) -> None:
     """The form is the gateway's to choose; who asks for a format must ask for the one that is written."""
-    if format_ is None:
-        return
     if format_.upper() not in {"FLV", "MP4"}:
         raise InvalidError("format", "FLV or MP4")
     coding = stream.encode_type

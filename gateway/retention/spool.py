@@ -134,7 +134,7 @@ class Spool:
     async def playlist(self, found: Slice) -> bytes | None:
         """The HLS playlist that belongs beside a slice where it is stored, made of its file's index: always the same.
 
-        None if the head of the file cannot be read. FileNotFoundError.
+        None if the head of the file cannot be read, or tells of no key frame. FileNotFoundError.
         """
         return await asyncio.to_thread(_playlist, found, self.file(found))
 
@@ -247,6 +247,8 @@ def _playlist(found: Slice, path: Path) -> bytes | None:
         facts = file_facts(str(path))
     except CoreError as error:
         log.warning("a slice is stored without a playlist: its head cannot be read", file=str(path), error=str(error))
+        return None
+    if not facts.entries:
         return None
     text = beside(
         PurePosixPath(found.key).name,

@@ -165,8 +165,13 @@ class Uploader:
         there, if something else has the name of either."""
         if await place.put(found, self._spool.file(found)) is Outcome.TAKEN:
             return Outcome.TAKEN
-        text = await self._spool.playlist(found) if found.playlist else None
-        if text is None or await place.put_playlist(found, text) is Outcome.STORED:
+        if not found.playlist:
+            return Outcome.STORED
+        text = await self._spool.playlist(found)
+        if text is None:  # so that nothing else of that name goes with the slice
+            await self._store.retention.set_without_playlist(found.slice_id)
+            return Outcome.STORED
+        if await place.put_playlist(found, text) is Outcome.STORED:
             return Outcome.STORED
         await place.delete([found.key])
         return Outcome.TAKEN

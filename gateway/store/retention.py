@@ -190,6 +190,14 @@ class RetentionStore:
 
         await self._database.writer.run(write)
 
+    async def set_without_playlist(self, slice_id: str) -> None:
+        """No playlist could be made of the slice: none is stored beside it."""
+
+        async def write(connection: AsyncConnection) -> None:
+            await connection.execute(sa.update(slices).where(slices.c.slice_id == slice_id).values(playlist=False))
+
+        await self._database.writer.run(write)
+
     async def set_key(self, slice_id: str, key: str) -> str:
         """Gives a pending slice another key, because a stranger's object has the old one: `key`, or the first free one
         after it. Returns it; NotFoundError."""

@@ -110,6 +110,11 @@ class OptionBook:
         own = self._own.get((app, name), NOTHING).recording_form
         return self._defaults.recording_form if own is None else own
 
+    async def stored_recording_form(self, stream: StreamRecord) -> RecordingForm:
+        """The same as it is stored: what is remembered may be of a stream of the same name that was deleted."""
+        own = await self._store.options.of(stream.stream_id) or NOTHING
+        return own.over(self._defaults).recording_form
+
     async def get(self, scope: Scope, name: str) -> OptionView:
         """NotFoundError."""
         stream = await self._find(scope, name)

@@ -370,7 +370,9 @@ class World:
             record_plans=RecordPlans(
                 store, depot.place, self.recorder, changed=lambda: self.plan_changes.append(self.now)
             ),
-            retentions=Retentions(store, depot.place, self.recorder, buckets=buckets, form=options.recording_form),
+            retentions=Retentions(
+                store, depot.place, self.recorder, buckets=buckets, form=options.stored_recording_form
+            ),
             recordings=recordings,
             snapshots=Snapshots(lambda _: None),
             playbacks=Playbacks(store, self.relay, recordings, lambda: self.now),

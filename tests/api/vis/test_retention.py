@@ -9,7 +9,9 @@ import pytest
 from api.errors import STATUS
 from gateway.retention.buckets import ObjectStorage
 from gateway.retention.model import Mark, MarkKind, RecordingForm, SliceState
+from gateway.scope import Scope
 from gateway.streams.model import StreamState
+from gateway.streams.options import OwnOptions
 from tests import s3
 from tests.api.conftest import Client, Opener
 from tests.api.world import NOW, World
@@ -268,6 +270,17 @@ async def test_where_the_form_of_recordings_is_chosen(
         await world.store.streams.set_encode_types([("default", NAME, coding)], NOW)
         await client.ok("PUT", URL, LOCAL | {"format": right})
         await client.refused(refused, "PUT", URL, LOCAL | {"format": wrong})
+
+
+async def test_the_form_chosen_for_a_stream_is_gone_with_it(opened: Opener, tmp_path: Path) -> None:
+    world, client = await opened(local_root=tmp_path)
+    for chosen, right in (("hls", "MP4"), (None, "FLV")):
+        await client.ok("POST", "streams", {"name": "gate", "access_type": "RTMP", "encode_type": "H264"})
+        if chosen:
+            own = OwnOptions(recording_form=RecordingForm(chosen))
+            await world.gateway.options.put(Scope(client.project_id), "gate", own, NOW)
+        await client.ok("PUT", "streams/gate/retention", LOCAL | {"format": right})
+        await client.ok("DELETE", "streams/gate")
 
 
 async def test_lists_by_retention_state(opened: Opener, tmp_path: Path) -> None:

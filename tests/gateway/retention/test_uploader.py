@@ -248,7 +248,11 @@ async def test_a_slice_that_no_playlist_can_be_made_of_is_stored(store: Store, t
     async with world.working():
         await world.spool.take(of, closed)
         await world.until(lambda: world.uploader.counters.stored == 1)
-    assert [path.suffix for path in (tmp_path / "kept").rglob("*") if path.is_file()] == [".mp4"]
+    [kept] = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+    [one] = await store.retention.slices(of.stream_id, NOW, NOW + timedelta(days=1), limit=10)
+    assert (kept.suffix, one.playlist) == (".mp4", False), (
+        "what else may have the name of a playlist is not the slice's"
+    )
 
 
 async def test_a_file_that_is_gone_is_told_and_does_not_stop_the_rest(
