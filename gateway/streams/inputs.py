@@ -162,7 +162,8 @@ class Failover:
         if self._again_at is not None:
             return None
         left = [number for number in self._order() if number not in self._failed]
-        if not self._ready.keys() & left and not again:
+        # Once all had their turn, one that is back already begins the next round.
+        if not self._ready.keys() & (left or self._order()) and not again:
             return None
         self._failed.add(self.current)
         if left:

@@ -91,6 +91,18 @@ def test_what_flows_or_becomes_ready_ends_the_wait() -> None:
     assert failover.handle_timeout(1.8) == Switch(2, SwitchCause.FAILED, "refused"), "the one that is ready"
 
 
+@pytest.mark.parametrize(("back_at", "due"), [(3.0, 8.0), (7.5, 8.5)])
+def test_one_that_came_back_takes_over_in_the_same_outage(back_at: float, due: float) -> None:
+    failover = Failover(inputs(A), return_after=30)
+    failover.handle_standby(0, 2, ready=True)
+    assert failover.handle_failure(0, "ended", again=False) == Switch(2, SwitchCause.FAILED, "ended")
+    failover.handle_flow(0.1)
+    failover.handle_standby(back_at, 1, ready=True)
+    assert failover.handle_failure(8, "ended", again=False) is None
+    assert failover.next_timeout() == back_at + 1, "it is ready for so long, whether the other comes back or not"
+    assert failover.handle_timeout(due) == Switch(1, SwitchCause.FAILED, "ended")
+
+
 def test_a_primary_alone_is_only_tried_again() -> None:
     failover = Failover(inputs(D), return_after=5)
     assert failover.handle_failure(0, "refused", again=True) is None
