@@ -73,15 +73,18 @@ class Leader:
         needed: list[int] = []
         task = asyncio.create_task(self._fetch(position_ms, needed))
         self._fetches[task] = needed
-        task.add_done_callback(self._fetches.pop)
+        task.add_done_callback(self._spare)
         try:
             await asyncio.wait({task})
         finally:
             task.cancel()
-            self._spared |= dict.fromkeys(needed, self._now() + SPARED_SECONDS)
         if task.cancelled():
             raise NotFoundError("playback", "that was to go there: it has ended")
         await task
+
+    def _spare(self, fetch: asyncio.Task[None]) -> None:
+        """In one go: whoever looks between the two would let go what was just fetched."""
+        self._spared |= dict.fromkeys(self._fetches.pop(fetch), self._now() + SPARED_SECONDS)
 
     async def _fetch(self, position_ms: int, needed: list[int]) -> None:
         for arrival in self._arrivals.values():

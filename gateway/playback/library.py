@@ -52,6 +52,7 @@ class Library:
         """Held while room is made and taken: what was counted holds until then."""
         self._fetches = asyncio.Semaphore(FETCHES_AT_ONCE)
         self._clean = False
+        self._cleaning = asyncio.Lock()
 
     @asynccontextmanager
     async def held(self, found: Slice) -> AsyncIterator[Arrival | None]:
@@ -150,9 +151,16 @@ class Library:
 
     async def _prepare(self) -> None:
         if not self._clean:
-            self._clean = True
-            shutil.rmtree(self._cache, ignore_errors=True)
+            await unbroken(self._clear())
         await asyncio.to_thread(self._cache.mkdir, 0o700, parents=True, exist_ok=True)
+
+    async def _clear(self) -> None:
+        """Deletes what an earlier process left, once; whoever needs the cache meanwhile waits, for it would be deleted
+        with it."""
+        async with self._cleaning:
+            if not self._clean:
+                await asyncio.to_thread(shutil.rmtree, self._cache, ignore_errors=True)
+                self._clean = True
 
     def _is_whole(self, target: Path) -> bool:
         arrival = self._arrivals.get(target)

@@ -1,6 +1,8 @@
 """Slices that come slowly from a bucket while they are played: seeks, several who play, slices that vanish, ends."""
 
 import asyncio
+import shutil
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -117,6 +119,7 @@ async def until(true: Callable[[], bool]) -> None:
 async def test_a_seek_far_away_ends_though_it_plays_on_meanwhile(place: SlowPlace, library: Library, to: int) -> None:
     found = slices(8)
     opened = False
+    spared: list[bool] = []
     key = found[to].key
     async with playing(library, found) as (leader, ticks):
         if to == 0:
@@ -128,10 +131,13 @@ async def test_a_seek_far_away_ends_though_it_plays_on_meanwhile(place: SlowPlac
         seek = asyncio.create_task(leader.fetch(at(to, 30)))
         if to:
             await until(lambda: any(one == key and first for one, first in place.reads))
+            (waiting,) = leader._fetches
+            waiting.add_done_callback(lambda _: spared.append(to in leader._spared))
         await ticks.some()
         opened = True
         async with asyncio.timeout(20):
             await seek
+        assert all(spared), "whoever looks next does not let it go"
         await ticks.some()
         async with library.held(found[to]) as arrival:
             assert arrival is not None and arrival.playable_ms(30_000) >= 1500, "it is kept until it goes there"
@@ -297,3 +303,38 @@ async def test_slices_begun_at_once_stay_within_the_bound_and_one_that_makes_roo
     assert deleted.is_file()
     await asyncio.gather(*(need(found) for found in new))
     assert most <= 2, "the bound holds on the disk too"
+
+
+async def test_what_an_earlier_process_left_is_deleted_once_and_keeps_nothing_else_waiting(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "cache" / "left.flv"
+    left.parent.mkdir()
+    left.touch()
+    begun, deleted = 0, threading.Event()
+    rmtree = shutil.rmtree
+
+    def slowly(path: Path, *, ignore_errors: bool) -> None:
+        nonlocal begun
+        begun += 1
+        assert deleted.wait(10), "the loop goes on meanwhile"
+        rmtree(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", slowly)
+
+    async def need(found: Slice) -> int:
+        async with library.held(found) as arrival:
+            assert arrival is not None
+            await until(lambda: arrival.whole)
+            return (await library.path(found)).stat().st_size
+
+    cancelled, *others = [asyncio.create_task(need(found)) for found in slices(3)]
+    await until(lambda: begun == 1)
+    cancelled.cancel()
+    await asyncio.sleep(0.05)  # who waits has its turn, if there is one
+    assert left.is_file()
+    deleted.set()
+    assert await asyncio.gather(*others) == [SIZE, SIZE]
+    assert (begun, left.exists()) == (1, False)
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
