@@ -3,7 +3,7 @@
 An application keeps nothing of those it served; what it counts goes to the registry of the world it serves.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -27,8 +27,9 @@ _idle: list[tuple[Application, Doorway]] = []
 
 
 @contextmanager
-def lent(gateway: Gateway) -> Iterator[Litestar]:
-    """An application that serves this gateway; several at once are several applications."""
+def lent(gateway: Gateway, failed: Callable[[], bool]) -> Iterator[Litestar]:
+    """An application that serves this gateway; several at once are several applications. `failed`: whether the test
+    did, asked at its end: what it left running must not meet the next world."""
     if _idle:
         application, doorway = _idle.pop()
         doorway.behind = gateway
@@ -37,6 +38,6 @@ def lent(gateway: Gateway) -> Iterator[Litestar]:
         doorway = Doorway(gateway)
         application = cast(Application, create(cast(Gateway, doorway)))
     yield application
-    # Only behind a test that went well: what a broken one left running must not meet the next world.
     doorway.behind = None
-    _idle.append((application, doorway))
+    if not failed():
+        _idle.append((application, doorway))

@@ -16,6 +16,15 @@ from tests.api import applications
 from tests.api.world import World
 from tests.databases import sqlite
 
+FAILED = pytest.StashKey[bool]()
+"""On a test: it failed."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    if call.excinfo is not None:
+        item.stash[FAILED] = True
+
 
 class Client:
     """Calls as one user, with the project put into the path."""
@@ -66,9 +75,9 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve(world: World, socket: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def serve(world: World, socket: Path, failed: Callable[[], bool]) -> AsyncIterator[httpx.AsyncClient]:
     """A server for this world, and a client of it."""
-    with applications.lent(world.gateway) as world.application:
+    with applications.lent(world.gateway, failed) as world.application:
         server = Server(uvicorn.Config(world.application, uds=str(socket), lifespan="off", log_level="warning"))
         task = asyncio.create_task(server.serve())
         await server.ready.wait()
@@ -83,7 +92,7 @@ Opener = Callable[..., Any]
 
 
 @pytest.fixture
-async def opened(tmp_path: Path) -> AsyncIterator[Opener]:
+async def opened(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Opener]:
     """Opens a world of given settings: (world, client of its administrator)."""
     async with AsyncExitStack() as stack:
 
@@ -92,7 +101,9 @@ async def opened(tmp_path: Path) -> AsyncIterator[Opener]:
             store = await stack.enter_async_context(Store.open(sqlite(tmp_path), secrets=secrets))
             world = World(store, **{"local_root": tmp_path / "kept", **settings})
             first = await world.first_start()
-            http = await stack.enter_async_context(serve(world, tmp_path / "api.sock"))
+            http = await stack.enter_async_context(
+                serve(world, tmp_path / "api.sock", lambda: FAILED in request.node.stash)
+            )
             token, _ = await world.accounts.log_in("admin", first.password, world.now)
             return world, Client(http, first.project.project_id, token)
 
