@@ -225,8 +225,8 @@ class Core:
         anywhere) is the target; `port` has no meaning then. `payload_type` is that of PS, and of video sent as it is;
         G.711 has 8 and 0, AAC 97. `report_timeout_ms`: a target of datagrams whose RTCP stays away so long is given
         up; 0: never. Raises `sender_connected` when packets can flow, and as its last event `sender_failed` (it never
-        reached its target) or `sender_ended`: `sender`, `ssrc`, `peer`, `reason`. A sender counts as a viewer,
-        `gb28181`. `rtcp`: sender reports on a connection too; with datagrams they always go.
+        reached its target) or `sender_ended`: `sender`, `ssrc`, `peer`, `reason`, `cause` (see docs/media.md). A sender
+        counts as a viewer, `gb28181`. `rtcp`: sender reports on a connection too; with datagrams they always go.
 
         `over`: instead of to an address, over the connection of this receiver, to its source: from its port to where
         its datagrams come from, or on its TCP connection. It writes and never reads. A connection is waited for up to
@@ -264,7 +264,7 @@ class Core:
     ) -> None:
         """Keeps inputs (label, url, headers, transport, command; at most 8) connected that do not feed the stream, so
         that `switch_pull` with the same takes over at once; those not named any more are given up. Events
-        `standby_connected`, `standby_failed`."""
+        `standby_connected` (with its first picture or sound), `standby_failed`."""
 
     def connect(self, receiver: int, host: str, port: int) -> None:
         """Lets a `tcp_active` receiver connect (three tries, a second apart); events tell how it went."""
@@ -494,19 +494,21 @@ class Receiver:
 class Event:
     """Something happened to a receiver or stream.
 
-    Kinds, with what `detail` says: `connecting` (a pull; url without secrets) · `connected` (TCP; peer) ·
-    `connect_failed` (tcp_active, after the last try: reason; a pull, after each: reason, cause, retry_ms; input: the
-    label of the input, if it has one) ·
+    Kinds, with what `detail` says (`reason` is a sentence, `cause` a word for it that does not change, see
+    docs/media.md; `brought`: 1 if pictures or sound came): `connecting` (a pull; url without secrets) · `connected`
+    (TCP; peer) · `connect_failed` (tcp_active, after the last try: reason, cause; a pull, after each: reason, cause,
+    retry_ms, brought; input: the label of the input, if it has one) ·
     `first_packet` (peer, ssrc, payload_type) · `ssrc_mismatch` (expected, got; adopted) · `wrong_payload` (payload,
     first_bytes; once) · `tracks` (payload, video, width, height, audio, sample_rate, as far as known; again on
     change) · `first_key_frame` · `silent` (ms; nothing for silence_ms) · `resumed` (after `silent`, or the
-    `disconnected` of what is fed) · `disconnected` (TCP; peer, reason; a pull also cause, retry_ms, input) ·
-    `no_viewers` ·
-    `switched` (input: its label, url, ready: 1 if it stood by) · `standby_connected` (input, url, peer) ·
-    `standby_failed` (input, url, reason, cause, retry_ms) · `rejected` (count, peer, ssrc; packets or connections of
-    strangers, once a second at most) · `slice` (a recording finished a file: recording, tag, path, start_ms, end_ms,
-    duration_ms, frames, key_frames, bytes, video, reason, lost; see docs/media.md) · `record_failed` (recording, tag,
-    reason, lost; it goes on if it can) · `record_ended` (recording, tag, reason, lost; its last event) ·
+    `disconnected` of what is fed) · `disconnected` (TCP; peer, reason, cause; a pull also retry_ms, brought, input; of
+    one that gave way, cause switched, without the last two) · `no_viewers` ·
+    `switched` (input: its label, url, ready: 1 if it stood by) · `standby_connected` (input, url, peer; one that
+    stands by brought its first picture or sound) · `standby_failed` (input, url, reason, cause, retry_ms, brought) ·
+    `rejected` (count, peer, ssrc; packets or connections of strangers, once a second at most) · `slice` (a recording
+    finished a file: recording, tag, path, start_ms, end_ms, duration_ms, frames, key_frames, bytes, video, reason,
+    lost; see docs/media.md) · `record_failed` (recording, tag, reason, lost; it goes on if it can) · `record_ended`
+    (recording, tag, reason, lost; its last event) ·
     `playback_position` (position_ms, speed, delivery, paused; every 5 s and after each wish; or problem: a file left
     out) · `play` (ticket, app, name, peer, protocol, token; a private stream was asked for with a token: answer with
     `answer_play`) ·
@@ -514,9 +516,10 @@ class Event:
     `answer_play` once `…~aac` is open) ·
     `publish` (receiver 0; ticket, app, name, query, peer, protocol; challenged, if a refusal as `unauthorized` asks it
     for a proof: somebody waits to be let in or sent away) · `ended`
-    (reason; a fed stream is over, its last event) · `failed` (reason; our own fault: the stream is closed) · `overflow`
-    (lost) · `push_connected` (push, peer: the server takes the stream) · `push_failed` (push, reason, cause, retry_ms:
-    the server was not reached or lost) · `push_ended` (push, reason: closed, or the stream is over; its last event).
+    (reason, cause; a fed stream is over, its last event) · `failed` (reason, cause; our own fault: the stream is
+    closed) · `overflow` (lost) · `push_connected` (push, peer: the server takes the stream) · `push_failed` (push,
+    reason, cause, retry_ms: the server was not reached or lost) · `push_ended` (push, reason, cause: closed, or the
+    stream is over; its last event) · `sender_connected`, `sender_failed`, `sender_ended` (see `open_sender`).
     """
 
     @property
