@@ -28,7 +28,7 @@ def lives(pid: int) -> bool:
     """Whether a process runs; one that has ended and is still listed does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # also between opening and reading
         return False
 
 

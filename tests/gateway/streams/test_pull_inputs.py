@@ -147,7 +147,7 @@ class Noted(Made):
         try:
             pid = (self.place / url).read_text().strip()
             return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):  # also between opening and reading
             return False
 
 
