@@ -140,6 +140,8 @@ async def test_a_player_has_a_recording_delivered_faster_than_it_plays(replay: R
                 ahead = (stamp - first) % (1 << 32) / 90_000 - (loop.time() - begun)
     bounded = await client.ask("PLAY", replay.url, Range="npt=1-", Speed="99")
     assert bounded.headers["speed"] == "4"
+    read = await client.ask("PLAY", replay.url, Range="npt=1-", Scale="4.0", Speed="4.0")
+    assert (read.headers["scale"], read.headers["speed"]) == ("4", "1"), "all pictures are read at four times at most"
     assert "speed" not in (await client.ask("PLAY", replay.url, Range="npt=2-")).headers
     assert (await client.ask("PLAY", replay.url, Speed="fast")).status == 400
     client.close()

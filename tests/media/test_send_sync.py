@@ -12,6 +12,7 @@ from typing import Literal
 import av
 import pytest
 
+from gateway.clock import utc_now
 from media._core import Unit, parse_rtp
 from media.relay import Relay
 from tests.media.house import HOST
@@ -19,6 +20,7 @@ from tests.media.test_send import SINKS, SSRC, Target, send_to
 from tests.media.test_units import frames, parts
 
 RATE = 8_000
+NTP_EPOCH = 2_208_988_800
 RUN = 320
 """Samples in a run of sound: as long as a picture."""
 
@@ -104,10 +106,14 @@ async def test_sound_and_picture_stay_together(
 
 
 async def test_reports_tell_pictures_and_late_sound_by_one_clock(relay: Relay, group_clips: dict[str, Path]) -> None:
-    """Each is sent by a sender of its own; what the wall clock showed at the stream's zero is the same for both."""
+    """Each is sent by a sender of its own; what the wall clock showed at the stream's zero is the same for both. The
+    time told is that of sending, at which the sound that is sent lags."""
     zeros: dict[int, list[float]] = {1: [], 2: []}
+    ahead: dict[int, list[float]] = {1: [], 2: []}
+    told: list[tuple[float, float]] = []  # when it was sent, when it came
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        newest = 0
         with suppress(asyncio.IncompleteReadError):
             while True:
                 frame = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
@@ -115,6 +121,10 @@ async def test_reports_tell_pictures_and_late_sound_by_one_clock(relay: Relay, g
                     ssrc, seconds, fraction, timestamp = struct.unpack_from("!4I", frame, 4)
                     rate = 90_000 if ssrc == 1 else RATE
                     zeros[ssrc].append(seconds + fraction / 2**32 - timestamp / rate)
+                    ahead[ssrc].append((timestamp - newest) / rate)
+                    told.append((seconds - NTP_EPOCH + fraction / 2**32, utc_now().timestamp()))
+                elif frame[1] & 0x7F < 72:
+                    newest = int.from_bytes(frame[4:8], "big")
         writer.close()
 
     pictures = [frame for frame in frames(group_clips["libx264"])[0] if frame.codec == "H264"]
@@ -134,7 +144,7 @@ async def test_reports_tell_pictures_and_late_sound_by_one_clock(relay: Relay, g
             audio=ssrc == 2,
             rtcp=True,
         )
-    loop = asyncio.get_running_loop()
+    loop, started = asyncio.get_running_loop(), utc_now().timestamp()
     begun, late = loop.time(), 8
     for number, frame in enumerate(islice(cycle(pictures), 250)):
         feed.push("H264", 90_000 + number * 3600, 90_000 + number * 3600, frame.data)
@@ -145,3 +155,5 @@ async def test_reports_tell_pictures_and_late_sound_by_one_clock(relay: Relay, g
         await asyncio.sleep(max(0.0, begun + number * 0.04 - loop.time()))
     server.close()
     assert abs(zeros[1][1] - zeros[2][1]) < 0.02
+    assert all(started - 0.002 < sent <= came for sent, came in told), told
+    assert ahead[2][1] > 0.2, "the sound is 320 ms late"

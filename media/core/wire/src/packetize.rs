@@ -26,6 +26,12 @@ const PACKET_MIN: usize = 64;
 /// 90 kHz, rounded, must not show as jitter.
 const GAPLESS: u32 = 50;
 
+/// How many timestamps of sound there are in a second.
+pub(crate) fn sound_rate(codec: AudioCodec, sample_rate: u32) -> u32 {
+    // RFC 7587 §4.1: Opus counts 48 kHz whatever it was recorded at.
+    if codec == AudioCodec::Opus { 48_000 } else { sample_rate }
+}
+
 /// What a packetizer of one track is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -179,9 +185,7 @@ impl Packetizer {
         if unit.data.is_empty() {
             return;
         }
-        // RFC 7587 §4.1: Opus counts 48 kHz whatever it was recorded at.
-        let rate = if codec == AudioCodec::Opus { 48_000 } else { rate };
-        let timestamp = self.sound_timestamp(unit.pts, rate);
+        let timestamp = self.sound_timestamp(unit.pts, sound_rate(codec, rate));
         match codec {
             AudioCodec::Aac => {
                 self.aac(timestamp, &unit.data, out);

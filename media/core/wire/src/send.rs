@@ -49,6 +49,15 @@ pub struct Form {
     pub selection: Selection,
 }
 
+impl Form {
+    /// How many timestamps there are in a second on the clock of the packets of `unit`.
+    pub fn rate(self, unit: &AccessUnit) -> u32 {
+        let sound =
+            unit.tracks.audio.as_ref().filter(|_| self.payload == Payload::Es && unit.kind == Kind::Audio);
+        sound.map_or(90_000, |track| packetize::sound_rate(track.codec, track.sample_rate))
+    }
+}
+
 /// Makes the packets of one form.
 #[derive(Debug)]
 pub struct Muxer {

@@ -102,7 +102,8 @@ pub enum Control {
 /// The slowest and the fastest.
 pub(crate) const SPEEDS: std::ops::RangeInclusive<f64> = 0.25..=16.0;
 
-/// The slowest and the fastest delivery: disks and players have a bound.
+/// The slowest and the fastest delivery: disks and players have a bound. Where pictures are shown faster than they came,
+/// the fastest is less: see [`pace`].
 pub(crate) const DELIVERIES: std::ops::RangeInclusive<f64> = 0.25..=4.0;
 
 /// All playbacks of a core.
@@ -140,11 +141,11 @@ impl Playbacks {
     }
 }
 
-fn check_speed(speed: f64) -> Result<(), Error> {
-    if SPEEDS.contains(&speed) {
+fn check(name: &str, value: f64, all: &std::ops::RangeInclusive<f64>) -> Result<(), Error> {
+    if all.contains(&value) {
         return Ok(());
     }
-    Err(Error::Invalid(format!("speed {speed} is not in {} to {}", SPEEDS.start(), SPEEDS.end())))
+    Err(Error::Invalid(format!("{name} {value} is not in {} to {}", all.start(), all.end())))
 }
 
 /// A playback that can be begun.
@@ -167,7 +168,7 @@ enum Reading {
 impl Playback {
     /// Checks what can be checked without the disk.
     pub(crate) fn new(wanted: &OpenPlayback) -> Result<Self, Error> {
-        check_speed(wanted.speed)?;
+        check("speed", wanted.speed, &SPEEDS)?;
         if wanted.files.is_empty() || wanted.files.len() > FILES_MAX {
             return Err(Error::Invalid(format!("a playback has 1 to {FILES_MAX} files")));
         }

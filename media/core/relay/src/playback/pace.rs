@@ -14,6 +14,8 @@ use wire::{
 
 /// Above it only key frames go out.
 const KEYS_ABOVE: f64 = 4.0;
+/// While all pictures go out, at most so many times what was recorded in a second is read in one.
+const READ_MAX: f64 = 4.0;
 /// How long a picture lasts that nothing is known of.
 const PICTURE: Ticks = Ticks::from_millis(40);
 /// Who is later than this does not catch up.
@@ -82,10 +84,17 @@ impl Pace {
         self.delivery
     }
 
-    /// From now on it goes out so many times as fast; its times stay what they are.
+    /// From now on it goes out so many times as fast, or less where too much would be read; its times stay what they are.
     pub(super) fn set_delivery(&mut self, delivery: f64) {
         self.delivery = delivery;
+        self.bound_delivery();
         self.clock = None;
+    }
+
+    fn bound_delivery(&mut self) {
+        if !self.keys_only() {
+            self.delivery = self.delivery.min(READ_MAX / self.speed);
+        }
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -141,6 +150,7 @@ impl Pace {
         let keys_before = self.keys_only();
         let silent_before = self.is_silent();
         self.speed = speed;
+        self.bound_delivery();
         self.clock = None;
         if let Some(next) = self.waiting.front() {
             self.anchor = Some(Anchor { file: next.unit.dts, out: self.next_out(), cut: true });
@@ -284,6 +294,20 @@ mod tests {
 
     use super::*;
     use crate::clock;
+
+    #[test]
+    fn what_is_read_of_all_pictures_is_bounded() {
+        let mut pace = Pace::new(1.0, false);
+        for (speed, delivery) in [(4.0, 1.0), (2.0, 2.0), (3.0, 4.0 / 3.0), (0.25, 4.0), (16.0, 4.0)] {
+            pace.set_speed(speed);
+            pace.set_delivery(4.0);
+            assert!((pace.delivery() - delivery).abs() < 1e-9, "{speed}: {}", pace.delivery());
+        }
+        pace.set_speed(4.0);
+        assert!((pace.delivery() - 1.0).abs() < 1e-9, "the speed came second");
+        pace.set_delivery(0.25);
+        assert!((pace.delivery() - 0.25).abs() < 1e-9, "slower is as wished");
+    }
 
     #[test]
     fn a_faster_delivery_changes_no_times_and_keeps_the_sound() {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use tokio::sync::mpsc;
 use wire::media::Ticks;
 
-use super::{Control, check_speed};
+use super::{Control, DELIVERIES, SPEEDS, check};
 use crate::{error::Error, table::lock};
 
 /// Orders that wait; a player sends a few a second.
@@ -60,13 +60,21 @@ impl Steering {
     /// Hands a wish on, which is carried out when as many are done as this returns; a playback that is over, and one that
     /// has too many wishes to carry out, refuse it.
     pub(crate) fn control(&self, control: Control) -> Result<u64, Error> {
-        if let Control::Speed(speed) = control {
-            check_speed(speed)?;
+        match control {
+            Control::Speed(speed) => check("speed", speed, &SPEEDS)?,
+            Control::Delivery(delivery) => check("delivery", delivery, &DELIVERIES)?,
+            Control::Seek(_) | Control::Pause(_) => {}
         }
         let (taken, sender) = &mut *lock(&self.orders);
         sender.try_send(control).map_err(|_| Error::Invalid("too many wishes at once".to_owned()))?;
         *taken += 1;
         Ok(*taken)
+    }
+
+    /// Whether all that was wished is carried out: only then does it stand as those wish it who steer it.
+    pub(crate) fn is_settled(&self) -> bool {
+        let taken = lock(&self.orders).0;
+        self.standing().done >= taken
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -86,5 +94,25 @@ impl Steering {
 
     pub(super) fn update(&self, change: impl FnOnce(&mut Standing)) {
         change(&mut lock(&self.standing));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speeds_that_there_are_not_are_refused() {
+        let (steering, mut controls) = Steering::new(Standing::default());
+        for wrong in [0.0, -0.0, -1.0, 0.2, 16.1, f64::NAN, f64::INFINITY] {
+            assert!(matches!(steering.control(Control::Speed(wrong)), Err(Error::Invalid(_))), "{wrong}");
+            assert!(matches!(steering.control(Control::Delivery(wrong)), Err(Error::Invalid(_))), "{wrong}");
+        }
+        assert!(steering.control(Control::Delivery(4.1)).is_err() && steering.is_settled());
+        assert_eq!(steering.control(Control::Delivery(4.0)).unwrap(), 1, "none of them was taken");
+        assert_eq!(controls.try_recv(), Ok(Control::Delivery(4.0)));
+        assert!(!steering.is_settled());
+        steering.update(|standing| standing.done = 1);
+        assert!(steering.is_settled());
     }
 }

@@ -104,8 +104,11 @@ impl Run {
         let delivery = wish.speed.map(|speed| supported(speed, &DELIVERIES)).or(normal);
         let differs =
             |wanted: Option<f64>, now: f64| wanted.filter(|wanted| (wanted - now).abs() > f64::EPSILON);
-        let delivery = differs(delivery, standing.delivery);
-        let changes = delivery.is_some() || differs(speed, standing.speed).is_some();
+        // What others wished may still be to come: where it stands tells nothing then.
+        let settled = playback.is_settled();
+        let keeps = settled && wish.speed.is_none();
+        let delivery = delivery.filter(|_| !keeps || differs(delivery, standing.delivery).is_some());
+        let changes = !settled || delivery.is_some() || differs(speed, standing.speed).is_some();
         if !joins && self.is_running() && seek.is_none() && !changes && !standing.paused {
             return Ok(());
         }
@@ -277,10 +280,16 @@ mod tests {
         assert!(!run.is_done());
         assert_eq!(run.play(now, &wish("npt=20-", None), false), Ok(()));
         let taken: Vec<_> = std::iter::from_fn(|| controls.try_recv().ok()).collect();
-        assert_eq!(taken, [Control::Speed(1.0), Control::Seek(30_000), Control::Pause(false)]);
+        let all = [
+            Control::Speed(1.0),
+            Control::Delivery(1.0), // another one might be on its way
+            Control::Seek(30_000),
+            Control::Pause(false),
+        ];
+        assert_eq!(taken, all);
         let sought = Ticks::from_millis(5000);
         steering.change(Standing {
-            done: 4,
+            done: 5,
             sought,
             at: sought,
             position_ms: 29_000,
@@ -325,6 +334,26 @@ mod tests {
             "a part without a speed is wanted at the normal one"
         );
         assert_eq!(run.played(None).speed, None);
+    }
+
+    #[test]
+    fn the_last_wish_counts_though_an_earlier_one_is_still_to_be_carried_out() {
+        let now = clock::now();
+        let (steering, mut controls) = Steering::with(STANDING);
+        let steering = Arc::new(steering);
+        let mut players = [(); 2].map(|()| Run::new(Some(Arc::clone(&steering))));
+        let wishes = [(4.0, 8.0), (1.0, 2.0)];
+        for (run, (speed, scale)) in players.iter_mut().zip(wishes) {
+            let wish = Wish { speed: Some(speed), scale: Some(scale), ..Wish::default() };
+            assert_eq!(run.play(now, &wish, false), Ok(()));
+            let taken: Vec<_> = std::iter::from_fn(|| controls.try_recv().ok()).collect();
+            assert_eq!(taken, [Control::Speed(scale), Control::Delivery(speed), Control::Pause(false)]);
+        }
+        // One that names the scale alone, which stands as it is wished so far.
+        steering.change(Standing { done: 5, ..STANDING });
+        players[1].set_begun(true);
+        assert_eq!(players[1].play(now, &wish("", Some(2.0)), false), Ok(()));
+        assert!(controls.try_recv().is_ok_and(|control| control == Control::Speed(2.0)));
     }
 
     #[test]

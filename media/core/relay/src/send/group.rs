@@ -9,7 +9,7 @@ use wire::{
     send::{Form, Muxer, packets},
 };
 
-use super::reports::Clock;
+use super::reports::{Clock, Moment};
 use crate::hub::{
     gop::{GopCache, begins},
     ring::{Entry, Ring},
@@ -37,10 +37,10 @@ pub(crate) struct Group {
     pub(crate) ring: Ring,
     picture: Option<Ticks>,
     interval: Duration,
-    /// The newest time on the clock that reports are about, and its timestamp.
-    newest: Option<(Ticks, u32)>,
-    /// What reports say: the wall clock in microseconds, and the timestamp that belongs there.
-    pub(crate) moment: Option<(u64, u32)>,
+    /// The newest time on the clock that reports are about, its timestamp, and how many there are in a second.
+    newest: Option<(Ticks, u32, u32)>,
+    /// What reports are calculated from.
+    pub(crate) moment: Option<Moment>,
 }
 
 impl Group {
@@ -64,7 +64,7 @@ impl Group {
         }
         if let Some(data) = self.muxer.write(unit) {
             if let Some(first) = packets(&data, 0).next().filter(|packet| packet.is_main(self.form)) {
-                self.newest = Some((unit.pts, first.timestamp()));
+                self.newest = Some((unit.pts, first.timestamp(), self.form.rate(unit)));
             }
             let begins = begins(unit) || !self.form.selection.video;
             let chunk = Chunk::from_bytes(data);
@@ -72,9 +72,11 @@ impl Group {
         }
     }
 
-    /// Has reports tell the newest time by the stream's clock.
+    /// Has reports tell times by the stream's clock, as it is now.
     pub(crate) fn set_moment(&mut self, clock: &Clock) {
-        self.moment = self.newest.and_then(|(time, timestamp)| Some((clock.wall_us(time)?, timestamp)));
+        self.moment = self.newest.and_then(|(time, timestamp, rate)| {
+            Some(Moment { wall_us: clock.wall_us(time)?, timestamp, rate })
+        });
     }
 
     /// In how much time a picture's packets are to leave: somewhat before the next one comes.

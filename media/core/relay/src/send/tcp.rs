@@ -112,8 +112,9 @@ impl Tcp {
             if self.blocked {
                 return Ok(sent);
             }
+            let at = (turn.now, turn.wall_ms * 1000);
             if let Some(report) =
-                self.reports.as_mut().and_then(|reports| reports.due(turn.now, group.moment, source))
+                self.reports.as_mut().and_then(|reports| reports.due(at, group.moment, source))
             {
                 self.begin_report(&report);
             } else if !self.write(turn.now, group, position, source, &mut sent)? {

@@ -135,7 +135,7 @@ impl Udp {
             }
         }
         if sent.packets > 0
-            && let Some(report) = self.reports.due(turn.now, group.moment, source)
+            && let Some(report) = self.reports.due((turn.now, turn.wall_ms * 1000), group.moment, source)
         {
             self.report(&report);
         }
