@@ -7,6 +7,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::{
+    bits::Bits,
     media::{Ticks, VideoCodec, VideoTrack},
     nal::{self, NalKind, ParameterSet},
 };
@@ -74,6 +75,27 @@ pub(crate) fn reordering(track: &VideoTrack) -> Option<(u32, Ticks)> {
     let (frames, seconds) = info.rate.unwrap_or((25, 1));
     let step = Ticks::PER_SECOND * i64::from(seconds) / i64::from(frames.max(1));
     Some((info.reorder?, Ticks(step)))
+}
+
+/// Steps over what the VUI begins with in both codings: aspect ratio, overscan, colours (ITU-T H.264 §E.1.1, H.265 §E.2.1).
+fn skip_looks(bits: &mut Bits) -> Option<()> {
+    if bits.flag()? && bits.read(8)? == 255 {
+        bits.skip(32)?; // sar_width, sar_height
+    }
+    if bits.flag()? {
+        bits.skip(1)?; // overscan_appropriate_flag
+    }
+    if bits.flag()? {
+        bits.skip(4)?; // video_format, video_full_range_flag
+        if bits.flag()? {
+            bits.skip(24)?; // colour description
+        }
+    }
+    if bits.flag()? {
+        bits.ue()?; // chroma_sample_loc_type
+        bits.ue()?;
+    }
+    Some(())
 }
 
 /// A rate as a fraction in lowest terms, if it makes sense (up to 480 frames per second).

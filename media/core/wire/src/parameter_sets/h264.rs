@@ -1,6 +1,6 @@
 //! Sequence parameter sets of H.264 (ITU-T H.264 §7.3.2.1.1, §E.1.1).
 
-use super::{SpsInfo, rate};
+use super::{SpsInfo, rate, skip_looks};
 use crate::{
     bits::{Bits, unescape},
     nal::ParameterSet,
@@ -198,22 +198,7 @@ struct Vui {
 impl Vui {
     /// Reads up to the restrictions; `None` if it is cut, with what was read kept.
     fn read(&mut self, bits: &mut Bits) -> Option<()> {
-        if bits.flag()? && bits.read(8)? == 255 {
-            bits.skip(32)?; // sar_width, sar_height
-        }
-        if bits.flag()? {
-            bits.skip(1)?; // overscan_appropriate_flag
-        }
-        if bits.flag()? {
-            bits.skip(4)?; // video_format, video_full_range_flag
-            if bits.flag()? {
-                bits.skip(24)?; // colour description
-            }
-        }
-        if bits.flag()? {
-            bits.ue()?; // chroma_sample_loc_type
-            bits.ue()?;
-        }
+        skip_looks(bits)?;
         if bits.flag()? {
             let (unit, scale) = (bits.read(32)?, bits.read(32)?);
             self.timing = unit.checked_mul(2).map(|unit| (scale, unit));

@@ -1,6 +1,6 @@
 //! Sequence parameter sets of H.265 (ITU-T H.265 §7.3.2.2, §7.3.3, §7.3.7, §E.2.1).
 
-use super::{SpsInfo, rate};
+use super::{SpsInfo, rate, skip_looks};
 use crate::{
     bits::{Bits, unescape},
     nal::ParameterSet,
@@ -221,22 +221,7 @@ fn short_term_sets(bits: &mut Bits) -> Option<()> {
 }
 
 fn vui_timing(bits: &mut Bits) -> Option<(u32, u32)> {
-    if bits.flag()? && bits.read(8)? == 255 {
-        bits.skip(32)?; // sar_width, sar_height
-    }
-    if bits.flag()? {
-        bits.skip(1)?; // overscan_appropriate_flag
-    }
-    if bits.flag()? {
-        bits.skip(4)?; // video_format, video_full_range_flag
-        if bits.flag()? {
-            bits.skip(24)?; // colour description
-        }
-    }
-    if bits.flag()? {
-        bits.ue()?; // chroma_sample_loc_type
-        bits.ue()?;
-    }
+    skip_looks(bits)?;
     bits.skip(3)?; // neutral_chroma, field_seq, frame_field_info
     if bits.flag()? {
         for _ in 0..4 {
